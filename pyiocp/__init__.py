@@ -1,0 +1,1 @@
+"""Windows I/O completion ports for Python."""

@@ -1,0 +1,5 @@
+"""kernel32.dll, once."""
+
+from ..binding import Library
+
+kernel32 = Library("kernel32.dll")
