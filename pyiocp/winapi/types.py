@@ -80,6 +80,10 @@ PVOID = c_void_p
 LPVOID = c_void_p
 LPCVOID = c_void_p
 
+# Winsock's ``char *``, which means any memory: bytes, byref(…), an address.
+PCHAR = c_void_p
+PCCH = c_void_p
+
 # Strings that Windows only reads.
 LPCSTR = c_char_p
 LPCWSTR = c_wchar_p
