@@ -16,12 +16,12 @@ without a name of its own in the SDK is written ``Pointer[T]`` or ``ConstPointer
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_char_p, c_int, c_void_p, c_wchar_p
+from ctypes import c_char_p, c_void_p, c_wchar_p
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ctypes import _Pointer as ConstPointer
-    from ctypes import _Pointer as Pointer
+    Pointer = ctypes._Pointer
+    ConstPointer = ctypes._Pointer
 else:
 
     class Pointer:
