@@ -7,15 +7,15 @@
     python3 run.py python ARGS...        Windows Python with pyiocp importable
     python3 run.py shell                 Windows Python, interactive, after `from pyiocp import *`
     python3 run.py bench [ARGS]          benchmarks/echo.py
-    python3 run.py soak [PYTEST ARGS]    the long tests, with a seed that can be repeated
-    python3 run.py setup                 only the set-up
+    python3 run.py soak [PYTEST ARGS]    the long tests, with a seed that can be given again
+    python3 run.py setup                 only the set-up for all of these
 
-    --python 3.12 (or 3.13t), before or after the command word: another version of Python
+    --python 3.12 (or 3.13t), right before or after the command: another version of Python
 
 On Windows the commands run in a virtual environment beside this file (`.venv-3.13`). Elsewhere
 they run in Windows CPython under Wine, which lives in `.cache` and is put together on first use:
 the interpreter is python.org's build as carried by a wheel on PyPI, the standard library is the
-host's, the few lines of C in this file are compiled by mingw-w64.
+host's, and mingw-w64 compiles the few lines of C in this file.
 
 This file is for whoever checks out the project, so it needs nothing but the standard library. It
 says what it does in lines that begin with `run.py:`, and every failure is one such line.
@@ -24,12 +24,15 @@ says what it does in lines that begin with `run.py:`, and every failure is one s
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import hashlib
 import json
 import os
 import platform
 import random
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -37,15 +40,13 @@ import sys
 import sysconfig
 import threading
 import time
-import tomllib
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Protocol
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("PYIOCP_CACHE") or HERE / ".cache").absolute()
-ON_WINDOWS = sys.platform == "win32"
 
 WHEEL = "panda3d==1.10.16"
 """The wheel that carries python.org's Windows builds, from 3.11 to 3.14 and free-threaded."""
@@ -58,8 +59,21 @@ DEBIAN_PACKAGES = {
 }
 """The programs that have to be on PATH, and the Debian packages that bring them."""
 
-SPACE_NEEDED_MB = 2000
+WINE = ("wine", "wineserver")
+COMPILER = ("x86_64-w64-mingw32-gcc",)
+COMPILERS_OF_PROOF = ("x86_64-w64-mingw32-gcc", "i686-w64-mingw32-gcc")
+
+EXTRAS = ("test", "cli")
+"""The extras of pyproject.toml that every command has; bench adds its own."""
+
 HOST_TEST_FOLDERS = ("tests/runner", "tests/proof")
+"""Tests that run in the interpreter that runs this file; the others run in Windows Python."""
+
+LINGER_SECONDS = 30
+"""How long Wine's background processes wait for the next command; starting them takes 1.5 s."""
+
+PROBE_WITHIN_SECONDS = 10
+"""A command that fails sooner than this may have failed because the interpreter is broken."""
 
 
 class Failure(Exception):
@@ -70,17 +84,17 @@ class Failure(Exception):
 
 
 def say(message: str) -> None:
-    """Report progress on stderr, which leaves stdout to the program that runs."""
+    """Report on stderr, which leaves stdout to the program that runs."""
     print(f"run.py: {message}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def progress(message: str) -> Iterator[None]:
-    """Announce a step that takes time and say how long it took."""
+    """Announce a step that takes time, then say how long it took."""
     say(f"{message} ...")
     started = time.monotonic()
     yield
-    say(f"{message}: {time.monotonic() - started:.0f} s")
+    say(f"{message}: done in {time.monotonic() - started:.0f} s")
 
 
 # --- Versions of Python ---------------------------------------------------------------------------
@@ -92,15 +106,14 @@ class Version:
     def __init__(self, text: str) -> None:
         match = re.fullmatch(r"3\.(\d+)(t?)", text)
         if not match:
-            raise Failure(f"--python {text!r} is not a version like 3.12 or 3.13t")
+            raise Failure(f"--python {text}: not a version like 3.12 or 3.13t")
         if int(match[1]) < 11:
             raise Failure(f"--python {text}: pyiocp needs Python 3.11 or later")
+        if match[2] and int(match[1]) < 13:
+            raise Failure(f"--python {text}: free-threaded builds begin with 3.13t")
         self.text = text
         self.minor = f"3.{match[1]}"
-        self.digits = f"3{match[1]}"
-        self.free_threaded = bool(match[2])
-        if self.free_threaded and int(match[1]) < 13:
-            raise Failure(f"--python {text}: free-threaded builds begin with 3.13t")
+        self.tag = f"3{match[1]}{match[2]}"  # as in python313t.dll and cp313t
 
     @classmethod
     def running(cls) -> Version:
@@ -108,23 +121,18 @@ class Version:
         free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
         return cls(f"3.{sys.version_info.minor}{'t' * free_threaded}")
 
-    @property
-    def dll(self) -> str:
-        """Return the name of the interpreter's DLL."""
-        return f"python{self.digits}{'t' * self.free_threaded}.dll"
 
-
-def find_stdlib(version: Version) -> Path:
-    """Find the host's standard library for a minor version."""
-    for folder in stdlib_candidates(version.minor):
-        # Debian splits the library over packages: these three are not in its smallest one.
-        parts = ("os.py", "asyncio/windows_events.py", "ctypes/wintypes.py")
+def find_stdlib(minor: str) -> Path:
+    """Find the host's standard library of a minor version."""
+    # Debian splits the library over packages; these three are not all in its smallest one.
+    parts = ("os.py", "asyncio/windows_events.py", "ctypes/wintypes.py")
+    for folder in stdlib_candidates(minor):
         if all((folder / part).is_file() for part in parts):
             return folder
     raise Failure(
-        f"no standard library of Python {version.minor} on this machine: looked at the running "
-        f"interpreter, python{version.minor} on PATH, ~/.pyenv/versions and /usr/lib; "
-        f"install Python {version.minor} or choose another with --python"
+        f"no standard library of Python {minor} on this machine (not in the running interpreter, "
+        f"python{minor} on PATH, ~/.pyenv/versions, /usr/lib or /usr/local/lib): "
+        f"install Python {minor}, or choose another version with --python"
     )
 
 
@@ -140,26 +148,32 @@ def stdlib_candidates(minor: str) -> Iterator[Path]:
             answer = subprocess.run(ask, capture_output=True, text=True, check=False)
             if answer.returncode == 0:
                 yield Path(answer.stdout.strip())
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    for prefix in sorted(pyenv.glob(f"{minor}*"), reverse=True):
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    pyenv = [path for path in versions.glob(f"{minor}*") if re.match(rf"{minor}(\D|$)", path.name)]
+    for prefix in sorted(pyenv, key=patch_number, reverse=True):
         yield from (prefix / "lib").glob(f"python{minor}*")
-    yield Path(f"/usr/lib/python{minor}")
-    yield Path(f"/usr/local/lib/python{minor}")
+    for root in ("/usr/lib", "/usr/local/lib"):
+        yield Path(root) / f"python{minor}"
 
 
-# --- What the project asks for --------------------------------------------------------------------
+def patch_number(path: Path) -> int:
+    """Return the 7 of a folder named 3.11.7, and -1 where there is none."""
+    match = re.fullmatch(r"3\.\d+\.(\d+)t?", path.name)
+    return int(match[1]) if match else -1
 
 
 def requirements(extras: Iterable[str]) -> list[str]:
     """Return what the named extras of pyproject.toml require, extras of extras included."""
+    import tomllib  # noqa: PLC0415 (an older Python has to get as far as being told so)
+
     with (HERE / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
-    found: list[str] = []
+    found: set[str] = set()
     for extra in extras:
         for line in project["optional-dependencies"][extra]:
             nested = re.fullmatch(rf"{project['name']}\[([\w,-]+)\]", line)
-            found += requirements(nested[1].split(",")) if nested else [line]
-    return sorted(set(found))
+            found.update(requirements(nested[1].split(",")) if nested else [line])
+    return sorted(found)
 
 
 # --- Files in the cache ---------------------------------------------------------------------------
@@ -174,7 +188,7 @@ def locked() -> Iterator[None]:
             say("waiting for another run.py that is setting up")
             while not try_lock(file):
                 time.sleep(0.1)
-        yield  # closing the file releases the lock, and so does dying
+        yield  # closing the file releases the lock, and so does being killed
 
 
 def try_lock(file: IO[bytes]) -> bool:
@@ -189,60 +203,87 @@ def try_lock(file: IO[bytes]) -> bool:
             import fcntl  # noqa: PLC0415 (not there on Windows)
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            return False
+        raise
     return True
 
 
-def fingerprint(*facts: object) -> str:
-    """Digest the facts that a finished step depends on."""
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
+class Step:
+    """A part of the set-up, and the record that it was done, from what, leaving which files.
 
-
-class Marker:
-    """The record that a step finished, what it was made from and which files it left.
-
-    It is written last and by renaming, so that an interrupted step has no marker and runs again.
+    The record is written last and by renaming, so that an interrupted step has none and is done
+    again. It holds the size of every file that the step left: a truncated or missing file makes
+    the step undone.
     """
 
-    def __init__(self, name: str, made_from: str) -> None:
-        self.path = CACHE / "done" / f"{name}.json"
-        self.made_from = made_from
+    def __init__(
+        self, name: str, facts: object, space_mb: int, work: Callable[[], tuple[Path, list[Path]]]
+    ) -> None:
+        self.space_mb = space_mb
+        self.record = CACHE / "done" / f"{name}.json"
+        self.made_from = hashlib.sha256(repr((facts, name)).encode()).hexdigest()
+        self.work = work
 
-    def holds(self) -> bool:
+    def is_done(self) -> bool:
         """Tell whether the step was done from the same facts and its files are all there."""
         try:
-            record = json.loads(self.path.read_text(encoding="utf-8"))
+            record = json.loads(self.record.read_text(encoding="utf-8"))
             root = record["root"]
             return record["made_from"] == self.made_from and all(
                 os.stat(f"{root}/{name}").st_size == size for name, size in record["files"].items()
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return False
+            return False  # no record, a damaged one, or a file that is gone
 
-    def write(self, root: Path, files: Iterable[Path] = ()) -> None:
-        """Record that the step is done, with the sizes of the files it left under `root`."""
+    def do(self) -> None:
+        """Do the work and record it."""
+        self.forget()
+        root, files = self.work()
         sizes = {path.relative_to(root).as_posix(): path.stat().st_size for path in files}
-        record = {"made_from": self.made_from, "root": str(root), "files": sizes}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(record), encoding="utf-8")
-        partial.replace(self.path)
+        self.record.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.record.with_suffix(".partial")
+        partial.write_text(
+            json.dumps({"made_from": self.made_from, "root": str(root), "files": sizes}),
+            encoding="utf-8",
+        )
+        partial.replace(self.record)
 
-    def remove(self) -> None:
-        """Forget that the step was done."""
-        self.path.unlink(missing_ok=True)
+    def forget(self) -> None:
+        """Have the step done again next time."""
+        self.record.unlink(missing_ok=True)
+
+
+def set_up(steps: Sequence[Step], *, again: bool = False) -> None:
+    """Do the steps that are not done yet, or all of them again."""
+    if not again and all(step.is_done() for step in steps):
+        return  # all that a second start has to do
+    with locked():
+        if not again and all(step.is_done() for step in steps):
+            return  # the run.py that held the lock did it
+        require_space(sum(step.space_mb for step in steps if again or not step.is_done()))
+        for step in steps:
+            if again or not step.is_done():
+                step.do()
+
+
+def require_space(needed_mb: int) -> None:
+    """Refuse to begin what the disk cannot hold."""
+    free_mb = shutil.disk_usage(CACHE).free // 1_000_000
+    if free_mb < needed_mb:
+        raise Failure(f"no disk space: {free_mb} MB free in {CACHE}, set-up needs {needed_mb} MB")
 
 
 def files_under(folder: Path) -> list[Path]:
-    """List the files under a folder that stay as they are once made."""
+    """List the files under a folder, without those that Python adds as it runs."""
     return [
         path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__"
     ]
 
 
 def replace_folder(new: Path, final: Path) -> None:
-    """Put a finished folder in its place; a program that still uses the old one keeps it open."""
+    """Put a finished folder in its place; who still uses the old one keeps its open files."""
     old = final.with_name(f"{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
@@ -251,24 +292,16 @@ def replace_folder(new: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def require_space() -> None:
-    """Refuse to begin a set-up that the disk cannot hold."""
-    free_mb = shutil.disk_usage(CACHE).free // 1_000_000
-    if free_mb < SPACE_NEEDED_MB:
-        raise Failure(
-            f"no disk space: {CACHE} has {free_mb} MB free, set-up needs {SPACE_NEEDED_MB} MB"
-        )
-
-
 # --- Programs of the host -------------------------------------------------------------------------
 
 
-def call(command: Sequence[str | Path], what: str, env: dict[str, str] | None = None) -> str:
-    """Run a program of the host to its end and return its output; say what failed if it fails."""
+def call(command: Sequence[str | Path], what: str, env: dict[str, str] | None = None) -> None:
+    """Run a program to its end without showing its output; if it fails, say why in one line."""
     try:
+        # Its standard streams are pipes, for under Wine nothing else will do; see run_piped.
         done = subprocess.run(
             [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
+            input=b"",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=env,
@@ -276,27 +309,31 @@ def call(command: Sequence[str | Path], what: str, env: dict[str, str] | None = 
         )
     except OSError as error:
         raise Failure(f"{what}: {command[0]}: {error.strerror}") from None
-    output = done.stdout.decode(errors="replace")
     if done.returncode:
-        raise Failure(f"{what}: {reason(output, done.returncode)}")
-    return output
+        raise Failure(f"{what}: {reason(done.stdout.decode(errors='replace'), done.returncode)}")
+
+
+KNOWN_FAILURES = {
+    "no disk space": r"No space left on device|Errno 28|enough free space|disk full",
+    "no such package or version on the package registry": r"No matching distribution found",
+    "no network, or the package registry does not answer": (
+        r"ame resolution|Temporary failure resolving|NewConnectionError|Failed to establish"
+        r"|Network is unreachable|Could not connect|Connection refused|getaddrinfo failed"
+        r"|timed out|ProxyError|SSLError"
+    ),
+}
+"""What the output of a failed program means, by what is found in it; the last found holds."""
 
 
 def reason(output: str, status: int) -> str:
-    """Pick the line of a failed program's output that tells the user what to do."""
-    for pattern, meaning in (
-        (r"No space left on device|Errno 28", "no disk space"),
-        (
-            r"name resolution|NewConnectionError|Failed to establish|Network is unreachable"
-            r"|Could not resolve|Connection refused|ConnectTimeout|Max retries",
-            "no network: the package registry does not answer",
-        ),
-    ):
-        if re.search(pattern, output):
-            return meaning
+    """Tell from a failed program's output what the user has to know."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"(?i)e:|error|.*error:", line)]
-    return (telling or lines or [f"exit code {status}"])[-1]
+    telling = [line for line in lines if re.match(r"(?i)E:|(\w+: )?(fatal )?error\b", line)]
+    detail = (telling or lines or ["no message"])[-1]
+    meanings = [text for text, pattern in KNOWN_FAILURES.items() if re.search(pattern, output)]
+    if meanings:
+        return f"{meanings[-1]} ({detail})"
+    return f"{detail} (exit code {status})"
 
 
 def require_programs(programs: Iterable[str]) -> None:
@@ -305,10 +342,12 @@ def require_programs(programs: Iterable[str]) -> None:
     if not missing:
         return
     packages = sorted({name for program in missing for name in DEBIAN_PACKAGES[program]})
-    install_packages(packages)
+    with locked():
+        if any(not shutil.which(program) for program in missing):
+            install_packages(packages)
     still = [program for program in missing if not shutil.which(program)]
     if still:
-        raise Failure(f"{', '.join(still)} not on PATH although {' '.join(packages)} is installed")
+        raise Failure(f"{' '.join(packages)} installed, but {', '.join(still)} is not on PATH")
 
 
 def install_packages(packages: Sequence[str]) -> None:
@@ -316,53 +355,305 @@ def install_packages(packages: Sequence[str]) -> None:
     names = " ".join(packages)
     prefix = apt_prefix()
     if prefix is None:
-        raise Failure(f"not installed: {names}; install with: sudo apt-get install {names}")
-    apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-q"]
+        raise Failure(
+            f"not installed: {names} (names of Debian's packages); apt-get is not there or may not "
+            f"be used without a password, so please install: sudo apt-get install {names}"
+        )
+    apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
     apt += ["-o", "DPkg::Lock::Timeout=600"]
     install = [*apt, "install", "--no-install-recommends", *packages]
     with progress(f"installing {names} with apt-get"):
         try:
             call(install, "apt-get install")
         except Failure:
-            # A fresh machine has no package lists yet, or its lists name versions that are gone.
+            # A fresh machine has no package lists yet, an old one has lists of versions that are
+            # gone, and an interrupted installation has to be ended first.
+            call([*prefix, "dpkg", "--configure", "-a"], "dpkg --configure -a")
             call([*apt, "update"], "apt-get update")
             call(install, f"apt-get install {names}")
 
 
 def apt_prefix() -> list[str] | None:
     """Return what makes apt-get run as root (nothing, or sudo), or None if it cannot be run."""
-    if not shutil.which("apt-get"):
+    if sys.platform == "win32" or not shutil.which("apt-get"):
         return None
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
-    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0:
+    if sudo and not subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode:
         return [sudo, "-n"]
     return None
 
 
 def host_pip() -> list[str]:
-    """Return the command of the host's pip, installing it if Debian left it out."""
+    """Return the command of the host's pip, which Debian packs apart from Python."""
     command = [sys.executable, "-m", "pip"]
-    probe = subprocess.run([*command, "--version"], capture_output=True, check=False)
-    if probe.returncode:
+    if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode:
         if not sys.executable.startswith("/usr/bin/"):
-            raise Failure(f"{sys.executable} has no pip; run: {sys.executable} -m ensurepip")
+            raise Failure(f"{sys.executable} has no pip; try: {sys.executable} -m ensurepip")
         install_packages(["python3-pip"])
-    return [*command, "--disable-pip-version-check", "--no-input"]
+    return [*command, "--disable-pip-version-check", "--no-input", "-q"]
 
 
-# --- Windows Python under Wine --------------------------------------------------------------------
+def download(what: str, folder: Path, arguments: Sequence[str]) -> Path:
+    """Fetch one wheel into a folder of its own, unless it is there, and return its path."""
+    wheels = list(folder.glob("*.whl"))
+    if not wheels or not zipfile.is_zipfile(wheels[0]):
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        pip = [*host_pip(), "download", "--no-deps", "--only-binary=:all:", "-d", str(partial)]
+        with progress(f"fetching {what} from PyPI"):
+            call([*pip, *arguments], f"fetching {what} ({arguments[-1]})")
+        replace_folder(partial, folder)
+        wheels = list(folder.glob("*.whl"))
+    return wheels[0]
+
+
+class HostTools:
+    """The programs of the `dev` extra for the running interpreter: ruff, mypy, pytest."""
+
+    def __init__(self) -> None:
+        self.root = CACHE / f"tools-{Version.running().text}"
+
+    def set_up(self) -> None:
+        """Install the tools, unless they are there."""
+        wanted = requirements(["dev"])
+        facts = (wanted, sys.version_info[:2], sys.platform, platform.machine())
+        set_up([Step(self.root.name, facts, 250, lambda: self.install(wanted))])
+
+    def install(self, wanted: Sequence[str]) -> tuple[Path, list[Path]]:
+        """Install into a folder of the cache: Debian's Python is not ours to change."""
+        new = self.root.with_name(f"{self.root.name}.partial")
+        shutil.rmtree(new, ignore_errors=True)
+        with progress(f"installing tools: {' '.join(wanted)}"):
+            pip = [*host_pip(), "install", "--no-warn-script-location", "--target", str(new)]
+            call([*pip, *wanted], "installing tools")
+            replace_folder(new, self.root)
+        return self.root, files_under(self.root)
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """Run a module of the tools in the project's folder and return its exit code."""
+        env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(self.root), str(HERE)]))
+        return run_inherited([sys.executable, "-m", *arguments], env, HERE)
+
+
+# --- Running a child ------------------------------------------------------------------------------
+
+
+def run_inherited(
+    command: Sequence[str], env: dict[str, str] | None = None, cwd: Path | None = None
+) -> int:
+    """Run a child on our own terminal or streams; Ctrl-C reaches both, and the child decides."""
+    with subprocess.Popen(command, env=env, cwd=cwd, preexec_fn=die_with_parent()) as child:
+        with signals_handled(interrupt=lambda _presses: None, end=child.kill):
+            code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def run_piped(
+    command: Sequence[str], env: dict[str, str], *, stdin: bool, cwd: Path | None = None
+) -> int:
+    """Run a child whose streams are pipes, pass on what comes as it comes, return its exit code.
+
+    Under Wine, Windows Python ends at start-up with "WinError 6, invalid handle" if a standard
+    stream is a regular file or /dev/null. Pipes always work.
+    """
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        cwd=cwd,
+        bufsize=0,
+        start_new_session=True,  # Ctrl-C on the terminal reaches us only; we pass it on, once
+        preexec_fn=die_with_parent(),
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    ended = threading.Event()
+    pumps = [
+        threading.Thread(target=pump_out, args=(child.stdout, 1, ended), daemon=True),
+        threading.Thread(target=pump_out, args=(child.stderr, 2, ended), daemon=True),
+    ]
+    for thread in pumps:
+        thread.start()
+    if stdin:
+        threading.Thread(target=pump_in, args=(child.stdin,), daemon=True).start()
+    else:
+        child.stdin.close()
+
+    def interrupt(presses: int) -> None:
+        if presses == 3:
+            say("third Ctrl-C: ending the program by force")
+        kill_group(child.pid, signal.SIGINT if presses < 3 else signal.SIGKILL)
+
+    with signals_handled(interrupt, end=lambda: kill_group(child.pid, signal.SIGKILL)):
+        code = child.wait()
+        ended.set()
+        for thread in pumps:
+            thread.join()
+    return code if code >= 0 else 128 - code
+
+
+def pump_out(source: IO[bytes], target: int, ended: threading.Event) -> None:
+    """Pass on what a child writes, as it comes, until it has ended and everything is passed on.
+
+    The end of the file would not do as the sign: Wine's background processes, started by whichever
+    command comes first, hold on to its stderr for as long as they live.
+    """
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    with source, contextlib.suppress(OSError):  # our reader went away: the child's pipe closes too
+        while True:
+            had_ended = ended.is_set()  # asked before looking, so that the last bytes are seen
+            if poll.poll(0 if had_ended else 50):
+                data = os.read(source.fileno(), 65536)
+                if not data:
+                    return
+                while data:
+                    data = data[os.write(target, data) :]
+            elif had_ended:
+                return
+
+
+def pump_in(target: IO[bytes]) -> None:
+    """Pass our standard input to a child."""
+    with contextlib.suppress(OSError):
+        while data := os.read(0, 65536):
+            while data:
+                data = data[target.write(data) :]
+    with contextlib.suppress(OSError):
+        target.close()
+
+
+def kill_group(group: int, number: int) -> None:
+    """Send a signal to a process group, if it is still there."""
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, number)
+
+
+def die_with_parent() -> Callable[[], object] | None:
+    """Return what a child calls before it starts, so that it ends even if we are killed."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec is no place for it
+    pr_set_pdeathsig = 1
+    return lambda: prctl(pr_set_pdeathsig, int(signal.SIGKILL))
+
+
+@contextlib.contextmanager
+def signals_handled(
+    interrupt: Callable[[int], object], end: Callable[[], object]
+) -> Iterator[None]:
+    """While a child runs, have Ctrl-C call `interrupt(how often)`, and `end()` if we are to end."""
+    presses = 0
+
+    def on_interrupt(_number: int, _frame: object) -> None:
+        nonlocal presses
+        presses += 1
+        interrupt(presses)
+
+    def on_end(number: int, _frame: object) -> None:
+        end()
+        sys.exit(128 + number)
+
+    handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_end}
+    if sys.platform != "win32":
+        handlers[signal.SIGHUP] = on_end
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- Windows Python -------------------------------------------------------------------------------
+
+
+class WindowsPython(Protocol):
+    """A Windows interpreter that can import pyiocp and what its extras require."""
+
+    def set_up(self, extras: Sequence[str]) -> None:
+        """Do the part of the set-up that is not done yet."""
+
+    def run(self, arguments: Sequence[str], *, stdin: bool = True, cwd: Path | None = None) -> int:
+        """Run the interpreter with our standard streams and return its exit code."""
+
+    def interact(self, arguments: Sequence[str]) -> int:
+        """Run the interpreter on our terminal, with editing of lines, and return its exit code."""
+
+
+class NativePython:
+    """Windows Python on Windows: a virtual environment with the project installed as it stands."""
+
+    def __init__(self, version: Version) -> None:
+        self.version = version
+        self.root = HERE / f".venv-{version.text}"
+        self.program = self.root / "Scripts" / "python.exe"
+
+    def set_up(self, extras: Sequence[str]) -> None:
+        """Make the environment and install what the extras require, unless it is done."""
+        names = ",".join(sorted(extras))
+        wanted = (requirements(extras), str(HERE))
+        set_up(
+            [
+                Step(f"venv-{self.version.text}", str(HERE), 100, self.make),
+                Step(
+                    f"venv-{self.version.text}-{names}", wanted, 200, lambda: self.install(names)
+                ),
+            ]
+        )
+
+    def make(self) -> tuple[Path, list[Path]]:
+        """Make the virtual environment."""
+        base = native_interpreter(self.version)
+        with progress(f"making {self.root.name}"):
+            call([base, "-m", "venv", "--clear", self.root], f"making {self.root.name}")
+        return self.root, [self.program, self.root / "pyvenv.cfg"]
+
+    def install(self, extras: str) -> tuple[Path, list[Path]]:
+        """Install the project, editable, with its extras."""
+        with progress(f"installing pyiocp[{extras}]"):
+            pip = [self.program, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+            call([*pip, "-e", f"{HERE}[{extras}]"], f"installing pyiocp[{extras}]")
+        return self.root, files_under(self.root / "Lib" / "site-packages")
+
+    def run(self, arguments: Sequence[str], *, stdin: bool = True, cwd: Path | None = None) -> int:
+        """Run the interpreter with our standard streams and return its exit code."""
+        del stdin  # the child has our own
+        return run_inherited([str(self.program), *arguments], cwd=cwd)
+
+    def interact(self, arguments: Sequence[str]) -> int:
+        """Run the interpreter on our terminal and return its exit code."""
+        return self.run(arguments)
+
+
+def native_interpreter(version: Version) -> str:
+    """Find an interpreter of a version on Windows."""
+    if version.text == Version.running().text:
+        return sys.executable
+    launcher = shutil.which("py")
+    if launcher:
+        ask = [launcher, f"-{version.text}", "-c", "import sys; print(sys.executable)"]
+        answer = subprocess.run(ask, capture_output=True, text=True, check=False)
+        if answer.returncode == 0:
+            return answer.stdout.strip()
+    raise Failure(f"Python {version.text} is not installed (asked: py -{version.text})")
+
 
 PYTHON_C = """
 #include <windows.h>
 
+/* python.exe: the part of CPython that the wheel leaves out. */
 typedef int (*main_function)(int, wchar_t **);
 
-/* python.exe: the part of CPython that the wheel leaves out. */
 int wmain(int argc, wchar_t **argv)
 {
-    HMODULE python = LoadLibraryW(L"%(dll)s");
+    HMODULE python = LoadLibraryW(L"python%(tag)s.dll");
     main_function py_main = python ? (main_function)(void *)GetProcAddress(python, "Py_Main") : 0;
     return py_main ? py_main(argc, argv) : 120;
 }
@@ -372,12 +663,12 @@ SUPERVISE_C = """
 #include <stdio.h>
 #include <windows.h>
 
-/* supervise.exe COMMAND: run the command so that it and its children end when this process does,
-   and fold its 32-bit exit code into the 8 bits that POSIX keeps. */
+/* supervise.exe COMMAND: run a command so that it and its children end when this process does,
+   and fold its exit code of 32 bits into the 8 that POSIX keeps. */
 
-static BOOL WINAPI leave_to_child(DWORD event)
+static BOOL WINAPI leave_it_to_the_child(DWORD event)
 {
-    (void)event; /* the child gets Ctrl-C too, and decides */
+    (void)event; /* the child gets Ctrl-C too */
     return TRUE;
 }
 
@@ -400,7 +691,7 @@ int wmain(void)
     PROCESS_INFORMATION child;
     DWORD code = 121;
 
-    /* The job dies with its only handle, which is ours, and takes every process in it along. */
+    /* The job dies with its only handle, which is ours, and takes along every process in it. */
     HANDLE job = CreateJobObjectW(NULL, NULL);
     limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
     SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof limits);
@@ -408,14 +699,14 @@ int wmain(void)
     GetStartupInfoW(&startup);
     if (!CreateProcessW(NULL, command, NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, NULL, &startup,
                         &child)) {
-        fprintf(stderr, "run.py: error: CreateProcess failed with error %lu\\n", GetLastError());
+        fprintf(stderr, "run.py: Windows error %lu at the start of python.exe\\n", GetLastError());
         return 121;
     }
     AssignProcessToJobObject(job, child.hProcess);
-    SetConsoleCtrlHandler(leave_to_child, TRUE);
+    SetConsoleCtrlHandler(leave_it_to_the_child, TRUE);
     ResumeThread(child.hThread);
 
-    /* Not ours to hold: the other end must see the end of file when the child closes its own. */
+    /* Were they left open here, nobody would see that the child closed its own. */
     CloseHandle(GetStdHandle(STD_INPUT_HANDLE));
     CloseHandle(GetStdHandle(STD_OUTPUT_HANDLE));
 
@@ -424,120 +715,128 @@ int wmain(void)
     if (code <= 255)
         return code;
     if (code == (DWORD)STATUS_CONTROL_C_EXIT)
-        return 130; /* what a shell shows for SIGINT */
-    fprintf(stderr, "run.py: Windows exit code %lu (0x%08lX)\\n", code, code);
+        return 130; /* as shells say for SIGINT */
+    fprintf(stderr, "run.py: Python ended with Windows exit code 0x%08lX\\n", code);
     return 255;
 }
 """
 
 
 class WinePython:
-    """Windows CPython of one version under Wine."""
+    """Windows CPython under Wine: the interpreter in the cache, in a Wine prefix of its own."""
 
     def __init__(self, version: Version) -> None:
         self.version = version
         self.root = CACHE / f"cpython-{version.text}"
         self.site = self.root / "Lib" / "site-packages"
-
-    # The set-up, in steps that are each done once.
+        self.steps: list[Step] = []
 
     def set_up(self, extras: Sequence[str]) -> None:
-        """Do what is not done yet."""
-        if self.ready(extras):
-            return
-        with locked():
-            if self.ready(extras):  # the one we waited for did it
-                return
-            require_space()
-            require_programs(DEBIAN_PACKAGES)
-            for marker, step in self.steps(extras):
-                if not marker.holds():
-                    marker.remove()
-                    step(marker)
-
-    def ready(self, extras: Sequence[str]) -> bool:
-        """Tell whether everything is in place; this is all that a second start has to do."""
-        return all(map(shutil.which, DEBIAN_PACKAGES)) and all(
-            marker.holds() for marker, _ in self.steps(extras)
-        )
-
-    def steps(self, extras: Sequence[str]) -> list[tuple[Marker, Callable[[Marker], None]]]:
-        """Return the steps in order, each with its marker."""
+        """Put together what is not there yet."""
+        if platform.machine().lower() not in ("x86_64", "amd64"):
+            raise Failure(f"Windows Python under Wine needs an x86-64 machine, not {os.uname().machine}")
+        require_programs(WINE)
+        wine = os.stat(os.path.realpath(shutil.which("wine") or "wine"))
         text = self.version.text
-        built = fingerprint(WHEEL, PYTHON_C, SUPERVISE_C, text, 1)
+        built = (WHEEL, PYTHON_C, SUPERVISE_C, text)
         wanted = requirements(extras)
-        name = f"requirements-{text}-{'-'.join(extras)}"
-        prefix = fingerprint(os.environ.get("PYIOCP_WINE_PREFIX_SALT"), 1)
-        return [
-            (Marker("wine", prefix), self.make_prefix),
-            (Marker(f"cpython-{text}", built), self.build),
-            (Marker(f"pip-{text}", built), self.install_pip),
-            (Marker(name, fingerprint(built, wanted)), lambda marker: self.install(marker, wanted)),
-        ]
+        names = "-".join(sorted(extras))
+        self.steps = [
+            Step("wine", (wine.st_size, wine.st_mtime_ns), 800, make_prefix),
+            Step(f"cpython-{text}", built, 500, self.build),
+            Step(f"cpython-{text}-pip", built, 50, self.install_pip),
+            Step(f"cpython-{text}-{names}", (built, wanted, str(HERE)), 200,
+                 lambda: self.install(wanted)),
+        ]  # fmt: skip
+        set_up(self.steps)
 
-    def make_prefix(self, marker: Marker) -> None:
-        """Make the folder in which Wine keeps its Windows."""
-        final = wine_prefix()
-        with progress("making a Windows for Wine"):
-            shutil.rmtree(final, ignore_errors=True)
-            final.mkdir(parents=True)
-            call(["wine", "wineboot", "-i"], "Wine crashed in wineboot", wine_environment())
-            call(["wine", "winecfg", "-v", "win10"], "Wine crashed in winecfg", wine_environment())
-            call(["wineserver", "-w"], "Wine crashed", wine_environment())
-        marker.write(final, [final / "drive_c/windows/system32/kernel32.dll"])
-
-    def build(self, marker: Marker) -> None:
-        """Put the interpreter together from the wheel, the host's library and our python.exe."""
-        version = self.version
-        stdlib = find_stdlib(version)
-        wheel = download_wheel(version)
+    def build(self) -> tuple[Path, list[Path]]:
+        """Put the interpreter together: DLLs of the wheel, library of the host, our python.exe."""
+        stdlib = find_stdlib(self.version.minor)
+        wheel = download(
+            f"Windows CPython {self.version.text} (65 MB)",
+            CACHE / "downloads" / f"cpython-{self.version.text}",
+            ["--platform", "win_amd64", "--implementation", "cp"]
+            + ["--python-version", self.version.minor, "--abi", f"cp{self.version.tag}", WHEEL],
+        )
+        require_programs(COMPILER)
         new = self.root.with_name(f"{self.root.name}.partial")
-        with progress(f"putting together Windows CPython {version.text}"):
+        with progress(f"putting together Windows CPython {self.version.text}"):
             shutil.rmtree(new, ignore_errors=True)
             (new / "DLLs").mkdir(parents=True)
             unpack_interpreter(wheel, new)
-            skip = shutil.ignore_patterns(
-                "__pycache__", "lib-dynload", "site-packages", "dist-packages", "config-*"
-            )
-            shutil.copytree(stdlib, new / "Lib", ignore=skip)
+            skip = ("__pycache__", "lib-dynload", "site-packages", "dist-packages", "config-*")
+            shutil.copytree(stdlib, new / "Lib", ignore=shutil.ignore_patterns(*skip))
             (new / "Lib" / "site-packages").mkdir()
-            compile_c(PYTHON_C % {"dll": version.dll}, new / "python.exe")
+            compile_c(PYTHON_C % {"tag": self.version.tag}, new / "python.exe")
             compile_c(SUPERVISE_C, new / "supervise.exe")
             replace_folder(new, self.root)
-        marker.write(self.root, files_under(self.root))
+        return self.root, files_under(self.root)
 
-    def install_pip(self, marker: Marker) -> None:
-        """Unpack pip from PyPI: Debian's Python comes without the copy that ensurepip unpacks."""
-        folder = CACHE / "downloads"
-        for old in folder.glob("pip-*.whl"):
-            old.unlink()
-        call([*host_pip(), "download", "-q", "--no-deps", "--only-binary=:all:", "-d", folder, "pip"],
-             "downloading pip")
-        (wheel,) = folder.glob("pip-*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(self.site)
-        marker.write(self.site, files_under(self.site / "pip"))
+    def install_pip(self) -> tuple[Path, list[Path]]:
+        """Unpack pip from PyPI: Debian's Python lacks the copy that ensurepip would unpack."""
+        with zipfile.ZipFile(download("pip", CACHE / "downloads" / "pip", ["pip"])) as wheel:
+            wheel.extractall(self.site)
+        return self.site, files_under(self.site / "pip")
 
-    def install(self, marker: Marker, wanted: Sequence[str]) -> None:
+    def install(self, wanted: Sequence[str]) -> tuple[Path, list[Path]]:
         """Install what the extras require with pip under Wine, so that Windows markers hold."""
         (self.site / "pyiocp-checkout.pth").write_text(windows_path(HERE) + "\n", encoding="utf-8")
-        with progress(f"installing for Windows: {' '.join(wanted)}"):
-            pip = ["-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-q"]
-            self.call([*pip, "--no-warn-script-location", *wanted], "pip under Wine")
-        marker.write(self.site, [self.site / "pyiocp-checkout.pth"])
+        with progress(f"installing for Windows Python {self.version.text}: {' '.join(wanted)}"):
+            pip = ["wine", self.root / "python.exe", "-m", "pip", "--disable-pip-version-check"]
+            pip += ["--no-input", "install", "-q", "--no-warn-script-location"]
+            call([*pip, *wanted], "pip in Windows Python", wine_environment())
+        return self.site, files_under(self.site)
 
-    # Running it.
-
-    def call(self, arguments: Sequence[str], what: str) -> str:
-        """Run the interpreter to its end without showing its output."""
-        command = ["wine", self.root / "python.exe", *arguments]
-        return call_with_pipes(command, what, wine_environment())
-
-    def run(self, arguments: Sequence[str], *, stdin: bool, cwd: Path | None = None) -> int:
+    def run(self, arguments: Sequence[str], *, stdin: bool = True, cwd: Path | None = None) -> int:
         """Run the interpreter with our standard streams and return its exit code."""
-        command = ["wine", str(self.root / "supervise.exe")]
-        command += [windows_path(self.root / "python.exe"), *arguments]
-        return run_piped(command, wine_environment(), stdin=stdin, cwd=cwd)
+        started = time.monotonic()
+        code = run_piped(self.command(arguments), wine_environment(), stdin=stdin, cwd=cwd)
+        if code and time.monotonic() - started < PROBE_WITHIN_SECONDS and self.repair():
+            code = run_piped(self.command(arguments), wine_environment(), stdin=stdin, cwd=cwd)
+        return code
+
+    def interact(self, arguments: Sequence[str]) -> int:
+        """Run the interpreter in Wine's console, which edits lines and passes on Ctrl-C."""
+        if not all(os.isatty(stream) for stream in (0, 1, 2)):
+            return self.run(arguments)
+        import termios  # noqa: PLC0415 (not there on Windows)
+
+        mode = termios.tcgetattr(0)
+        env = wine_environment()
+        env.pop("PYTHONIOENCODING", None)  # a console has an encoding of its own
+        env["PYTHON_BASIC_REPL"] = "1"  # two editors of lines are one too many
+        try:
+            return run_inherited(self.command(arguments), env)
+        finally:
+            termios.tcsetattr(0, termios.TCSADRAIN, mode)
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """Return the command of the host that runs the interpreter."""
+        keep_wine_warm()
+        python = windows_path(self.root / "python.exe")
+        return ["wine", str(self.root / "supervise.exe"), python, *arguments]
+
+    def repair(self) -> bool:
+        """If the interpreter cannot even do nothing, rebuild what is broken and return True."""
+        if self.starts():
+            return False
+        say("the cached Windows Python does not start: building it again")
+        set_up(self.steps[1:], again=True)
+        if not self.starts():
+            say("that did not help: making the Windows for Wine again too")
+            set_up(self.steps[:1], again=True)
+        if not self.starts():
+            raise Failure(f"Wine crashes or cannot run {self.root / 'python.exe'}; is Wine all right?")
+        return True
+
+    def starts(self) -> bool:
+        """Tell whether the interpreter starts."""
+        try:
+            call(["wine", self.root / "python.exe", "-c", "pass"], "", wine_environment())
+        except Failure:
+            return False
+        return True
 
 
 def wine_prefix() -> Path:
@@ -545,47 +844,70 @@ def wine_prefix() -> Path:
     return CACHE / "wine"
 
 
-def wine_environment() -> dict[str, str]:
-    """Return the environment for Wine and the Windows Python in it."""
-    # Paths of the host's Python would mislead the Windows one.
+def make_prefix() -> tuple[Path, list[Path]]:
+    """Make the folder in which Wine keeps its Windows."""
+    final = wine_prefix()
+    new = final.with_name("wine.partial")
+    env = wine_environment(new)
+    with progress("making a Windows for Wine"):
+        for left_over in (new, final):
+            if left_over.exists():  # of an interrupted or broken set-up: whose server would write on
+                subprocess.run(
+                    ["wineserver", "-k"], env=wine_environment(left_over),
+                    capture_output=True, check=False,
+                )  # fmt: skip
+                shutil.rmtree(left_over, ignore_errors=True)
+        new.mkdir(parents=True)
+        call(["wine", "wineboot", "-i"], "Wine fails to make its Windows", env)
+        call(["wine", "winecfg", "-v", "win10"], "Wine fails to become Windows 10", env)
+        call(["wineserver", "-w"], "Wine does not end", env)
+        system = new / "drive_c" / "windows" / "system32"
+        if not (system / "kernel32.dll").is_file():
+            raise Failure("Wine made a Windows without kernel32.dll: is Wine's installation complete?")
+        new.rename(final)
+    names = ("ntdll", "kernel32", "kernelbase", "ucrtbase", "advapi32", "ws2_32", "mswsock")
+    system = final / "drive_c" / "windows" / "system32"
+    return final, [system / f"{name}.dll" for name in names]
+
+
+def wine_environment(prefix: Path | None = None) -> dict[str, str]:
+    """Return the environment for Wine and for Windows Python in it."""
+    # Paths of the host's Python would mislead the Windows one. Nothing here needs a display.
     unwanted = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONEXECUTABLE",
                 "PYTHONPYCACHEPREFIX", "PYTHONPLATLIBDIR", "DISPLAY", "WAYLAND_DISPLAY")  # fmt: skip
     env = {name: value for name, value in os.environ.items() if name not in unwanted}
-    env["WINEPREFIX"] = str(wine_prefix())
+    env["WINEPREFIX"] = str(prefix or wine_prefix())
     env["WINEARCH"] = "win64"
-    env["WINEDEBUG"] = os.environ.get("WINEDEBUG", "-all")
-    # No offers to install .NET or a browser engine: nothing here uses them.
-    env["WINEDLLOVERRIDES"] = "mscoree,mshtml="
-    # Its streams are pipes, where Windows Python would use the ANSI code page; this end is UTF-8.
+    env.setdefault("WINEDEBUG", "-all")
+    # Not started: .NET, the browser engine (Wine would offer to install them), and the program
+    # that writes menu entries, which makes the first command wait a second for it.
+    env["WINEDLLOVERRIDES"] = "mscoree,mshtml,winemenubuilder.exe="
+    # In the C locale Wine knows only file names and arguments of ASCII.
+    if "utf" not in (env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or "").lower():
+        env["LC_ALL"] = "C.UTF-8"
+    # Windows Python sees pipes, for which it would choose the ANSI code page; our end is UTF-8.
     env.setdefault("PYTHONIOENCODING", "utf-8")
+    if os.isatty(1):
+        env.setdefault("FORCE_COLOR", "1")
+        env.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
     return env
+
+
+def keep_wine_warm() -> None:
+    """Start Wine's server, if it is not there, so that it waits a while after its last program."""
+    subprocess.run(
+        ["wineserver", f"-p{LINGER_SECONDS}"],
+        env=wine_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 def windows_path(path: Path) -> str:
     """Return the name of a file of the host as Windows programs under Wine see it."""
     return "Z:" + str(path).replace("/", "\\")
-
-
-def download_wheel(version: Version) -> Path:
-    """Fetch the wheel that carries the Windows interpreter."""
-    folder = CACHE / "downloads" / version.text
-    for wheel in folder.glob("*.whl"):
-        if zipfile.is_zipfile(wheel):
-            return wheel
-    partial = folder.with_name(f"{version.text}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    abi = f"cp{version.digits}{'t' * version.free_threaded}"
-    with progress(f"fetching Windows CPython {version.text} from PyPI (65 MB)"):
-        call(
-            [*host_pip(), "download", "-q", "--no-deps", "--only-binary=:all:"]
-            + ["--platform", "win_amd64", "--implementation", "cp", "--abi", abi]
-            + ["--python-version", version.minor, "-d", str(partial), WHEEL],
-            f"downloading Windows CPython {version.text}",
-        )
-    partial.rename(folder)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
 
 
 def unpack_interpreter(wheel: Path, root: Path) -> None:
@@ -595,8 +917,8 @@ def unpack_interpreter(wheel: Path, root: Path) -> None:
             folder, _, file = name.rpartition("/")
             if folder != "deploy_libs" or not file.endswith((".dll", ".pyd")):
                 continue
-            # The C runtime is Wine's own. _wmi kills the process: Wine 8 lacks a function it
-            # needs; without the module, platform falls back.
+            # The C runtime is Wine's own. _wmi ends the process: Wine 8 lacks a function that it
+            # needs; without the module, platform does without.
             if file.startswith(("api-ms-", "ucrtbase", "_wmi.")):
                 continue
             beside_exe = file.lower().startswith(("python3", "vcruntime"))
@@ -608,151 +930,175 @@ def compile_c(source: str, program: Path) -> None:
     """Compile a C file for Windows."""
     file = program.with_suffix(".c")
     file.write_text(source, encoding="utf-8")
-    gcc = ["x86_64-w64-mingw32-gcc", "-O2", "-municode", "-Wall", "-Werror", file, "-o", program]
-    call(gcc, f"compiling {program.name}")
+    flags = ["-O2", "-Wall", "-Werror", "-municode"]
+    call([*COMPILER, *flags, file, "-o", program], f"compiling {program.name}")
 
 
-def call_with_pipes(command: Sequence[str | Path], what: str, env: dict[str, str]) -> str:
-    """Do as `call` for Windows Python, whose start-up fails unless every stream is a pipe."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        input=b"",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=env,
-        check=False,
-    )
-    output = done.stdout.decode(errors="replace")
-    if done.returncode:
-        raise Failure(f"{what}: {reason(output, done.returncode)}")
-    return output
-
-
-# --- Running a child ------------------------------------------------------------------------------
-
-
-def run_piped(
-    command: Sequence[str], env: dict[str, str], *, stdin: bool, cwd: Path | None = None
-) -> int:
-    """Run a child whose streams are pipes, pass them on as they come, and return its exit code."""
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=env,
-        cwd=cwd,
-        bufsize=0,
-        start_new_session=True,  # so that Ctrl-C reaches it from us only, once
-    )
-    assert child.stdin and child.stdout and child.stderr
-    if stdin:
-        threading.Thread(target=pump, args=(0, child.stdin.fileno(), child.stdin), daemon=True).start()
-    else:
-        child.stdin.close()
-    pumps = [
-        threading.Thread(target=pump, args=(source.fileno(), target, source), daemon=True)
-        for source, target in ((child.stdout, 1), (child.stderr, 2))
-    ]
-    for thread in pumps:
-        thread.start()
-    with signals_passed_to(child):
-        code = child.wait()
-        for thread in pumps:
-            thread.join(timeout=5)  # a process that outlived the child may hold the pipe
-    return code if code >= 0 else 128 - code
-
-
-def pump(source: int, target: int, end: IO[bytes]) -> None:
-    """Copy bytes as they come, until either side ends; then close the child's end."""
-    with contextlib.suppress(OSError):
-        while data := os.read(source, 65536):
-            while data:
-                data = data[os.write(target, data) :]
-    with contextlib.suppress(OSError):
-        end.close()
-
-
-@contextlib.contextmanager
-def signals_passed_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """While a child runs, pass Ctrl-C to it and its children, and end it when we are to end."""
-    presses = 0
-
-    def interrupt(_signal: int, _frame: object) -> None:
-        nonlocal presses
-        presses += 1
-        if presses == 3:
-            say("third Ctrl-C: ending the program by force")
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGINT if presses < 3 else signal.SIGKILL)
-
-    def end(number: int, _frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        sys.exit(128 + number)
-
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, end),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, end),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def windows_python(version: Version, extras: Sequence[str] = EXTRAS) -> WindowsPython:
+    """Return Windows Python, set up."""
+    python: WindowsPython
+    python = NativePython(version) if sys.platform == "win32" else WinePython(version)
+    python.set_up(extras)
+    return python
 
 
 # --- Commands -------------------------------------------------------------------------------------
 
 
-def command_setup(version: Version, _arguments: list[str]) -> int:
-    """Set up everything that demo and test need."""
-    windows(version)
+def command_setup(version: Version, arguments: list[str]) -> int:
+    """Set up everything that the other commands need."""
+    refuse(arguments)
+    windows_python(version)
+    HostTools().set_up()
+    require_compilers_of_proof()
     return 0
-
-
-def command_python(version: Version, arguments: list[str]) -> int:
-    """Run Windows Python."""
-    return windows(version).run(arguments, stdin=True)
 
 
 def command_demo(version: Version, arguments: list[str]) -> int:
     """Show what the library does."""
-    return windows(version).run(["-m", "pyiocp", "demo", *arguments], stdin=True)
+    return windows_python(version).run(["-m", "pyiocp", "demo", *arguments])
+
+
+def command_python(version: Version, arguments: list[str]) -> int:
+    """Run Windows Python; without arguments, interactively."""
+    python = windows_python(version)
+    return python.run(arguments) if arguments else python.interact(["-i"])
+
+
+def command_shell(version: Version, arguments: list[str]) -> int:
+    """Run Windows Python interactively, with the public names of pyiocp at hand."""
+    refuse(arguments)
+    greeting = (
+        "import sys; from pyiocp import *; "
+        "print('Python', sys.version, 'on', sys.platform); print('>>> from pyiocp import *')"
+    )
+    return windows_python(version).interact(["-i", "-c", greeting])
+
+
+def command_bench(version: Version, arguments: list[str]) -> int:
+    """Run the benchmark."""
+    script = require_file("benchmarks/echo.py")
+    return windows_python(version, (*EXTRAS, "bench")).run([script, *arguments], cwd=HERE)
+
+
+def command_soak(version: Version, arguments: list[str]) -> int:
+    """Run the long tests, with a seed that repeats them when it is given again."""
+    seed = os.environ.setdefault("PYIOCP_SEED", str(random.randrange(2**32)))
+    say(f"seed {seed}; to run the same again: PYIOCP_SEED={seed} python3 run.py soak")
+    pytest = ["-m", "pytest", "tests", "-m", "soak", f"--hypothesis-seed={seed}", "--timeout=0"]
+    pytest += [f"--ignore={folder}" for folder in HOST_TEST_FOLDERS]
+    return windows_python(version).run([*pytest, *arguments], stdin=False, cwd=HERE)
+
+
+def command_check(_version: Version, arguments: list[str]) -> int:
+    """Run the static checks."""
+    refuse(arguments)
+    tools = HostTools()
+    tools.set_up()
+    return report(
+        {
+            "ruff check": tools.run(["ruff", "check", "."]),
+            "ruff format --check": tools.run(["ruff", "format", "--check", "."]),
+            "mypy": tools.run(["mypy", "--strict", "--platform", "win32", "pyiocp"]),
+        }
+    )
 
 
 def command_test(version: Version, arguments: list[str]) -> int:
-    """Run the tests."""
-    ignore = [f"--ignore={folder}" for folder in HOST_TEST_FOLDERS]
-    return windows(version).run(["-m", "pytest", *ignore, *(arguments or ["tests"])], stdin=False, cwd=HERE)
+    """Run every check and test, or the tests that the arguments choose."""
+    host, windows = split_pytest_arguments(arguments)
+    results: dict[str, int] = {}
+    if not arguments:
+        results["static checks"] = command_check(version, [])
+        host = [folder for folder in HOST_TEST_FOLDERS if has_tests(folder)]
+        windows = ["tests"]
+    if host:
+        tools = HostTools()
+        tools.set_up()
+        if sys.platform != "win32" and any("proof" in argument for argument in host):
+            require_compilers_of_proof()
+        results["tests on this system"] = tools.run(["pytest", *host])
+    if windows:
+        ignore = [f"--ignore={folder}" for folder in HOST_TEST_FOLDERS]
+        python = windows_python(version)
+        command = ["-m", "pytest", *ignore, *windows]
+        results["tests in Windows Python"] = python.run(command, stdin=False, cwd=HERE)
+    return report(results)
 
 
-def windows(version: Version, extras: Sequence[str] = ("test", "cli")) -> WinePython:
-    """Return Windows Python, set up."""
-    python = WinePython(version)
-    python.set_up(extras)
-    return python
+def split_pytest_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split pytest's arguments into those for the host and those for Windows Python.
+
+    A path decides where it runs; everything else goes along wherever a path does, and to Windows
+    if there is no path at all.
+    """
+    places: list[str] = []
+    for argument in arguments:
+        path = (HERE / argument.partition("::")[0]).resolve()
+        is_path = not argument.startswith("-") and path.exists()
+        on_host = any(path.is_relative_to(HERE / folder) for folder in HOST_TEST_FOLDERS)
+        places.append("both" if not is_path else "host" if on_host else "windows")
+    host = [a for a, place in zip(arguments, places, strict=True) if place != "windows"]
+    windows = [a for a, place in zip(arguments, places, strict=True) if place != "host"]
+    only_host = "host" in places and "windows" not in places
+    return (host if "host" in places else []), ([] if only_host else windows)
+
+
+def has_tests(folder: str) -> bool:
+    """Tell whether a folder of tests exists and holds any."""
+    return any((HERE / folder).rglob("test_*.py"))
+
+
+def require_compilers_of_proof() -> None:
+    """See that the compilers are there that the proof of the declarations needs."""
+    if sys.platform != "win32":
+        require_programs(COMPILERS_OF_PROOF)
+
+
+def require_file(name: str) -> str:
+    """Return the name of a file of the project that must be there."""
+    if not (HERE / name).is_file():
+        raise Failure(f"{name} is not in this checkout")
+    return name
+
+
+def refuse(arguments: Sequence[str]) -> None:
+    """Refuse arguments of a command that takes none."""
+    if arguments:
+        raise Failure(f"this command takes no arguments: {' '.join(arguments)}")
+
+
+def report(results: dict[str, int]) -> int:
+    """Say how each part went, and return the first exit code that is not zero."""
+    for name, code in results.items():
+        say(f"{name}: {'passed' if code == 0 else f'FAILED (exit code {code})'}")
+    return next((code for code in results.values() if code), 0)
 
 
 COMMANDS: dict[str, Callable[[Version, list[str]], int]] = {
-    "setup": command_setup,
-    "python": command_python,
     "demo": command_demo,
     "test": command_test,
+    "check": command_check,
+    "python": command_python,
+    "shell": command_shell,
+    "bench": command_bench,
+    "soak": command_soak,
+    "setup": command_setup,
 }
 
 
-def parse(arguments: list[str]) -> tuple[str, str | None, list[str]]:
-    """Split the command line into the command word, the version and the command's arguments."""
+def parse(arguments: Sequence[str]) -> tuple[str, str | None, list[str]]:
+    """Split the command line into the command, the version asked for and the rest."""
     rest = list(arguments)
-    version: str | None = None
     command: str | None = None
+    version: str | None = None
     while rest:
-        if rest[0] == "--python" and len(rest) > 1:
+        if rest[0] == "--python":
+            if len(rest) == 1:
+                raise Failure("--python needs a version, such as 3.12 or 3.13t")
             version, rest = rest[1], rest[2:]
         elif rest[0].startswith("--python="):
-            version, rest = rest[0].partition("=")[2], rest[1:]
+            version, rest = rest[0].removeprefix("--python="), rest[1:]
         elif command is None:
             command, rest = rest[0], rest[1:]
         else:
@@ -761,20 +1107,36 @@ def parse(arguments: list[str]) -> tuple[str, str | None, list[str]]:
 
 
 def main() -> int:
-    """Run the command named on the command line."""
+    """Run the command that the command line names."""
+    if sys.version_info < (3, 11):
+        raise Failure(f"needs Python 3.11 or later; this is {platform.python_version()}")
     command, asked, arguments = parse(sys.argv[1:])
     if command in ("help", "-h", "--help"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     if command not in COMMANDS:
         raise Failure(f"no command {command!r}; there are {', '.join(COMMANDS)}")
-    version = Version(asked) if asked else Version.running()
-    return COMMANDS[command](version, arguments)
+    return COMMANDS[command](Version(asked) if asked else Version.running(), arguments)
+
+
+def guarded_main() -> int:
+    """Run the command; have every failure be one line."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        say("interrupted; what was finished is kept")
+        return 130
+    except Failure as failure:
+        say(f"error: {failure}")
+    except BrokenPipeError:
+        return 0  # who read our output has seen enough
+    except (OSError, zipfile.BadZipFile) as error:
+        # shutil gathers errors of many files into one, and only the text of it tells the kind.
+        full = "No space left" in str(error)
+        text = " ".join(str(error).split())
+        say(f"error: {'no disk space: ' if full else ''}{text[:300]}")
+    return 1
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failure as failure:
-        print(f"run.py: error: {failure}", file=sys.stderr)
-        sys.exit(1)
+    sys.exit(guarded_main())
