@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Prove pyiocp's declarations against the headers of the Windows SDK.
+
+    python tools/proof.py                    this checkout
+    python tools/proof.py --package PATH     another copy of the folder ``pyiocp``
+    python tools/proof.py --list             every declaration, and what proves it
+
+The proof turns every declaration of ``pyiocp.winapi`` into lines of C and has mingw-w64's
+compilers accept or refuse them, for 64-bit and for 32-bit Windows: the width, sign or
+target of each type, size, offset and exact type of each field, the value of each
+constant, the exact type of each function and callback, calling convention and ``const``
+included. What those headers lack is proven against ``proving/absent.py``.
+
+It needs Debian's gcc-mingw-w64-x86-64 and gcc-mingw-w64-i686 and nothing else. The exit
+code is 0 if everything holds, 1 if something does not, 2 if a compiler is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from proving.compiler import CompilerMissingError
+from proving.package import Package
+from proving.verdict import Verdict, prove
+
+
+def report(verdict: Verdict) -> str:
+    """Return the summary: how much is proven, and against what."""
+    kinds = [kind for kind in verdict.counts[0] if any(counts[kind] for counts in verdict.counts)]
+    width = max(len(kind) for kind in kinds)
+    heading = " ".join(f"{target.name:>7}" for target in verdict.targets)
+    lines = [f"proven{'':{width - 4}}{heading}"]
+    for kind in kinds:
+        numbers = " ".join(f"{counts[kind]:7}" for counts in verdict.counts)
+        lines.append(f"  {kind:{width}}{numbers}")
+    lines += ["", "Not in mingw-w64's headers, proven against tools/proving/absent.py:"]
+    lines += [f"  {', '.join(entry.names)}\n    {entry.source}" for entry in verdict.absent]
+    if not verdict.absent:
+        lines.append("  nothing")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the proof and print what came of it."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    here = Path(__file__).resolve().parent.parent / "pyiocp"
+    parser.add_argument("--package", type=Path, default=here, help="the folder pyiocp to prove")
+    parser.add_argument("--list", action="store_true", help="print every declaration proven")
+    arguments = parser.parse_args()
+    try:
+        verdict = prove(Package(arguments.package.resolve()))
+    except CompilerMissingError as error:
+        print(f"proof: {error}", file=sys.stderr)
+        return 2
+    if arguments.list:
+        print("\n".join(verdict.proven))
+    print(report(verdict))
+    if verdict.disagreements:
+        print(f"\n{len(verdict.disagreements)} disagreements:")
+        print("\n".join(f"  {line}" for line in verdict.disagreements))
+    return 1 if verdict.disagreements else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""What has to hold for a declaration, as lines of C that compile only if it does.
+
+What belongs here: turning declarations into checks. Each check is one line of C, so that
+the compiler's line number tells which declaration it refuses.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import package as kinds
+from .layout import WIDTHS, Layouts, is_union
+from .spelling import Speller
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from .package import Declaration, Package
+
+FIELD = "field"
+
+PRELUDE = """\
+#define PROOF_NUMBER(x) __builtin_choose_expr(__builtin_classify_type(x) == 5, (UINT_PTR)(x), (x))
+#define PROOF_SAME(a, b) __builtin_types_compatible_p(a, b)
+"""
+"""A pointer constant (INVALID_HANDLE_VALUE) counts as the number of its address."""
+
+MEMORY = ("void *", "const void *", "char *", "const char *", "unsigned char *")
+"""What ``c_void_p`` may stand for: memory without a type, and bytes. A pointer to anything
+that the headers define further is declared as ``Pointer[T]``."""
+
+QUADS = ("LARGE_INTEGER", "ULARGE_INTEGER")
+"""Unions in C that are declared as the 64-bit number, their ``QuadPart``."""
+
+ALL_ONES = 0xFFFFFFFF_FFFFFFFF
+"""A constant as wide as a pointer, such as INVALID_SOCKET, on 64-bit Windows."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold."""
+
+    kind: str
+    subject: str
+    where: str
+    c: str
+    complaint: str
+    """What is declared, to follow the subject: ``is declared as LONG``."""
+    uses: frozenset[str]
+    """The names of the headers that the line of C relies on."""
+    type_asked: str = ""
+    """A C expression that points to what the headers have instead, to report its type."""
+    number_asked: str = ""
+    """The same for a number."""
+
+
+class Checks:
+    """Makes the checks of one package for one target."""
+
+    def __init__(
+        self,
+        package: Package,
+        pointer_size: int,
+        present: Collection[str],
+        tags: Mapping[str, str],
+        opaque: Collection[str],
+    ) -> None:
+        """`present` are the names that the headers have; `opaque` point at hidden types."""
+        self._package = package
+        self._pointer_size = pointer_size
+        self._present = present
+        self._tags = tags
+        self._opaque = opaque
+        self._layouts = Layouts(package, pointer_size)
+        self._functions, self._callbacks = package.conventions()
+
+    def of(self, declaration: Declaration) -> Iterator[Check]:
+        """Yield the checks of one declaration."""
+        makers = {
+            kinds.ALIAS: self._alias,
+            kinds.STRUCTURE: self._structure,
+            kinds.CONSTANT: self._constant,
+            kinds.FUNCTION: self._function,
+            kinds.CALLBACK: self._callback,
+        }
+        if declaration.kind in makers:
+            yield from makers[declaration.kind](declaration)
+
+    def _speller(self) -> Speller:
+        return Speller(self._package, self._tags)
+
+    def _alias(self, declaration: Declaration) -> Iterator[Check]:
+        speller, spelled = self._speller(), declaration.spelled
+        name = speller.name(declaration.name)
+        leaf = ast.unparse(spelled).rpartition(".")[2]
+        if leaf not in WIDTHS:
+            other = speller.type(spelled, declaration.source)
+            holds = f"PROOF_SAME({name}, {other})"
+        elif leaf == "c_void_p":
+            if declaration.name in self._opaque:
+                holds = f"__builtin_classify_type(({name})0) == 5"
+            else:
+                holds = " || ".join(f"PROOF_SAME({name}, {pointer})" for pointer in MEMORY)
+        elif leaf in ("c_char_p", "c_wchar_p"):
+            target = "char" if leaf == "c_char_p" else "wchar_t"
+            holds = " || ".join(f"PROOF_SAME({name}, {const}{target} *)" for const in ("", "const "))
+        elif leaf in ("c_char", "c_wchar"):
+            holds = f"PROOF_SAME({name}, {'char' if leaf == 'c_char' else 'wchar_t'})"
+        else:
+            width = WIDTHS[leaf] or self._pointer_size
+            number = name
+            if declaration.name in QUADS:
+                number = f"__typeof__((({name} *)0)->QuadPart)"
+            negative = int(not leaf.startswith(("c_uint", "c_size")))
+            holds = f"sizeof({name}) == {width} && (({number})-1 < 0) == {negative}"
+        yield Check(
+            kinds.ALIAS,
+            declaration.name,
+            declaration.where,
+            f'_Static_assert({holds}, "");',
+            f"is declared as {ast.unparse(spelled)}",
+            frozenset(speller.used),
+            type_asked=f"({name} *)0",
+        )
+
+    def _structure(self, declaration: Declaration) -> Iterator[Check]:
+        speller, source = self._speller(), declaration.source
+        name = speller.name(declaration.name)
+        fields = list(self._layouts.fields(declaration.name, source))
+        size = self._layouts.structure(declaration.name, source).size
+        yield Check(
+            kinds.STRUCTURE,
+            declaration.name,
+            declaration.where,
+            f'_Static_assert(sizeof({name}) == {size}, "");',
+            f"is declared with {size} bytes",
+            frozenset(speller.used),
+            number_asked=f"sizeof({name})",
+        )
+        if not is_union(declaration.value):
+            # One initializer for each field: -Wmissing-field-initializers then names the
+            # first field of the headers that the declaration lacks.
+            initializers = ", ".join("{0}" for _ in source.fields(declaration.name))
+            yield Check(
+                "",
+                declaration.name,
+                declaration.where,
+                f"{name} proof_members_{declaration.name} = {{ {initializers} }};",
+                "is declared without a field of the headers",
+                frozenset(speller.used),
+            )
+        for field in fields:
+            subject = f"{declaration.name}.{field.path}"
+            yield Check(
+                FIELD,
+                subject,
+                declaration.where,
+                f'_Static_assert(__builtin_offsetof({name}, {field.path}) == {field.offset}, "");',
+                f"is declared at offset {field.offset}",
+                frozenset(speller.used),
+                number_asked=f"__builtin_offsetof({name}, {field.path})",
+            )
+            member, inside = f"(({name} *)0)->{field.path}", self._speller()
+            holds = f"sizeof({member}) == {field.extent.size}"
+            if field.named:
+                holds = f"PROOF_SAME(__typeof__({member}), {inside.type(field.spelled, field.source)})"
+            yield Check(
+                "",
+                subject,
+                declaration.where,
+                f'_Static_assert({holds}, "");',
+                f"is declared as {ast.unparse(field.spelled)}",
+                frozenset(speller.used | inside.used),
+                type_asked=f"&{member}",
+            )
+
+    def _constant(self, declaration: Declaration) -> Iterator[Check]:
+        name, value = declaration.name, declaration.value
+        if isinstance(value, int):
+            expected = value
+            if value == ALL_ONES and self._pointer_size == 4:
+                expected &= 0xFFFFFFFF
+            literal = f"{expected:#x}ULL" if expected >= 0 else f"({expected}LL)"
+            number = f"PROOF_NUMBER({name})"
+            holds = f"{number} == {literal} && ({number} < 0) == {int(expected < 0)}"
+            if name.startswith("STATUS_"):
+                # NTSTATUS is signed in C. Its constants are declared unsigned, the form
+                # that OVERLAPPED.Internal, documentation and logs show.
+                holds = f"(ULONG)({name}) == {literal}"
+            said, asked = f"{value} ({value:#x})", f"(unsigned long long)({number})"
+        else:
+            holds = f"__builtin_strcmp({name}, {c_string(value)}) == 0"
+            said, asked = repr(value), ""
+        yield Check(
+            kinds.CONSTANT,
+            name,
+            declaration.where,
+            f'_Static_assert({holds}, "");',
+            f"is declared as {said}",
+            frozenset((name,)),
+            number_asked=asked,
+        )
+
+    def _function(self, declaration: Declaration) -> Iterator[Check]:
+        signature, pointer = declaration.value.declaration, f"LPFN_{declaration.name.upper()}"
+        spelled = [spelling for _, spelling in signature.parameters]
+        in_words = f"is declared as ({', '.join(spelled)}) -> {signature.result}"
+        known = [name for name in (declaration.name, pointer) if name in self._present]
+        for name in known or [declaration.name]:
+            speller = self._speller()
+            kind = kinds.FUNCTION if name == (known or [name])[0] else ""
+            declared = speller.function(
+                signature.result, spelled, self._functions, declaration.source
+            )
+            is_type = name == pointer
+            actual = name if is_type else f"__typeof__(&{name})"
+            yield Check(
+                kind,
+                declaration.name,
+                declaration.where,
+                f'_Static_assert(PROOF_SAME({actual}, {declared}), "");',
+                in_words,
+                frozenset((*speller.used, name)),
+                type_asked=f"({name})0" if is_type else f"&{name}",
+            )
+
+    def _callback(self, declaration: Declaration) -> Iterator[Check]:
+        signature, speller = declaration.value.declaration, self._speller()
+        name = speller.name(declaration.name)
+        spelled = [spelling for _, spelling in signature.parameters]
+        declared = speller.function(signature.result, spelled, self._callbacks, declaration.source)
+        yield Check(
+            kinds.CALLBACK,
+            declaration.name,
+            declaration.where,
+            f'_Static_assert(PROOF_SAME({name}, {declared}) || PROOF_SAME({name} *, {declared}), "");',
+            f"is declared as ({', '.join(spelled)}) -> {signature.result}",
+            frozenset(speller.used),
+            type_asked=f"({name})0",
+        )
+
+
+def c_string(value: object) -> str:
+    """Return a text or bytes constant as a C string literal."""
+    raw = value if isinstance(value, bytes) else str(value).encode()
+    return '"' + "".join(f"\\{byte:03o}" for byte in raw) + '"'

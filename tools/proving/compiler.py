@@ -1,0 +1,195 @@
+"""mingw-w64's compilers, asked about lines of C.
+
+What belongs here: running gcc and reading what it answers. Nothing here knows about
+declarations.
+
+Three questions are put to it. *Has* the SDK a name: a line that uses it compiles or does
+not. *Holds* a line: likewise. *What* has it instead: a pointer of an unlike type is
+initialised with the expression, and the warning tells the expression's type; numbers and
+GUIDs are compiled into a section of the object file and read from there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HEADERS = (
+    "winsock2.h",
+    "ws2tcpip.h",
+    "mswsock.h",
+    "mstcpip.h",
+    "afunix.h",
+    "windows.h",
+    "winternl.h",
+    "ntstatus.h",
+    "psapi.h",
+)
+
+FLAGS = (
+    "-std=gnu11",
+    "-D_WIN32_WINNT=0x0A00",
+    "-DWIN32_LEAN_AND_MEAN",
+    "-fno-diagnostics-show-caret",
+    "-fdiagnostics-color=never",
+    "-ftrack-macro-expansion=0",  # an error in a macro's expansion is reported where it is used
+    "-Werror=missing-field-initializers",
+    "-Wno-pointer-to-int-cast",
+)
+
+DIAGNOSTIC = re.compile(r"^[^:\n]*proof\.c:(\d+):\d+: (error|warning): (.*)$", re.MULTILINE)
+UNLIKE = re.compile(r"from incompatible pointer type '([^']*)'(?: \{aka '([^']*)'\})?")
+
+SECTION = "proof"
+
+
+class CompilerMissingError(Exception):
+    """There is no such compiler here; the message says how to get one."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One of Windows' two kinds of process."""
+
+    name: str
+    pointer_size: int
+
+    @property
+    def command(self) -> str:
+        """The compiler's name on PATH."""
+        return f"{self.name}-w64-mingw32-gcc"
+
+
+TARGETS = (Target("x86_64", 8), Target("i686", 4))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the compiler said about the lines it was given."""
+
+    errors: dict[int, str]
+    """The first error of each refused line, by the line's index."""
+    warnings: dict[int, str]
+    elsewhere: str
+    """What it refused outside of the lines; empty when all is well."""
+    section: bytes
+    """The contents of the object file's section for the proof, if it compiled."""
+
+
+class Compiler:
+    """gcc for one target, with the SDK's headers."""
+
+    def __init__(self, target: Target) -> None:
+        found = shutil.which(target.command)
+        if found is None:
+            package = f"gcc-mingw-w64-{target.name.replace('_', '-')}"
+            raise CompilerMissingError(
+                f"{target.command} is not on PATH: on Debian, apt-get install {package}"
+            )
+        self._path = found
+
+    def ask(self, lines: Sequence[str], before: str = "") -> Answer:
+        """Compile `before` and then `lines`, each of which is judged on its own."""
+        top = "".join(f"#include <{header}>\n" for header in HEADERS) + before
+        first = top.count("\n") + 1
+        with tempfile.TemporaryDirectory(prefix="proof-") as folder:
+            source, binary = Path(folder, "proof.c"), Path(folder, "proof.o")
+            source.write_text(top + "\n".join(lines) + "\n", encoding="utf-8")
+            done = subprocess.run(
+                [self._path, *FLAGS, "-c", str(source), "-o", str(binary)],
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                env={**os.environ, "LC_ALL": "C"},
+                check=False,
+            )
+            section = read_section(binary.read_bytes()) if binary.exists() else b""
+        errors: dict[int, str] = {}
+        warnings: dict[int, str] = {}
+        elsewhere = ""
+        for number, severity, message in DIAGNOSTIC.findall(done.stderr):
+            index = int(number) - first
+            if index >= 0:
+                (errors if severity == "error" else warnings).setdefault(index, message)
+            elif severity == "error":
+                elsewhere += message + "\n"
+        if done.returncode and not errors and not elsewhere:
+            elsewhere = done.stderr
+        return Answer(errors, warnings, elsewhere, section)
+
+    def preprocessed(self) -> str:
+        """Return the text of the headers, comments and macros resolved."""
+        done = subprocess.run(
+            [self._path, *FLAGS, "-E", "-P", "-x", "c", "-"],
+            input="".join(f"#include <{header}>\n" for header in HEADERS),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
+        )
+        return done.stdout
+
+    def types(self, expressions: Sequence[str], before: str) -> list[str]:
+        """Return the types that pointers point to, as the compiler names them."""
+        lines = [
+            f"struct proof_unlike *proof_type_{index} = {expression or '0'};"
+            for index, expression in enumerate(expressions)
+        ]
+        answer = self.ask(lines, before)
+        return [pointed_to(answer.warnings.get(index, "")) for index in range(len(lines))]
+
+    def numbers(self, expressions: Sequence[str], before: str) -> list[int | None]:
+        """Return the values of numbers, as 64 bits without a sign; None where there is none."""
+        lines = [
+            f"const unsigned long long proof_number_{index} = {expression or '0'};"
+            for index, expression in enumerate(expressions)
+        ]
+        refused = self.ask(lines, before).errors
+        usable = [index for index in range(len(lines)) if index not in refused]
+        values = ", ".join(f"({expressions[index] or '0'})" for index in usable)
+        array = f"const unsigned long long proof_numbers[] IN_SECTION = {{ {values} }};"
+        section = self.ask([in_section(array)], before).section
+        found = dict(zip(usable, (value for (value,) in struct.iter_unpack("<Q", section))))
+        return [found.get(index) for index in range(len(lines))]
+
+    def records(self, ctype: str, size: int, initializers: Sequence[str], before: str) -> list[bytes]:
+        """Return the bytes of constants of type `ctype`, given their initializers."""
+        array = f"const {ctype} proof_records[] IN_SECTION = {{ {', '.join(initializers)} }};"
+        section = self.ask([in_section(array)], before).section
+        return [section[start : start + size] for start in range(0, len(section), size)]
+
+
+def in_section(array: str) -> str:
+    """Return a definition that the compiler puts where :func:`read_section` looks."""
+    return array.replace("IN_SECTION", f'__attribute__((section("{SECTION}")))')
+
+
+def read_section(coff: bytes) -> bytes:
+    """Return the contents of the proof's section of an object file, without its padding."""
+    count, header_size = struct.unpack_from("<2xH12xH", coff)
+    for index in range(count):
+        name, _, _, size, start = struct.unpack_from("<8s4I", coff, 20 + header_size + 40 * index)
+        if name.rstrip(b"\0") == SECTION.encode():
+            return coff[start : start + size]
+    return b""
+
+
+def pointed_to(warning: str) -> str:
+    """Return the type that a warning of unlike pointers tells, without the pointer."""
+    found = UNLIKE.search(warning)
+    if found is None:
+        return warning
+    spelled, resolved = (part and re.sub(r" ?\*$", "", part) for part in found.groups())
+    return f"{spelled} ({resolved})" if resolved else str(spelled)

@@ -1,0 +1,143 @@
+"""Where Windows puts a structure's fields, for pointers of 4 and of 8 bytes.
+
+ctypes knows the layout for the Python that runs it; this is the same algorithm for both
+of Windows' widths, from the fields as spelled: a field starts at the next multiple of its
+alignment, a number is aligned to its own size (64-bit numbers too, on 32-bit Windows),
+and a structure is padded to its strictest field.
+
+What belongs here: sizes and offsets. Nothing here knows about C.
+"""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .source import class_attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .package import Package
+    from .source import Source
+
+# ctypes' types whose width is the same on every system, in bytes; 0 stands for a
+# pointer's. What is not here (c_long, c_int …) has no place in a declaration.
+WIDTHS = {
+    "c_char": 1,
+    "c_int8": 1,
+    "c_uint8": 1,
+    "c_int16": 2,
+    "c_uint16": 2,
+    "c_wchar": 2,
+    "c_int32": 4,
+    "c_uint32": 4,
+    "c_int64": 8,
+    "c_uint64": 8,
+    "c_size_t": 0,
+    "c_ssize_t": 0,
+    "c_void_p": 0,
+    "c_char_p": 0,
+    "c_wchar_p": 0,
+}
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Size and alignment of a type, in bytes."""
+
+    size: int
+    alignment: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field, wherever in a structure it stands."""
+
+    path: str
+    """How C reaches it from the structure: ``Offset``, ``u.Byte``, ``parts[0].size``."""
+    offset: int
+    extent: Extent
+    spelled: ast.expr
+    source: Source
+    named: bool
+    """Whether its type has a name in the headers; otherwise only its fields count."""
+
+
+class Layouts:
+    """The layouts of a package's types for one width of pointers."""
+
+    def __init__(self, package: Package, pointer_size: int) -> None:
+        self._package = package
+        self._pointer = Extent(pointer_size, pointer_size)
+
+    def of(self, spelled: ast.expr, source: Source) -> Extent:
+        """Return the extent of a type as spelled in `source`."""
+        if isinstance(spelled, ast.Subscript):
+            return self._pointer
+        if isinstance(spelled, ast.BinOp):
+            element = self.of(spelled.left, source)
+            return Extent(element.size * int(source.value(spelled.right)), element.alignment)
+        name = spelled.attr if isinstance(spelled, ast.Attribute) else ast.unparse(spelled)
+        meaning = self._package.meaning(name, source)
+        if meaning is None:
+            if name not in WIDTHS:
+                raise ValueError(f"{source.path}: the width of {name} differs between systems")
+            width = WIDTHS[name] or self._pointer.size
+            return Extent(width, width)
+        binding = meaning.binding(name)
+        if isinstance(binding, ast.expr):
+            return self.of(binding, meaning)
+        if hasattr(meaning.namespace[name], "_fields_"):
+            return self.structure(name, meaning)
+        return self._pointer  # a callback
+
+    def structure(self, name: str, source: Source) -> Extent:
+        """Return the extent of a structure or union that `source` defines."""
+        return self._place(name, source)[0]
+
+    def _place(self, name: str, source: Source) -> tuple[Extent, list[tuple[str, int]]]:
+        """Return the extent of a structure, and name and offset of each field."""
+        node = source.bindings[name][0]
+        assert isinstance(node, ast.ClassDef)
+        pack_spelled = class_attribute(node, "_pack_")
+        pack = int(source.value(pack_spelled)) if pack_spelled is not None else 16
+        end = used = 0
+        alignment, places = 1, []
+        for field, spelled in source.fields(name):
+            extent = self.of(spelled, source)
+            aligned = min(extent.alignment, pack)
+            alignment = max(alignment, aligned)
+            start = 0 if is_union(source.namespace[name]) else -(-end // aligned) * aligned
+            places.append((field, start))
+            end = start + extent.size
+            used = max(used, end)
+        return Extent(-(-used // alignment) * alignment, alignment), places
+
+    def fields(self, name: str, source: Source, path: str = "", base: int = 0) -> Iterator[Field]:
+        """Yield the fields of a structure, those of its unnamed parts among them."""
+        anonymous = getattr(source.namespace[name], "_anonymous_", ())
+        _, places = self._place(name, source)
+        for (field, spelled), (_, offset) in zip(source.fields(name), places, strict=True):
+            element = spelled
+            while isinstance(element, ast.BinOp):
+                element = element.left
+            part = ast.unparse(element)
+            named = isinstance(element, ast.Subscript) or self._package.is_public(part)
+            inside = path
+            if field not in anonymous:
+                extent = self.of(spelled, source)
+                yield Field(path + field, base + offset, extent, spelled, source, named)
+                inside += f"{field}." if element is spelled else f"{field}[0]."
+            if field in anonymous or not named:
+                meaning = self._package.meaning(part, source)
+                if meaning is None:
+                    raise ValueError(f"{source.path}: {name}.{field}: {part} is not a C type")
+                yield from self.fields(part, meaning, inside, base + offset)
+
+
+def is_union(value: type) -> bool:
+    """Tell whether all fields of a ctypes type start at its beginning."""
+    return issubclass(value, ctypes.Union)

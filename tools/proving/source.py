@@ -1,0 +1,120 @@
+"""One module of the package under proof: its objects, and its text.
+
+Both are needed. ctypes keeps only a width (``DWORD``, ``ULONG`` and ``UINT`` are one and
+the same object at run time, and off Windows ``ULONG_PTR`` and ``ULONGLONG`` are too), so
+the types of fields and aliases are read as spelled. Values are read from the imported
+module, because a constant may be computed.
+
+What belongs here: reading Python. Nothing here knows about C.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
+
+Binding = ast.expr | ast.ClassDef | ast.FunctionDef
+"""What a module binds a name to: the right side of an assignment, a class, a function."""
+
+
+class Source:
+    """A module, with every name that its own text binds."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.name = module.__name__
+        self.path = Path(str(module.__file__))
+        self.namespace: dict[str, Any] = vars(module)
+        self.bindings: dict[str, list[Binding]] = {}
+        self.imported: set[str] = set()
+        self._fields_assigned_later: dict[str, ast.expr] = {}
+        self._package = str(module.__package__)
+        tree = ast.parse(self.path.read_text(encoding="utf-8"))
+        self._scan(tree.body)
+
+    def _scan(self, body: Iterable[ast.stmt]) -> None:
+        """Collect what `body` binds, in the branches of conditions as well."""
+        for node in body:
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    self._assigned(target, node.value)
+            elif isinstance(node, ast.AnnAssign) and node.value is not None:
+                self._assigned(node.target, node.value)
+            elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                self.bindings.setdefault(node.name, []).append(node)
+            elif isinstance(node, (ast.If, ast.Try)):
+                self._scan(node.body)
+                self._scan(node.orelse)
+            elif isinstance(node, ast.Import):
+                names = (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+                self.imported.update(names)
+            elif isinstance(node, ast.ImportFrom):
+                self._imported_from(node)
+
+    def _assigned(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Name):
+            self.bindings.setdefault(target.id, []).append(value)
+        elif isinstance(target, ast.Attribute) and target.attr == "_fields_":
+            # A structure that points to itself gets its fields after its class.
+            self._fields_assigned_later[ast.unparse(target.value)] = value
+
+    def _imported_from(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            if alias.name != "*":
+                self.imported.add(alias.asname or alias.name)
+                continue
+            relative = "." * node.level + (node.module or "")
+            origin = sys.modules[importlib.util.resolve_name(relative, self._package)]
+            self.imported.update(vars(origin))
+
+    def binding(self, name: str) -> Binding:
+        """Return what `name` is bound to; of several bindings, the one that took effect."""
+        bindings = self.bindings[name]
+        for binding in bindings:
+            if len(bindings) == 1 or not isinstance(binding, ast.expr):
+                return binding
+            if self.value(binding) is self.namespace[name]:
+                return binding
+        raise ValueError(f"{self.name}: cannot tell which binding of {name} took effect")
+
+    def value(self, expression: ast.expr) -> Any:
+        """Return the value of `expression` in this module."""
+        return eval(ast.unparse(expression), self.namespace)
+
+    def fields(self, structure: str) -> list[tuple[str, ast.expr]]:
+        """Return name and type, as spelled, of each field of a class of this module."""
+        node = self.bindings[structure][0]
+        spelled = self._fields_assigned_later.get(structure)
+        if spelled is None and isinstance(node, ast.ClassDef):
+            spelled = class_attribute(node, "_fields_")
+        if not isinstance(spelled, (ast.Tuple, ast.List)):
+            raise ValueError(f"{structure}: _fields_ is not a tuple of pairs that can be read")
+        pairs = []
+        for pair in spelled.elts:
+            if not isinstance(pair, (ast.Tuple, ast.List)) or len(pair.elts) != 2:
+                raise ValueError(f"{structure}: not a name and a type: {ast.unparse(pair)}")
+            pairs.append((str(ast.literal_eval(pair.elts[0])), pair.elts[1]))
+        return pairs
+
+    def where(self, name: str) -> str:
+        """Return file and line of a name's binding, as editors understand it."""
+        return f"{self.path}:{self.bindings[name][-1].lineno}"
+
+
+def class_attribute(node: ast.ClassDef, name: str) -> ast.expr | None:
+    """Return what the body of a class assigns to `name`; the last one counts."""
+    found = None
+    for statement in node.body:
+        if isinstance(statement, ast.Assign):
+            targets = [target.id for target in statement.targets if isinstance(target, ast.Name)]
+            if name in targets:
+                found = statement.value
+        elif isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == name:
+            found = statement.value or found
+    return found

@@ -1,0 +1,252 @@
+"""The proof itself: every declaration of a package, judged for both targets.
+
+What belongs here: which questions are asked in which order, and what the answers mean.
+"""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import package as kinds
+from .absent import ABSENT, Absent
+from .check import FIELD, PRELUDE, Check, Checks
+from .compiler import TARGETS, Compiler, Target
+from .layout import Layouts
+from .prototype import misplaced, prototypes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .package import Declaration, Package
+
+
+@dataclass
+class Findings:
+    """What came of one target."""
+
+    target: Target
+    counts: Counter[str] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
+    proven: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of all targets."""
+
+    targets: Sequence[Target]
+    counts: Sequence[dict[str, int]]
+    absent: Sequence[Absent]
+    proven: Sequence[str]
+    disagreements: Sequence[str]
+
+
+def prove(package: Package, targets: Sequence[Target] = TARGETS) -> Verdict:
+    """Judge `package`. Raises CompilerMissingError."""
+    compilers = [Compiler(target) for target in targets]
+    with ThreadPoolExecutor(len(targets)) as pool:
+        found = list(pool.map(lambda pair: judge(package, *pair), zip(targets, compilers)))
+        names = compilers[0].preprocessed()
+    disagreements = [*package.problems, *beyond_c(package), *compare_names(package, names)]
+    said: dict[str, list[str]] = {}
+    for findings in found:
+        for complaint in findings.complaints:
+            said.setdefault(complaint, []).append(findings.target.name)
+    disagreements += [f"{complaint} [{', '.join(names)}]" for complaint, names in said.items()]
+    order = (kinds.FUNCTION, kinds.CALLBACK, kinds.STRUCTURE, FIELD, kinds.CONSTANT, kinds.GUID)
+    order = (*order, kinds.ALIAS, kinds.MACRO)
+    return Verdict(
+        targets,
+        [{kind: findings.counts[kind] for kind in order} for findings in found],
+        ABSENT,
+        sorted(set.intersection(*(findings.proven for findings in found))),
+        disagreements,
+    )
+
+
+def judge(package: Package, target: Target, compiler: Compiler) -> Findings:
+    """Judge `package` for one target."""
+    findings = Findings(target)
+    listed = {name for entry in ABSENT for name in entry.names}
+    tags, present, opaque = look_up(package, compiler, listed)
+    declared = {declaration.name for declaration in package.declarations}
+    for name in sorted(listed & present):
+        findings.complaints.append(f"{name} is listed in absent.py, and the headers have it")
+    for name in sorted(listed - declared):
+        findings.complaints.append(f"{name} is listed in absent.py, and nobody declares it")
+    entries = [entry for entry in ABSENT if not present.issuperset(entry.names)]
+    before = PRELUDE + "".join(f"{entry.c}\n" for entry in entries)
+    present |= {name for entry in entries for name in entry.names}
+
+    maker = Checks(package, target.pointer_size, present, tags, opaque)
+    checks: list[Check] = []
+    for declaration in package.declarations:
+        try:
+            made = list(maker.of(declaration))
+        except ValueError as error:
+            findings.complaints.append(f"{declaration.where}: {declaration.name}: {error}")
+            continue
+        lacking = sorted({name for check in made for name in check.uses} - present)
+        if declaration.name in lacking:
+            findings.complaints.append(
+                f"{declaration.where}: {declaration.name} is neither in the headers nor in absent.py"
+            )
+        elif lacking:
+            findings.complaints.append(
+                f"{declaration.where}: {declaration.name} cannot be proven without"
+                f" {', '.join(lacking)}"
+            )
+        else:
+            checks += made
+    answer = compiler.ask([check.c for check in checks], before)
+    if answer.elsewhere:
+        findings.complaints.append(f"the generated C does not compile: {answer.elsewhere}")
+    refused = [check for index, check in enumerate(checks) if index in answer.errors]
+    findings.complaints += explain(refused, compiler, before)
+    refused_subjects = {check.subject for check in refused}
+    for check in checks:
+        if check.kind and check.subject not in refused_subjects:
+            findings.counts[check.kind] += 1
+            findings.proven.add(f"{check.kind} {check.subject}")
+    guids = [each for each in package.declarations if each.kind == kinds.GUID]
+    findings.complaints += compare_guids(guids, compiler, before, present, findings)
+    return findings
+
+
+def look_up(
+    package: Package, compiler: Compiler, listed: Iterable[str]
+) -> tuple[dict[str, str], set[str], set[str]]:
+    """Ask the headers which names they have.
+
+    Returns the spelling of names that only exist as a tag (``struct sockaddr``), all names
+    that exist, and the pointer types whose target the headers hide.
+    """
+    names, pointers = set(listed), set()
+    for declaration in package.declarations:
+        names.add(declaration.name)
+        if declaration.kind == kinds.FUNCTION:
+            names.add(f"LPFN_{declaration.name.upper()}")
+        if declaration.kind == kinds.ALIAS and ast.unparse(declaration.spelled) == "c_void_p":
+            pointers.add(declaration.name)
+    questions = [(name, spelled) for name in sorted(names) for spelled in ("", "struct ", "union ")]
+    lines = []
+    for name, tag in questions:
+        # A macro exists whatever it stands for; WSAID_ACCEPTEX is no expression.
+        lines.append(f"#ifndef {name}\nchar proof_has[sizeof(__typeof__({tag}{name}))];\n#endif")
+    targets = sorted(pointers)
+    for name in targets:
+        # HWND points to a structure whose only member says that it is unused.
+        lines.append(f"\nchar proof_target[sizeof(*({name})0)];\n")
+        lines.append(f"\nchar proof_handle[sizeof((({name})0)->unused)];\n")
+    answer = compiler.ask([line for block in lines for line in block.split("\n")])
+    refused = {index // 3 for index in answer.errors}
+    tags: dict[str, str] = {}
+    present: set[str] = set()
+    for index, (name, tag) in enumerate(questions):
+        if index not in refused and name not in present:
+            present.add(name)
+            if tag:
+                tags[name] = f"{tag}{name}"
+    opaque = set()
+    for index, name in enumerate(targets):
+        target = len(questions) + 2 * index
+        if target in refused or target + 1 not in refused:
+            opaque.add(name)
+    return tags, present, opaque
+
+
+def explain(refused: Sequence[Check], compiler: Compiler, before: str) -> list[str]:
+    """Say of each refused check what the headers have instead."""
+    if not refused:
+        return []
+    types = compiler.types([check.type_asked for check in refused], before)
+    numbers = compiler.numbers([check.number_asked for check in refused], before)
+    sentences = []
+    for check, ctype, number in zip(refused, types, numbers, strict=True):
+        if check.number_asked and number is not None:
+            signed = number - (1 << 64) if number >> 63 else number
+            actual = f", the headers have {signed} ({number:#x})"
+        elif check.type_asked and ctype:
+            actual = f", the headers have {ctype}"
+        else:
+            actual = ", which the headers refuse"
+        sentences.append(f"{check.where}: {check.subject} {check.complaint}{actual}")
+    return sentences
+
+
+def compare_guids(
+    guids: Sequence[Declaration],
+    compiler: Compiler,
+    before: str,
+    present: set[str],
+    findings: Findings,
+) -> list[str]:
+    """Compare the 16 bytes of each GUID with those that the headers' macro makes."""
+    complaints = []
+    known = [guid for guid in guids if guid.name in present]
+    for guid in guids:
+        if guid not in known:
+            complaints.append(f"{guid.where}: {guid.name} is neither in the headers nor in absent.py")
+    if not known:
+        return complaints
+    records = compiler.records("GUID", 16, [guid.name for guid in known], before)
+    for guid, actual in zip(known, records, strict=True):
+        if bytes(guid.value) != actual:
+            theirs = type(guid.value).from_buffer_copy(actual)
+            complaints.append(f"{guid.where}: {guid.name} is declared as {guid.value}, the headers have {theirs}")
+        else:
+            findings.counts[kinds.GUID] += 1
+            findings.proven.add(f"{kinds.GUID} {guid.name}")
+    return complaints
+
+
+def compare_names(package: Package, preprocessed: str) -> list[str]:
+    """Compare the order of parameters, by name, with every prototype in the headers."""
+    known = prototypes(preprocessed)
+    complaints = []
+    for declaration in package.declarations:
+        if declaration.kind not in (kinds.FUNCTION, kinds.CALLBACK):
+            continue
+        for name in (declaration.name, f"LPFN_{declaration.name.upper()}"):
+            wrong = misplaced(declaration, known.get(name, ()))
+            if wrong:
+                complaints.append(f"{declaration.where}: {declaration.name} {wrong}")
+    return complaints
+
+
+def beyond_c(package: Package) -> list[str]:
+    """Check what no header can tell: ctypes lays out what was proven, and nothing is left out."""
+    problems = []
+    layouts = Layouts(package, ctypes.sizeof(ctypes.c_void_p))
+    for declaration in package.declarations:
+        if declaration.kind == kinds.STRUCTURE:
+            stated = layouts.structure(declaration.name, declaration.source).size
+            if ctypes.sizeof(declaration.value) != stated:
+                problems.append(
+                    f"{declaration.where}: ctypes gives {declaration.name}"
+                    f" {ctypes.sizeof(declaration.value)} bytes, its fields as spelled {stated}"
+                )
+            for place in layouts.fields(declaration.name, declaration.source):
+                if "." in place.path:
+                    continue
+                offset = getattr(declaration.value, place.path).offset
+                if offset != place.offset:
+                    problems.append(
+                        f"{declaration.where}: ctypes puts {declaration.name}.{place.path} at"
+                        f" {offset}, its fields as spelled at {place.offset}"
+                    )
+        if declaration.kind == kinds.MACRO:
+            problems.append(
+                f"{declaration.where}: {declaration.name} has a name like Windows' own and is"
+                " no declaration"
+            )
+    known = {declaration.name for declaration in package.declarations}
+    for name in sorted(package.exported - known):
+        if name != name.lower() and not name.endswith("Error"):
+            problems.append(f"pyiocp.winapi exports {name}, which is not declared anywhere")
+    return problems
