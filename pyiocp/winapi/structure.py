@@ -9,12 +9,14 @@ import ctypes
 from typing import Any, ClassVar
 
 
-def describe(value: Any) -> str:
+def describe(value: Any, kind: Any = None) -> str:
     """Return a field's value as text: addresses in hexadecimal, bytes as they are."""
     if isinstance(value, ctypes.Array):
         return repr(bytes(value)) if value._type_ is ctypes.c_uint8 else repr(list(value))
     if isinstance(value, ctypes._Pointer):
         return hex(ctypes.cast(value, ctypes.c_void_p).value or 0)
+    if kind is ctypes.c_void_p:
+        return hex(value or 0)
     return repr(value)
 
 
@@ -22,14 +24,14 @@ def describe_fields(instance: Structure | Union) -> str:
     """Return ``name=value`` for each field, in the order of declaration."""
     anonymous = getattr(instance, "_anonymous_", ())
     shown = []
-    for name, *_ in instance._fields_:
+    for name, kind, *_ in instance._fields_:
         value = getattr(instance, name)
         if name in anonymous:
             shown.append(describe_fields(value))
         elif name in instance._in_hexadecimal_ and isinstance(value, int):
             shown.append(f"{name}={value:#x}")
         else:
-            shown.append(f"{name}={describe(value)}")
+            shown.append(f"{name}={describe(value, kind)}")
     return ", ".join(shown)
 
 

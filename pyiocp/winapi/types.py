@@ -75,6 +75,7 @@ else:
 
 # Pointers without a type behind them. A NULL one reads as ``None``.
 HANDLE = c_void_p
+HMODULE = c_void_p
 HWND = c_void_p
 PVOID = c_void_p
 LPVOID = c_void_p
@@ -94,6 +95,7 @@ PCWSTR = c_wchar_p
 # Pointers to the above.
 PBYTE = Pointer[BYTE]
 LPBOOL = Pointer[BOOL]
+PBOOLEAN = Pointer[BOOLEAN]
 PULONG = Pointer[ULONG]
 LPDWORD = Pointer[DWORD]
 PDWORD = Pointer[DWORD]

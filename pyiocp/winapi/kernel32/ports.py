@@ -7,6 +7,7 @@ whatever kind of handle is behind it.
 from __future__ import annotations
 
 from ..binding import Callback
+from ..callback import NoneIsNull
 from ..overlapped import LPOVERLAPPED, LPOVERLAPPED_ENTRY
 from ..types import (
     BOOL,
@@ -23,7 +24,7 @@ from ..types import (
 from .library import kernel32
 
 
-class LPOVERLAPPED_COMPLETION_ROUTINE(Callback):
+class LPOVERLAPPED_COMPLETION_ROUTINE(NoneIsNull, Callback):
     """A function that the kernel calls when an overlapped operation has ended.
 
     dwErrorCode: the Win32 error, or 0. For BindIoCompletionCallback it is the NTSTATUS.
@@ -152,7 +153,7 @@ def PostQueuedCompletionStatus(
     Any thread may call this. The packet's status is 0, so that
     GetQueuedCompletionStatus returns nonzero for it.
 
-    Source: https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus
+    Source: https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-postqueuedcompletionstatus
     """
 
 
@@ -235,7 +236,7 @@ def CancelIo(hFile: HANDLE) -> BOOL:
     (its packet is queued), often with ERROR_OPERATION_ABORTED (995); until then its
     OVERLAPPED and buffer are the kernel's.
 
-    Source: https://learn.microsoft.com/windows/win32/fileio/cancelio
+    Source: https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-cancelio
     """
 
 
@@ -254,7 +255,7 @@ def CancelIoEx(hFile: HANDLE, lpOverlapped: LPOVERLAPPED) -> BOOL:
     ERROR_OPERATION_ABORTED (995), or with success or another error if that won the
     race; until then its OVERLAPPED and buffer are the kernel's.
 
-    Source: https://learn.microsoft.com/windows/win32/fileio/cancelioex-func
+    Source: https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-cancelioex
     """
 
 
@@ -270,7 +271,7 @@ def CancelSynchronousIo(hThread: HANDLE) -> BOOL:
 
     It does not wake a thread from GetQueuedCompletionStatus, nor cancel overlapped I/O.
 
-    Source: https://learn.microsoft.com/windows/win32/fileio/cancelsynchronousio-func
+    Source: https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-cancelsynchronousio
     """
 
 
@@ -286,8 +287,8 @@ def BindIoCompletionCallback(
     Function: called on a pool thread for each completion, with the NTSTATUS as error.
     Flags: 0.
 
-    Returns 0 on failure: ask last_error(). The error is an NTSTATUS in some versions of
-    Windows; RtlNtStatusToDosError translates it. CreateThreadpoolIo is its successor.
+    Returns 0 on failure: ask last_error(), which gives an NTSTATUS here, for
+    RtlNtStatusToDosError to translate. CreateThreadpoolIo is its successor.
 
     Lifetime: `Function` must be kept as long as the handle is open.
 
