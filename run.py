@@ -76,7 +76,7 @@ PROBE_WITHIN_SECONDS = 10
 """A command that fails sooner than this may have failed because the interpreter is broken."""
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 (an error of the surroundings, not of this program)
     """Something the user has to know, in one line."""
 
 
@@ -230,9 +230,11 @@ class Step:
         """Tell whether the step was done from the same facts and its files are all there."""
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
-            root = record["root"]
+            root, sizes = record["root"], record["files"]
+            # Thousands of files at every start: a Path for each would cost 50 ms.
             return record["made_from"] == self.made_from and all(
-                os.stat(f"{root}/{name}").st_size == size for name, size in record["files"].items()
+                os.stat(f"{root}/{name}").st_size == size  # noqa: PTH116
+                for name, size in sizes.items()
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False  # no record, a damaged one, or a file that is gone
@@ -380,9 +382,10 @@ def apt_prefix() -> list[str] | None:
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
-    if sudo and not subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode:
-        return [sudo, "-n"]
-    return None
+    if not sudo:
+        return None
+    allowed = subprocess.run([sudo, "-n", "true"], capture_output=True, check=False)
+    return [sudo, "-n"] if allowed.returncode == 0 else None
 
 
 def host_pip() -> list[str]:
@@ -444,9 +447,14 @@ def run_inherited(
     command: Sequence[str], env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> int:
     """Run a child on our own terminal or streams; Ctrl-C reaches both, and the child decides."""
-    with subprocess.Popen(command, env=env, cwd=cwd, preexec_fn=die_with_parent()) as child:
-        with signals_handled(interrupt=lambda _presses: None, end=child.kill):
-            code = child.wait()
+    child = subprocess.Popen(
+        command,
+        env=env,
+        cwd=cwd,
+        preexec_fn=die_with_parent(),  # noqa: PLW1509 (no threads yet)
+    )
+    with signals_handled(interrupt=lambda _presses: None, end=child.kill):
+        code = child.wait()
     return code if code >= 0 else 128 - code
 
 
@@ -467,7 +475,7 @@ def run_piped(
         cwd=cwd,
         bufsize=0,
         start_new_session=True,  # Ctrl-C on the terminal reaches us only; we pass it on, once
-        preexec_fn=die_with_parent(),
+        preexec_fn=die_with_parent(),  # noqa: PLW1509 (no threads yet)
     )
     assert child.stdin is not None
     assert child.stdout is not None
@@ -602,9 +610,7 @@ class NativePython:
         set_up(
             [
                 Step(f"venv-{self.version.text}", str(HERE), 100, self.make),
-                Step(
-                    f"venv-{self.version.text}-{names}", wanted, 200, lambda: self.install(names)
-                ),
+                Step(f"venv-{self.version.text}-{names}", wanted, 200, lambda: self.install(names)),
             ]
         )
 
@@ -618,7 +624,7 @@ class NativePython:
     def install(self, extras: str) -> tuple[Path, list[Path]]:
         """Install the project, editable, with its extras."""
         with progress(f"installing pyiocp[{extras}]"):
-            pip = [self.program, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+            pip = [str(self.program), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
             call([*pip, "-e", f"{HERE}[{extras}]"], f"installing pyiocp[{extras}]")
         return self.root, files_under(self.root / "Lib" / "site-packages")
 
@@ -733,10 +739,10 @@ class WinePython:
 
     def set_up(self, extras: Sequence[str]) -> None:
         """Put together what is not there yet."""
-        if platform.machine().lower() not in ("x86_64", "amd64"):
-            raise Failure(f"Windows Python under Wine needs an x86-64 machine, not {os.uname().machine}")
+        if platform.machine() not in ("x86_64", "AMD64"):
+            raise Failure(f"Wine needs an x86-64 machine here, not {platform.machine()}")
         require_programs(WINE)
-        wine = os.stat(os.path.realpath(shutil.which("wine") or "wine"))
+        wine = Path(shutil.which("wine") or "wine").stat()
         text = self.version.text
         built = (WHEEL, PYTHON_C, SUPERVISE_C, text)
         wanted = requirements(extras)
@@ -745,9 +751,13 @@ class WinePython:
             Step("wine", (wine.st_size, wine.st_mtime_ns), 800, make_prefix),
             Step(f"cpython-{text}", built, 500, self.build),
             Step(f"cpython-{text}-pip", built, 50, self.install_pip),
-            Step(f"cpython-{text}-{names}", (built, wanted, str(HERE)), 200,
-                 lambda: self.install(wanted)),
-        ]  # fmt: skip
+            Step(
+                f"cpython-{text}-{names}",
+                (built, wanted, str(HERE)),
+                200,
+                lambda: self.install(wanted),
+            ),
+        ]
         set_up(self.steps)
 
     def build(self) -> tuple[Path, list[Path]]:
@@ -756,8 +766,11 @@ class WinePython:
         wheel = download(
             f"Windows CPython {self.version.text} (65 MB)",
             CACHE / "downloads" / f"cpython-{self.version.text}",
-            ["--platform", "win_amd64", "--implementation", "cp"]
-            + ["--python-version", self.version.minor, "--abi", f"cp{self.version.tag}", WHEEL],
+            [
+                *("--platform", "win_amd64", "--implementation", "cp"),
+                *("--python-version", self.version.minor, "--abi", f"cp{self.version.tag}"),
+                WHEEL,
+            ],
         )
         require_programs(COMPILER)
         new = self.root.with_name(f"{self.root.name}.partial")
@@ -783,7 +796,7 @@ class WinePython:
         """Install what the extras require with pip under Wine, so that Windows markers hold."""
         (self.site / "pyiocp-checkout.pth").write_text(windows_path(HERE) + "\n", encoding="utf-8")
         with progress(f"installing for Windows Python {self.version.text}: {' '.join(wanted)}"):
-            pip = ["wine", self.root / "python.exe", "-m", "pip", "--disable-pip-version-check"]
+            pip = ["wine", str(self.root / "python.exe"), "-m", "pip", "--disable-pip-version-check"]
             pip += ["--no-input", "install", "-q", "--no-warn-script-location"]
             call([*pip, *wanted], "pip in Windows Python", wine_environment())
         return self.site, files_under(self.site)
@@ -827,7 +840,7 @@ class WinePython:
             say("that did not help: making the Windows for Wine again too")
             set_up(self.steps[:1], again=True)
         if not self.starts():
-            raise Failure(f"Wine crashes or cannot run {self.root / 'python.exe'}; is Wine all right?")
+            raise Failure(f"Wine cannot run {self.root / 'python.exe'}: is Wine all right?")
         return True
 
     def starts(self) -> bool:
@@ -851,11 +864,8 @@ def make_prefix() -> tuple[Path, list[Path]]:
     env = wine_environment(new)
     with progress("making a Windows for Wine"):
         for left_over in (new, final):
-            if left_over.exists():  # of an interrupted or broken set-up: whose server would write on
-                subprocess.run(
-                    ["wineserver", "-k"], env=wine_environment(left_over),
-                    capture_output=True, check=False,
-                )  # fmt: skip
+            if left_over.exists():  # interrupted or broken; its server would go on writing to it
+                end_wine(left_over)
                 shutil.rmtree(left_over, ignore_errors=True)
         new.mkdir(parents=True)
         call(["wine", "wineboot", "-i"], "Wine fails to make its Windows", env)
@@ -863,7 +873,7 @@ def make_prefix() -> tuple[Path, list[Path]]:
         call(["wineserver", "-w"], "Wine does not end", env)
         system = new / "drive_c" / "windows" / "system32"
         if not (system / "kernel32.dll").is_file():
-            raise Failure("Wine made a Windows without kernel32.dll: is Wine's installation complete?")
+            raise Failure("Wine made a Windows without kernel32.dll: is Wine all there?")
         new.rename(final)
     names = ("ntdll", "kernel32", "kernelbase", "ucrtbase", "advapi32", "ws2_32", "mswsock")
     system = final / "drive_c" / "windows" / "system32"
@@ -873,8 +883,10 @@ def make_prefix() -> tuple[Path, list[Path]]:
 def wine_environment(prefix: Path | None = None) -> dict[str, str]:
     """Return the environment for Wine and for Windows Python in it."""
     # Paths of the host's Python would mislead the Windows one. Nothing here needs a display.
-    unwanted = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONEXECUTABLE",
-                "PYTHONPYCACHEPREFIX", "PYTHONPLATLIBDIR", "DISPLAY", "WAYLAND_DISPLAY")  # fmt: skip
+    unwanted = {
+        *("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONEXECUTABLE"),
+        *("PYTHONPYCACHEPREFIX", "PYTHONPLATLIBDIR", "DISPLAY", "WAYLAND_DISPLAY"),
+    }
     env = {name: value for name, value in os.environ.items() if name not in unwanted}
     env["WINEPREFIX"] = str(prefix or wine_prefix())
     env["WINEARCH"] = "win64"
@@ -903,6 +915,12 @@ def keep_wine_warm() -> None:
         stderr=subprocess.DEVNULL,
         check=False,
     )
+
+
+def end_wine(prefix: Path) -> None:
+    """End every program of a Wine prefix, and its server."""
+    command = ["wineserver", "-k"]
+    subprocess.run(command, env=wine_environment(prefix), capture_output=True, check=False)
 
 
 def windows_path(path: Path) -> str:
@@ -1108,7 +1126,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, str | None, list[str]]:
 
 def main() -> int:
     """Run the command that the command line names."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (whoever starts this may have an older one)
         raise Failure(f"needs Python 3.11 or later; this is {platform.python_version()}")
     command, asked, arguments = parse(sys.argv[1:])
     if command in ("help", "-h", "--help"):
