@@ -23,8 +23,10 @@ from .errorcodes import error_name as error_name
 from .errorcodes import status_name as status_name
 from .exports import win32_names
 from .kernel32 import *
+from .mswsock import *
 from .overlapped import *
 from .types import *
+from .ws2_32 import *
 
 _HELPERS = (available, last_error, untyped, error_name, status_name, FunctionUnavailableError)
 
