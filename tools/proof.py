@@ -48,9 +48,10 @@ def main() -> int:
     here = Path(__file__).resolve().parent.parent / "pyiocp"
     parser.add_argument("--package", type=Path, default=here, help="the folder pyiocp to prove")
     parser.add_argument("--list", action="store_true", help="print every declaration proven")
+    parser.add_argument("--headers", type=Path, help="a folder that keeps precompiled headers")
     arguments = parser.parse_args()
     try:
-        verdict = prove(Package(arguments.package.resolve()))
+        verdict = prove(Package(arguments.package.resolve()), arguments.headers)
     except CompilerMissingError as error:
         print(f"proof: {error}", file=sys.stderr)
         return 2

@@ -22,4 +22,21 @@ class Absent:
     c: str
 
 
+@dataclass(frozen=True)
+class Different:
+    """A declaration of mingw-w64's that differs from Microsoft's own."""
+
+    subject: str
+    """A function, an alias, or a structure and its field."""
+    headers: str
+    """Its C type there."""
+    sdk: str
+    """Its C type in the Windows SDK."""
+    source: str
+
+
 ABSENT: tuple[Absent, ...] = ()
+
+DIFFERENT: tuple[Different, ...] = ()
+
+HIDDEN: dict[str, str] = {}

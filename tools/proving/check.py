@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import package as kinds
-from .layout import WIDTHS, Layouts, is_union
+from .absent import DIFFERENT, HIDDEN
+from .layout import WIDTHS, Layouts
 from .spelling import Speller
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator
 
+    from .contents import Contents
     from .package import Declaration, Package
 
 FIELD = "field"
@@ -63,17 +65,13 @@ class Checks:
         self,
         package: Package,
         pointer_size: int,
-        present: Collection[str],
-        tags: Mapping[str, str],
-        opaque: Collection[str],
+        headers: Contents,
     ) -> None:
-        """`present` are the names that the headers have; `opaque` point at hidden types."""
         self._package = package
         self._pointer_size = pointer_size
-        self._present = present
-        self._tags = tags
-        self._opaque = opaque
-        self._layouts = Layouts(package, pointer_size)
+        self._headers = headers
+        self.differences_met: set[str] = set()
+        self._layouts = Layouts(package, pointer_size, headers.members)
         self._functions, self._callbacks = package.conventions()
 
     def of(self, declaration: Declaration) -> Iterator[Check]:
@@ -89,17 +87,31 @@ class Checks:
             yield from makers[declaration.kind](declaration)
 
     def _speller(self) -> Speller:
-        return Speller(self._package, self._tags)
+        return Speller(self._package, self._headers.tags)
+
+    def _same(self, subject: str, actual: str, declared: str) -> str:
+        """Return C that holds if two types are the same, or differ exactly as listed."""
+        for entry in DIFFERENT:
+            if entry.subject == subject:
+                self.differences_met.add(subject)
+                return (
+                    f"PROOF_SAME({actual}, {entry.headers}) && PROOF_SAME({declared}, {entry.sdk})"
+                    f" && !PROOF_SAME({entry.headers}, {entry.sdk})"
+                )
+        return f"PROOF_SAME({actual}, {declared})"
 
     def _alias(self, declaration: Declaration) -> Iterator[Check]:
         speller, spelled = self._speller(), declaration.spelled
         name = speller.name(declaration.name)
-        leaf = ast.unparse(spelled).rpartition(".")[2]
-        if leaf not in WIDTHS:
+        leaf = self._package.leaf(spelled, declaration.source)
+        direct = ast.unparse(spelled).rpartition(".")[2] in WIDTHS
+        if leaf == "c_int32" and name in self._headers.enumerations:
+            holds = f"sizeof({name}) == 4"
+        elif leaf != "c_void_p" and not direct:
             other = speller.type(spelled, declaration.source)
-            holds = f"PROOF_SAME({name}, {other})"
+            holds = self._same(declaration.name, name, other)
         elif leaf == "c_void_p":
-            if declaration.name in self._opaque:
+            if declaration.name in (*self._headers.opaque, *HIDDEN):
                 holds = f"__builtin_classify_type(({name})0) == 5"
             else:
                 holds = " || ".join(f"PROOF_SAME({name}, {pointer})" for pointer in MEMORY)
@@ -139,10 +151,11 @@ class Checks:
             frozenset(speller.used),
             number_asked=f"sizeof({name})",
         )
-        if not is_union(declaration.value):
+        members = self._layouts.members(declaration.name, source)
+        if members:
             # One initializer for each field: -Wmissing-field-initializers then names the
             # first field of the headers that the declaration lacks.
-            initializers = ", ".join("{0}" for _ in source.fields(declaration.name))
+            initializers = ", ".join(["{0}"] * members)
             yield Check(
                 "",
                 declaration.name,
@@ -165,7 +178,8 @@ class Checks:
             member, inside = f"(({name} *)0)->{field.path}", self._speller()
             holds = f"sizeof({member}) == {field.extent.size}"
             if field.named:
-                holds = f"PROOF_SAME(__typeof__({member}), {inside.type(field.spelled, field.source)})"
+                declared = inside.type(field.spelled, field.source)
+                holds = self._same(subject, f"__typeof__({member})", declared)
             yield Check(
                 "",
                 subject,
@@ -207,7 +221,7 @@ class Checks:
         signature, pointer = declaration.value.declaration, f"LPFN_{declaration.name.upper()}"
         spelled = [spelling for _, spelling in signature.parameters]
         in_words = f"is declared as ({', '.join(spelled)}) -> {signature.result}"
-        known = [name for name in (declaration.name, pointer) if name in self._present]
+        known = [name for name in (declaration.name, pointer) if name in self._headers.present]
         for name in known or [declaration.name]:
             speller = self._speller()
             kind = kinds.FUNCTION if name == (known or [name])[0] else ""
@@ -220,7 +234,7 @@ class Checks:
                 kind,
                 declaration.name,
                 declaration.where,
-                f'_Static_assert(PROOF_SAME({actual}, {declared}), "");',
+                f'_Static_assert({self._same(declaration.name, actual, declared)}, "");',
                 in_words,
                 frozenset((*speller.used, name)),
                 type_asked=f"({name})0" if is_type else f"&{name}",

@@ -89,7 +89,8 @@ class Answer:
 class Compiler:
     """gcc for one target, with the SDK's headers."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, prepared: Path | None = None) -> None:
+        """`prepared` is a folder where precompiled headers are kept for the next proof."""
         found = shutil.which(target.command)
         if found is None:
             package = f"gcc-mingw-w64-{target.name.replace('_', '-')}"
@@ -97,10 +98,27 @@ class Compiler:
                 f"{target.command} is not on PATH: on Debian, apt-get install {package}"
             )
         self._path = found
+        self._includes = "".join(f"#include <{header}>\n" for header in HEADERS)
+        self._preprocessed = ""
+        self._prepared = prepared / target.name if prepared else None
+        if self._prepared is not None:
+            self._includes = self._precompile(self._prepared)
+
+    def _precompile(self, folder: Path) -> str:
+        """Precompile the headers into `folder`, once; return what includes them."""
+        header, done = folder / "sdk.h", folder / "sdk.h.gch"
+        if not done.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            header.write_text(self._includes, encoding="utf-8")
+            making = folder / "making.gch"
+            command = [self._path, *FLAGS, "-x", "c-header", str(header), "-o", str(making)]
+            subprocess.run(command, check=True)
+            making.replace(done)
+        return f'#include "{header.as_posix()}"\n'
 
     def ask(self, lines: Sequence[str], before: str = "") -> Answer:
         """Compile `before` and then `lines`, each of which is judged on its own."""
-        top = "".join(f"#include <{header}>\n" for header in HEADERS) + before
+        top = self._includes + before
         first = top.count("\n") + 1
         with tempfile.TemporaryDirectory(prefix="proof-") as folder:
             source, binary = Path(folder, "proof.c"), Path(folder, "proof.o")
@@ -129,17 +147,25 @@ class Compiler:
         return Answer(errors, warnings, elsewhere, section)
 
     def preprocessed(self) -> str:
-        """Return the text of the headers, comments and macros resolved."""
-        done = subprocess.run(
-            [self._path, *FLAGS, "-E", "-P", "-x", "c", "-"],
+        """Return the text of the headers with macros resolved, and the macros themselves."""
+        if self._preprocessed:
+            return self._preprocessed
+        kept = self._prepared and self._prepared / "sdk.i"
+        if kept is not None and kept.exists():
+            self._preprocessed = kept.read_text(encoding="utf-8")
+            return self._preprocessed
+        self._preprocessed = subprocess.run(
+            [self._path, *FLAGS, "-E", "-P", "-dD", "-x", "c", "-"],
             input="".join(f"#include <{header}>\n" for header in HEADERS),
             capture_output=True,
             text=True,
             encoding="utf-8",
             errors="replace",
             check=True,
-        )
-        return done.stdout
+        ).stdout
+        if kept is not None:
+            kept.write_text(self._preprocessed, encoding="utf-8")
+        return self._preprocessed
 
     def types(self, expressions: Sequence[str], before: str) -> list[str]:
         """Return the types that pointers point to, as the compiler names them."""

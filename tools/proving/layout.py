@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from .source import class_attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .package import Package
     from .source import Source
@@ -69,9 +69,13 @@ class Field:
 class Layouts:
     """The layouts of a package's types for one width of pointers."""
 
-    def __init__(self, package: Package, pointer_size: int) -> None:
+    def __init__(
+        self, package: Package, pointer_size: int, members: Collection[str] = ()
+    ) -> None:
+        """`members` are unnamed parts here that C gives a name: ``IN_ADDR.S_un``."""
         self._package = package
         self._pointer = Extent(pointer_size, pointer_size)
+        self._members = members
 
     def of(self, spelled: ast.expr, source: Source) -> Extent:
         """Return the extent of a type as spelled in `source`."""
@@ -106,7 +110,7 @@ class Layouts:
         pack = int(source.value(pack_spelled)) if pack_spelled is not None else 16
         end = used = 0
         alignment, places = 1, []
-        for field, spelled in source.fields(name):
+        for field, spelled in source.fields(name, self._pointer.size):
             extent = self.of(spelled, source)
             aligned = min(extent.alignment, pack)
             alignment = max(alignment, aligned)
@@ -116,11 +120,28 @@ class Layouts:
             used = max(used, end)
         return Extent(-(-used // alignment) * alignment, alignment), places
 
-    def fields(self, name: str, source: Source, path: str = "", base: int = 0) -> Iterator[Field]:
-        """Yield the fields of a structure, those of its unnamed parts among them."""
+    def members(self, name: str, source: Source) -> int:
+        """Return how many members C sees at the top of a structure; 0 for a union."""
+        fields = source.fields(name, self._pointer.size)
+        anonymous = getattr(source.namespace[name], "_anonymous_", ())
+        if len(fields) == 1 and fields[0][0] in anonymous:
+            part = ast.unparse(fields[0][1])
+            return self.members(part, self._package.meaning(part, source) or source)
+        return 0 if is_union(source.namespace[name]) else len(fields)
+
+    def fields(
+        self, name: str, source: Source, path: str = "", base: int = 0, owner: str = ""
+    ) -> Iterator[Field]:
+        """Yield the fields of a structure, those of its unnamed parts among them.
+
+        `path`, `base` and `owner` say where in which structure of the headers it stands.
+        """
+        owner = owner or name
         anonymous = getattr(source.namespace[name], "_anonymous_", ())
         _, places = self._place(name, source)
-        for (field, spelled), (_, offset) in zip(source.fields(name), places, strict=True):
+        for (field, spelled), (_, offset) in zip(
+            source.fields(name, self._pointer.size), places, strict=True
+        ):
             element = spelled
             while isinstance(element, ast.BinOp):
                 element = element.left
@@ -135,7 +156,16 @@ class Layouts:
                 meaning = self._package.meaning(part, source)
                 if meaning is None:
                     raise ValueError(f"{source.path}: {name}.{field}: {part} is not a C type")
-                yield from self.fields(part, meaning, inside, base + offset)
+                if f"{owner}.{path}{field}" in self._members:
+                    inside = f"{path}{field}."
+                yield from self.fields(part, meaning, inside, base + offset, owner)
+
+    def unnamed(self, name: str, source: Source) -> Iterator[str]:
+        """Yield the unnamed parts of a structure, those inside of them too."""
+        for part in getattr(source.namespace[name], "_anonymous_", ()):
+            yield part
+            spelled = ast.unparse(dict(source.fields(name, self._pointer.size))[part])
+            yield from self.unnamed(spelled, self._package.meaning(spelled, source) or source)
 
 
 def is_union(value: type) -> bool:

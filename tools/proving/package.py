@@ -13,6 +13,7 @@ import importlib
 import pkgutil
 import sys
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .source import Source
@@ -63,7 +64,10 @@ class Package:
     def __init__(self, path: Path) -> None:
         """Import the package from `path`, the folder that has the name ``pyiocp``."""
         sys.dont_write_bytecode = True  # a proof leaves nothing behind in what it reads
-        sys.path.insert(0, str(path.parent))
+        # Only ring 1 is imported: the rings around it are none of the proof's business.
+        outer = ModuleType(path.name)
+        outer.__path__ = [str(path)]
+        sys.modules[path.name] = outer
         winapi = importlib.import_module(f"{path.name}.winapi")
         self.path = path
         modules = [winapi.__name__]
@@ -143,6 +147,18 @@ class Package:
         if name.startswith("c_") and hasattr(ctypes, name):
             return None
         raise ValueError(f"{source.path}: {name} is not a type of this package")
+
+    def leaf(self, spelled: ast.expr, source: Source) -> str:
+        """Return the ctypes type that an alias comes down to; empty if it is not one."""
+        while isinstance(spelled, ast.Name):
+            meaning = self.meaning(spelled.id, source)
+            if meaning is None:
+                return spelled.id
+            binding = meaning.binding(spelled.id)
+            if not isinstance(binding, ast.expr):
+                return ""
+            spelled, source = binding, meaning
+        return spelled.attr if isinstance(spelled, ast.Attribute) else ""
 
     def is_public(self, name: str) -> bool:
         """Tell whether `name` is a type that the headers are expected to have."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
+
+SIZE_OF_POINTER = re.compile(r"(?:ctypes\.)?sizeof\((?:PVOID|c_void_p|ctypes\.c_void_p)\) == ([48])")
 
 Binding = ast.expr | ast.ClassDef | ast.FunctionDef
 """What a module binds a name to: the right side of an assignment, a class, a function."""
@@ -87,12 +90,21 @@ class Source:
         """Return the value of `expression` in this module."""
         return eval(ast.unparse(expression), self.namespace)
 
-    def fields(self, structure: str) -> list[tuple[str, ast.expr]]:
-        """Return name and type, as spelled, of each field of a class of this module."""
+    def fields(self, structure: str, pointer_size: int) -> list[tuple[str, ast.expr]]:
+        """Return name and type, as spelled, of each field of a class of this module.
+
+        Where Windows itself orders the fields by the width of pointers, the declaration
+        reads ``(…) if sizeof(PVOID) == 8 else (…)``.
+        """
         node = self.bindings[structure][0]
         spelled = self._fields_assigned_later.get(structure)
         if spelled is None and isinstance(node, ast.ClassDef):
             spelled = class_attribute(node, "_fields_")
+        if isinstance(spelled, ast.IfExp):
+            asked = SIZE_OF_POINTER.fullmatch(ast.unparse(spelled.test))
+            if asked is None:
+                raise ValueError(f"{structure}: cannot tell when {ast.unparse(spelled.test)}")
+            spelled = spelled.body if int(asked[1]) == pointer_size else spelled.orelse
         if not isinstance(spelled, (ast.Tuple, ast.List)):
             raise ValueError(f"{structure}: _fields_ is not a tuple of pairs that can be read")
         pairs = []

@@ -5,7 +5,6 @@ What belongs here: which questions are asked in which order, and what the answer
 
 from __future__ import annotations
 
-import ast
 import ctypes
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import package as kinds
-from .absent import ABSENT, Absent
+from .absent import ABSENT, DIFFERENT, Absent
 from .check import FIELD, PRELUDE, Check, Checks
 from .compiler import TARGETS, Compiler, Target
+from .contents import enumerations, look_up
 from .layout import Layouts
 from .prototype import misplaced, prototypes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from .package import Declaration, Package
 
@@ -46,12 +47,16 @@ class Verdict:
     disagreements: Sequence[str]
 
 
-def prove(package: Package, targets: Sequence[Target] = TARGETS) -> Verdict:
-    """Judge `package`. Raises CompilerMissingError."""
-    compilers = [Compiler(target) for target in targets]
+def prove(package: Package, prepared: Path | None = None) -> Verdict:
+    """Judge `package` for all targets. Raises CompilerMissingError.
+
+    `prepared` is a folder for precompiled headers, which several proofs can share.
+    """
+    targets = TARGETS
     with ThreadPoolExecutor(len(targets)) as pool:
+        compilers = list(pool.map(lambda target: Compiler(target, prepared), targets))
         found = list(pool.map(lambda pair: judge(package, *pair), zip(targets, compilers)))
-        names = compilers[0].preprocessed()
+    names = compilers[0].preprocessed()
     disagreements = [*package.problems, *beyond_c(package), *compare_names(package, names)]
     said: dict[str, list[str]] = {}
     for findings in found:
@@ -73,17 +78,19 @@ def judge(package: Package, target: Target, compiler: Compiler) -> Findings:
     """Judge `package` for one target."""
     findings = Findings(target)
     listed = {name for entry in ABSENT for name in entry.names}
-    tags, present, opaque = look_up(package, compiler, listed)
+    contents = look_up(package, compiler, listed)
+    present = contents.present
     declared = {declaration.name for declaration in package.declarations}
     for name in sorted(listed & present):
         findings.complaints.append(f"{name} is listed in absent.py, and the headers have it")
     for name in sorted(listed - declared):
         findings.complaints.append(f"{name} is listed in absent.py, and nobody declares it")
     entries = [entry for entry in ABSENT if not present.issuperset(entry.names)]
+    contents.enumerations.update(enumerations("".join(entry.c for entry in entries)))
     before = PRELUDE + "".join(f"{entry.c}\n" for entry in entries)
-    present |= {name for entry in entries for name in entry.names}
+    present.update(name for entry in entries for name in entry.names)
 
-    maker = Checks(package, target.pointer_size, present, tags, opaque)
+    maker = Checks(package, target.pointer_size, contents)
     checks: list[Check] = []
     for declaration in package.declarations:
         try:
@@ -103,6 +110,11 @@ def judge(package: Package, target: Target, compiler: Compiler) -> Findings:
             )
         else:
             checks += made
+    for entry in DIFFERENT:
+        if entry.subject not in maker.differences_met:
+            findings.complaints.append(
+                f"{entry.subject} is listed in absent.py as different, and nobody declares it"
+            )
     answer = compiler.ask([check.c for check in checks], before)
     if answer.elsewhere:
         findings.complaints.append(f"the generated C does not compile: {answer.elsewhere}")
@@ -116,48 +128,6 @@ def judge(package: Package, target: Target, compiler: Compiler) -> Findings:
     guids = [each for each in package.declarations if each.kind == kinds.GUID]
     findings.complaints += compare_guids(guids, compiler, before, present, findings)
     return findings
-
-
-def look_up(
-    package: Package, compiler: Compiler, listed: Iterable[str]
-) -> tuple[dict[str, str], set[str], set[str]]:
-    """Ask the headers which names they have.
-
-    Returns the spelling of names that only exist as a tag (``struct sockaddr``), all names
-    that exist, and the pointer types whose target the headers hide.
-    """
-    names, pointers = set(listed), set()
-    for declaration in package.declarations:
-        names.add(declaration.name)
-        if declaration.kind == kinds.FUNCTION:
-            names.add(f"LPFN_{declaration.name.upper()}")
-        if declaration.kind == kinds.ALIAS and ast.unparse(declaration.spelled) == "c_void_p":
-            pointers.add(declaration.name)
-    questions = [(name, spelled) for name in sorted(names) for spelled in ("", "struct ", "union ")]
-    lines = []
-    for name, tag in questions:
-        # A macro exists whatever it stands for; WSAID_ACCEPTEX is no expression.
-        lines.append(f"#ifndef {name}\nchar proof_has[sizeof(__typeof__({tag}{name}))];\n#endif")
-    targets = sorted(pointers)
-    for name in targets:
-        # HWND points to a structure whose only member says that it is unused.
-        lines.append(f"\nchar proof_target[sizeof(*({name})0)];\n")
-        lines.append(f"\nchar proof_handle[sizeof((({name})0)->unused)];\n")
-    answer = compiler.ask([line for block in lines for line in block.split("\n")])
-    refused = {index // 3 for index in answer.errors}
-    tags: dict[str, str] = {}
-    present: set[str] = set()
-    for index, (name, tag) in enumerate(questions):
-        if index not in refused and name not in present:
-            present.add(name)
-            if tag:
-                tags[name] = f"{tag}{name}"
-    opaque = set()
-    for index, name in enumerate(targets):
-        target = len(questions) + 2 * index
-        if target in refused or target + 1 not in refused:
-            opaque.add(name)
-    return tags, present, opaque
 
 
 def explain(refused: Sequence[Check], compiler: Compiler, before: str) -> list[str]:
