@@ -24,7 +24,9 @@ from .errorcodes import status_name as status_name
 from .exports import win32_names
 from .kernel32 import *
 from .mswsock import *
+from .ntdll import *
 from .overlapped import *
+from .psapi import *
 from .types import *
 from .ws2_32 import *
 

@@ -6,7 +6,7 @@ What belongs here: the two structures that every overlapped function shares.
 from __future__ import annotations
 
 from .errorcodes import status_name
-from .structure import Structure, Union
+from .structure import Structure, Union, describe
 from .types import DWORD, HANDLE, PVOID, ULONG_PTR, Pointer
 
 
@@ -54,6 +54,9 @@ LPOVERLAPPED = Pointer[OVERLAPPED]
 class OVERLAPPED_ENTRY(Structure):
     """One completion packet, as GetQueuedCompletionStatusEx hands it over.
 
+    ``lpCompletionKey`` is the handle's key, ``lpOverlapped`` the operation's OVERLAPPED,
+    ``dwNumberOfBytesTransferred`` what it moved, and ``Internal`` its NTSTATUS.
+
     Source: https://learn.microsoft.com/windows/win32/api/minwinbase/ns-minwinbase-overlapped_entry
     """
 
@@ -63,7 +66,14 @@ class OVERLAPPED_ENTRY(Structure):
         ("Internal", ULONG_PTR),
         ("dwNumberOfBytesTransferred", DWORD),
     )
-    _in_hexadecimal_ = ("lpCompletionKey", "Internal")
+
+    def __repr__(self) -> str:
+        status = status_name(self.Internal & 0xFFFFFFFF)
+        address = describe(self.lpOverlapped)
+        return (
+            f"OVERLAPPED_ENTRY({status}, bytes={self.dwNumberOfBytesTransferred}, "
+            f"lpCompletionKey={self.lpCompletionKey:#x}, lpOverlapped={address})"
+        )
 
 
 LPOVERLAPPED_ENTRY = Pointer[OVERLAPPED_ENTRY]

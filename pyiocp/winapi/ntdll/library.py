@@ -1,0 +1,5 @@
+"""ntdll.dll, once."""
+
+from ..binding import Library
+
+ntdll = Library("ntdll.dll")
