@@ -36,6 +36,7 @@ from .binding import (
     Function,
     FunctionUnavailableError,
     Library,
+    _Missing,
     last_error,
     typed_pointer,
 )
@@ -79,9 +80,7 @@ class Provider(NamedTuple):
         result = getsockopt(socket, SOL_SOCKET, SO_PROTOCOL_INFOW, byref(info), byref(size))
         if result == SOCKET_ERROR:
             raise _os_error("getsockopt(SO_PROTOCOL_INFOW)", last_error())
-        return cls(
-            info.iAddressFamily, info.iSocketType, info.iProtocol, info.dwCatalogEntryId
-        )
+        return cls(info.iAddressFamily, info.iSocketType, info.iProtocol, info.dwCatalogEntryId)
 
     def __str__(self) -> str:
         family = _FAMILIES.get(self.family, f"family {self.family}")
@@ -112,7 +111,7 @@ class ExtensionFunction(Function[R]):
         OSError when `socket` is no socket.
         """
         if not WINDOWS:
-            raise self._unavailable("off Windows")
+            return _Missing(self.declaration)
         provider = Provider.of(socket)
         pointer = self._pointers.get(provider)
         if pointer is None:
@@ -150,9 +149,7 @@ class ExtensionFunction(Function[R]):
     def _address(self, socket: int, provider: Provider) -> int:
         """Ask `socket` for the function's address."""
         pointer = PVOID()
-        error = look_up(
-            socket, SIO_GET_EXTENSION_FUNCTION_POINTER, self.guid, pointer
-        )
+        error = look_up(socket, SIO_GET_EXTENSION_FUNCTION_POINTER, self.guid, pointer)
         if error in (WSAEINVAL, WSAEOPNOTSUPP) or (not error and not pointer.value):
             raise self._unavailable(f"on this {provider}")
         if error:
@@ -214,6 +211,7 @@ class extension:
     @overload
     def __call__(self, signature: Callable[..., Any]) -> ExtensionFunction[int]: ...
     def __call__(self, signature: Callable[..., Any]) -> ExtensionFunction[Any]:
+        """Turn a signature into the function."""
         declaration = Declaration.of(signature, "mswsock.dll", self._since)
         function: ExtensionFunction[Any]
         if self._exported_by is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..exports import win32_names
 from .connections import *
+from .messages import *
 from .transmission import *
 
 if not TYPE_CHECKING:

@@ -142,9 +142,7 @@ def ConnectEx(
 
 
 @extension(WSAID_DISCONNECTEX, since="Windows XP")
-def DisconnectEx(
-    s: SOCKET, lpOverlapped: LPOVERLAPPED, dwFlags: DWORD, dwReserved: DWORD
-) -> BOOL:
+def DisconnectEx(s: SOCKET, lpOverlapped: LPOVERLAPPED, dwFlags: DWORD, dwReserved: DWORD) -> BOOL:
     """Disconnect a stream socket gracefully, and make it ready for a new connection.
 
     lpOverlapped: the operation; None to wait in the call.

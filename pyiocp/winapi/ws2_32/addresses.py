@@ -18,7 +18,7 @@ import socket
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ..structure import Structure, Union
-from ..types import CHAR, LONGLONG, UCHAR, ULONG, USHORT, Pointer
+from ..types import CHAR, LONGLONG, SHORT, UCHAR, ULONG, USHORT, Pointer
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -67,7 +67,6 @@ class IN_ADDR(Structure):
     Source: https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-in_addr
     """
 
-    _anonymous_ = ("S_un",)
     _fields_ = (("S_un", _IN_ADDR_UNION),)
 
     @classmethod
@@ -92,7 +91,6 @@ class IN6_ADDR(Structure):
     Source: https://learn.microsoft.com/windows/win32/api/in6addr/ns-in6addr-in6_addr
     """
 
-    _anonymous_ = ("u",)
     _fields_ = (("u", _IN6_ADDR_UNION),)
 
     @classmethod
@@ -123,7 +121,7 @@ class SOCKADDR(Union):
     """
 
     _anonymous_ = ("any",)
-    _fields_ = (("any", _SOCKADDR),)
+    _fields_: ClassVar[Any] = (("any", _SOCKADDR),)
 
     _family_: ClassVar[int] = AF_UNSPEC
 
@@ -141,9 +139,12 @@ LPSOCKADDR = Pointer[SOCKADDR]
 PSOCKADDR = LPSOCKADDR
 
 
+# A family is signed in some structures, as it was in BSD; none reaches the sign bit.
+
+
 class _SOCKADDR_IN(Structure):
     _fields_ = (
-        ("sin_family", ADDRESS_FAMILY),
+        ("sin_family", SHORT),
         ("sin_port", USHORT),
         ("sin_addr", IN_ADDR),
         ("sin_zero", CHAR * 8),
@@ -163,7 +164,7 @@ class SOCKADDR_IN(SOCKADDR):
 
 class _SOCKADDR_IN6(Structure):
     _fields_ = (
-        ("sin6_family", ADDRESS_FAMILY),
+        ("sin6_family", SHORT),
         ("sin6_port", USHORT),
         ("sin6_flowinfo", ULONG),
         ("sin6_addr", IN6_ADDR),
@@ -204,7 +205,7 @@ class SOCKADDR_UN(SOCKADDR):
 
 class _SOCKADDR_STORAGE(Structure):
     _fields_ = (
-        ("ss_family", ADDRESS_FAMILY),
+        ("ss_family", SHORT),
         ("__ss_pad1", CHAR * 6),
         ("__ss_align", LONGLONG),
         ("__ss_pad2", CHAR * 112),

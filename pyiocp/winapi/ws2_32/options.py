@@ -7,7 +7,7 @@ IP, IPv6, TCP and UDP.
 from __future__ import annotations
 
 from ..structure import Structure
-from ..types import INT, LPINT, PCCH, PCHAR, SOCKET, ULONG, USHORT, Pointer
+from ..types import INT, LPINT, PCCH, PCHAR, SOCKET, UINT, USHORT, Pointer
 from .addresses import IN6_ADDR, IN_ADDR
 from .library import ws2_32
 
@@ -180,7 +180,7 @@ class IPV6_MREQ(Structure):
     Source: https://learn.microsoft.com/windows/win32/api/ws2ipdef/ns-ws2ipdef-ipv6_mreq
     """
 
-    _fields_ = (("ipv6mr_multiaddr", IN6_ADDR), ("ipv6mr_interface", ULONG))
+    _fields_ = (("ipv6mr_multiaddr", IN6_ADDR), ("ipv6mr_interface", UINT))
 
 
 PIP_MREQ = Pointer[IP_MREQ]

@@ -239,9 +239,7 @@ def getpeername(s: SOCKET, name: LPSOCKADDR, namelen: LPINT) -> INT:
 
 
 @ws2_32(since="Windows 95")
-def WSADuplicateSocketW(
-    s: SOCKET, dwProcessId: DWORD, lpProtocolInfo: LPWSAPROTOCOL_INFOW
-) -> INT:
+def WSADuplicateSocketW(s: SOCKET, dwProcessId: DWORD, lpProtocolInfo: LPWSAPROTOCOL_INFOW) -> INT:
     """Fill in a pass with which one other process can open the same socket.
 
     dwProcessId: that process; it must be running.

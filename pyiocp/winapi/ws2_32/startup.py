@@ -11,6 +11,8 @@ What belongs here: WSADATA and the two functions.
 
 from __future__ import annotations
 
+import ctypes
+
 from ..binding import WINDOWS
 from ..structure import Structure
 from ..types import CHAR, INT, PCHAR, USHORT, WORD, Pointer
@@ -29,12 +31,25 @@ class WSADATA(Structure):
     ``wVersion`` is the version to be used, ``wHighVersion`` the highest one that it
     has; each has the major number in its low byte. The rest is history.
 
-    The fields stand in the order of 64-bit Windows, which differs from that of 32-bit.
-
     Source: https://learn.microsoft.com/windows/win32/api/winsock/ns-winsock-wsadata
     """
 
-    _fields_ = (
+    _in_hexadecimal_ = ("wVersion", "wHighVersion")
+
+
+# The SDK orders the fields by the width of a pointer.
+if ctypes.sizeof(PCHAR) == 4:
+    WSADATA._fields_ = (
+        ("wVersion", WORD),
+        ("wHighVersion", WORD),
+        ("szDescription", CHAR * (WSADESCRIPTION_LEN + 1)),
+        ("szSystemStatus", CHAR * (WSASYS_STATUS_LEN + 1)),
+        ("iMaxSockets", USHORT),
+        ("iMaxUdpDg", USHORT),
+        ("lpVendorInfo", PCHAR),
+    )
+else:
+    WSADATA._fields_ = (
         ("wVersion", WORD),
         ("wHighVersion", WORD),
         ("iMaxSockets", USHORT),
@@ -43,7 +58,6 @@ class WSADATA(Structure):
         ("szDescription", CHAR * (WSADESCRIPTION_LEN + 1)),
         ("szSystemStatus", CHAR * (WSASYS_STATUS_LEN + 1)),
     )
-    _in_hexadecimal_ = ("wVersion", "wHighVersion")
 
 
 LPWSADATA = Pointer[WSADATA]

@@ -13,9 +13,8 @@ with control messages are in messages.py and mswsock, AcceptEx and its kin in ms
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..binding import Callback
+from ..callback import NoneIsNull
 from ..overlapped import LPOVERLAPPED, OVERLAPPED
 from ..types import BOOL, DWORD, INT, LPDWORD, LPINT, SOCKET, ConstPointer
 from .addresses import LPSOCKADDR, SOCKADDR
@@ -26,7 +25,7 @@ WSAOVERLAPPED = OVERLAPPED
 LPWSAOVERLAPPED = LPOVERLAPPED
 
 
-class LPWSAOVERLAPPED_COMPLETION_ROUTINE(Callback):
+class LPWSAOVERLAPPED_COMPLETION_ROUTINE(NoneIsNull, Callback):
     """What Windows calls when an overlapped operation ends, instead of queueing a packet.
 
     It runs in the thread that started the operation, inside that thread's next alertable
@@ -47,13 +46,6 @@ class LPWSAOVERLAPPED_COMPLETION_ROUTINE(Callback):
     def signature(
         dwError: DWORD, cbTransferred: DWORD, lpOverlapped: LPWSAOVERLAPPED, dwFlags: DWORD
     ) -> None: ...
-
-    @classmethod
-    def from_param(cls, routine: Any) -> Any:
-        """Take None for C's NULL, which ctypes refuses for a function type."""
-        if routine is None:
-            return None
-        return type(cls).from_param(cls, routine)  # type: ignore[attr-defined]
 
 
 @ws2_32(since="Windows 95")
