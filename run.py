@@ -179,16 +179,24 @@ def requirements(extras: Iterable[str]) -> list[str]:
 # --- Files in the cache ---------------------------------------------------------------------------
 
 
+lock_depth = 0
+
+
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
-    """Keep a second run.py from setting up the same thing at the same time."""
+    """Keep a second run.py from setting up the same thing at the same time; may be nested."""
+    global lock_depth
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("a+b") as file:
-        if not try_lock(file):
+        if lock_depth == 0 and not try_lock(file):
             say("waiting for another run.py that is setting up")
             while not try_lock(file):
                 time.sleep(0.1)
-        yield  # closing the file releases the lock, and so does being killed
+        lock_depth += 1
+        try:
+            yield  # closing the file releases the lock, and so does being killed
+        finally:
+            lock_depth -= 1
 
 
 def try_lock(file: IO[bytes]) -> bool:
@@ -219,35 +227,55 @@ class Step:
     """
 
     def __init__(
-        self, name: str, facts: object, space_mb: int, work: Callable[[], tuple[Path, list[Path]]]
+        self,
+        name: str,
+        facts: object,
+        space_mb: int,
+        work: Callable[[bool], tuple[Path, list[Path]]],
     ) -> None:
+        """Say what the step is made from and what does it.
+
+        `work(damaged)` does it, and returns a folder and the files under it that have to stay as
+        they are. It is told whether it was done before and damaged since, for then what looks
+        finished may not be.
+        """
         self.space_mb = space_mb
         self.record = CACHE / "done" / f"{name}.json"
         self.made_from = hashlib.sha256(repr((facts, name)).encode()).hexdigest()
         self.work = work
 
+    def was_done(self) -> bool:
+        """Tell whether the step was done from the same facts, whatever became of its files."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            return bool(record["made_from"] == self.made_from)
+        return False  # no record, or a damaged one
+
     def is_done(self) -> bool:
         """Tell whether the step was done from the same facts and its files are all there."""
-        try:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             record = json.loads(self.record.read_text(encoding="utf-8"))
-            root, sizes = record["root"], record["files"]
+            root, sizes = CACHE / record["root"], record["files"]
             # Thousands of files at every start: a Path for each would cost 50 ms.
             return record["made_from"] == self.made_from and all(
                 os.stat(f"{root}/{name}").st_size == size  # noqa: PTH116
                 for name, size in sizes.items()
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return False  # no record, a damaged one, or a file that is gone
+        return False  # no record, a damaged one, or a file that is gone
 
     def do(self) -> None:
         """Do the work and record it."""
+        damaged = self.was_done()
         self.forget()
-        root, files = self.work()
+        root, files = self.work(damaged)
         sizes = {path.relative_to(root).as_posix(): path.stat().st_size for path in files}
         self.record.parent.mkdir(parents=True, exist_ok=True)
         partial = self.record.with_suffix(".partial")
         partial.write_text(
-            json.dumps({"made_from": self.made_from, "root": str(root), "files": sizes}),
+            # The root is relative, so that a checkout can be moved with what it has cached.
+            json.dumps(
+                {"made_from": self.made_from, "root": os.path.relpath(root, CACHE), "files": sizes}
+            ),
             encoding="utf-8",
         )
         partial.replace(self.record)
@@ -422,7 +450,7 @@ class HostTools:
         """Install the tools, unless they are there."""
         wanted = requirements(["dev"])
         facts = (wanted, sys.version_info[:2], sys.platform, platform.machine())
-        set_up([Step(self.root.name, facts, 250, lambda: self.install(wanted))])
+        set_up([Step(self.root.name, facts, 250, lambda _: self.install(wanted))])
 
     def install(self, wanted: Sequence[str]) -> tuple[Path, list[Path]]:
         """Install into a folder of the cache: Debian's Python is not ours to change."""
@@ -610,11 +638,13 @@ class NativePython:
         set_up(
             [
                 Step(f"venv-{self.version.text}", str(HERE), 100, self.make),
-                Step(f"venv-{self.version.text}-{names}", wanted, 200, lambda: self.install(names)),
+                Step(
+                    f"venv-{self.version.text}-{names}", wanted, 200, lambda _: self.install(names)
+                ),
             ]
         )
 
-    def make(self) -> tuple[Path, list[Path]]:
+    def make(self, _damaged: bool) -> tuple[Path, list[Path]]:
         """Make the virtual environment."""
         base = native_interpreter(self.version)
         with progress(f"making {self.root.name}"):
@@ -748,19 +778,20 @@ class WinePython:
         wanted = requirements(extras)
         names = "-".join(sorted(extras))
         self.steps = [
-            Step("wine", (wine.st_size, wine.st_mtime_ns), 800, make_prefix),
+            # What may be missing on the host shows in the first step, before the long ones.
             Step(f"cpython-{text}", built, 500, self.build),
             Step(f"cpython-{text}-pip", built, 50, self.install_pip),
+            Step("wine", (wine.st_size, wine.st_mtime_ns), 800, make_prefix),
             Step(
                 f"cpython-{text}-{names}",
                 (built, wanted, str(HERE)),
                 200,
-                lambda: self.install(wanted),
+                lambda damaged: self.install(wanted, damaged),
             ),
         ]
         set_up(self.steps)
 
-    def build(self) -> tuple[Path, list[Path]]:
+    def build(self, _damaged: bool) -> tuple[Path, list[Path]]:
         """Put the interpreter together: DLLs of the wheel, library of the host, our python.exe."""
         stdlib = find_stdlib(self.version.minor)
         wheel = download(
@@ -786,18 +817,26 @@ class WinePython:
             replace_folder(new, self.root)
         return self.root, files_under(self.root)
 
-    def install_pip(self) -> tuple[Path, list[Path]]:
+    def install_pip(self, _damaged: bool) -> tuple[Path, list[Path]]:
         """Unpack pip from PyPI: Debian's Python lacks the copy that ensurepip would unpack."""
         with zipfile.ZipFile(download("pip", CACHE / "downloads" / "pip", ["pip"])) as wheel:
             wheel.extractall(self.site)
         return self.site, files_under(self.site / "pip")
 
-    def install(self, wanted: Sequence[str]) -> tuple[Path, list[Path]]:
+    def install(self, wanted: Sequence[str], damaged: bool) -> tuple[Path, list[Path]]:
         """Install what the extras require with pip under Wine, so that Windows markers hold."""
         (self.site / "pyiocp-checkout.pth").write_text(windows_path(HERE) + "\n", encoding="utf-8")
         with progress(f"installing for Windows Python {self.version.text}: {' '.join(wanted)}"):
-            pip = ["wine", str(self.root / "python.exe"), "-m", "pip", "--disable-pip-version-check"]
+            pip = [
+                "wine",
+                str(self.root / "python.exe"),
+                "-m",
+                "pip",
+                "--disable-pip-version-check",
+            ]
             pip += ["--no-input", "install", "-q", "--no-warn-script-location"]
+            pip += ["--no-compile"]  # Python compiles what it imports; all of it takes 7 s here
+            pip += ["--force-reinstall"] if damaged else []
             call([*pip, *wanted], "pip in Windows Python", wine_environment())
         return self.site, files_under(self.site)
 
@@ -857,7 +896,7 @@ def wine_prefix() -> Path:
     return CACHE / "wine"
 
 
-def make_prefix() -> tuple[Path, list[Path]]:
+def make_prefix(_damaged: bool) -> tuple[Path, list[Path]]:
     """Make the folder in which Wine keeps its Windows."""
     final = wine_prefix()
     new = final.with_name("wine.partial")
