@@ -2,49 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+import ctypes
 
 from .binding import Library
-from .structure import Structure, Union
+from .structure import Structure, Union, describe_fields
 from .types import BOOL, DWORD, HANDLE, PVOID, ULONG_PTR, Pointer
 
 _psapi = Library("psapi.dll")
 
+# 64-bit Windows has 32 more bits, reserved.
+_REST = (("ReservedUlong", ULONG_PTR, 32),) if ctypes.sizeof(PVOID) == 8 else ()
 
-def _bits(first: int, count: int = 1) -> Any:
-    """Return the property for `count` bits of ``Flags``."""
-    return property(lambda block: block.Flags >> first & (1 << count) - 1)
+
+class _Valid(Structure):
+    _fields_ = (
+        ("Valid", ULONG_PTR, 1),
+        ("ShareCount", ULONG_PTR, 3),
+        ("Win32Protection", ULONG_PTR, 11),
+        ("Shared", ULONG_PTR, 1),
+        ("Node", ULONG_PTR, 6),
+        ("Locked", ULONG_PTR, 1),
+        ("LargePage", ULONG_PTR, 1),
+        ("Reserved", ULONG_PTR, 7),
+        ("Bad", ULONG_PTR, 1),
+        *_REST,
+    )
+    _in_hexadecimal_ = ("Win32Protection",)
+
+
+class _Invalid(Structure):
+    _fields_ = (
+        ("Valid", ULONG_PTR, 1),
+        ("Reserved0", ULONG_PTR, 14),
+        ("Shared", ULONG_PTR, 1),
+        ("Reserved1", ULONG_PTR, 15),
+        ("Bad", ULONG_PTR, 1),
+        *_REST,
+    )
 
 
 class PSAPI_WORKING_SET_EX_BLOCK(Union):
     """What is known of one page.
 
-    ``Valid``: it is in the working set, and the rest holds: ``Locked`` (by VirtualLock; not
-    by I/O in flight), ``LargePage``, ``Win32Protection`` (PAGE_*), ``ShareCount`` (up to 7),
-    ``Shared``, ``Node`` (NUMA). If it is not, only ``Shared`` and ``Bad`` hold.
-
-    They are bit-fields of ``Flags`` in C, and properties here.
+    ``Valid``: it is in the working set, and the other bits hold: ``Locked`` (by VirtualLock;
+    not by I/O in flight), ``LargePage``, ``Win32Protection`` (PAGE_*), ``ShareCount`` (up to
+    7), ``Shared``, ``Node`` (NUMA). If it is not, only ``Invalid`` holds.
 
     Source: https://learn.microsoft.com/windows/win32/api/psapi/ns-psapi-psapi_working_set_ex_block
     """
 
-    _fields_ = (("Flags", ULONG_PTR),)
-
-    Valid = _bits(0)
-    ShareCount = _bits(1, 3)
-    Win32Protection = _bits(4, 11)
-    Shared = _bits(15)
-    Node = _bits(16, 6)
-    Locked = _bits(22)
-    LargePage = _bits(23)
-    Bad = _bits(31)
+    _anonymous_ = ("page",)
+    _fields_ = (("Flags", ULONG_PTR), ("page", _Valid), ("Invalid", _Invalid))
 
     def __repr__(self) -> str:
-        names = ["Valid", "Shared", "Bad"]
-        if self.Valid:
-            names += ["ShareCount", "Win32Protection", "Node", "Locked", "LargePage"]
-        shown = ", ".join(f"{name}={getattr(self, name):#x}" for name in names)
-        return f"PSAPI_WORKING_SET_EX_BLOCK({shown})"
+        shown = self.page if self.Valid else self.Invalid
+        return f"PSAPI_WORKING_SET_EX_BLOCK({describe_fields(shown)})"
 
 
 PPSAPI_WORKING_SET_EX_BLOCK = Pointer[PSAPI_WORKING_SET_EX_BLOCK]
