@@ -58,6 +58,18 @@ class Check:
     """The same for a number."""
 
 
+@dataclass(frozen=True)
+class Record:
+    """An object in C whose bytes must be the expected ones."""
+
+    kind: str
+    subject: str
+    where: str
+    ctype: str
+    initializer: str
+    expected: bytes
+
+
 class Checks:
     """Makes the checks of one package for one target."""
 
@@ -166,12 +178,14 @@ class Checks:
             )
         for field in fields:
             subject = f"{declaration.name}.{field.path}"
+            if field.place.bits:
+                continue  # it has no address and no type to ask for: see records()
             yield Check(
                 FIELD,
                 subject,
                 declaration.where,
-                f'_Static_assert(__builtin_offsetof({name}, {field.path}) == {field.offset}, "");',
-                f"is declared at offset {field.offset}",
+                f'_Static_assert(__builtin_offsetof({name}, {field.path}) == {field.place.offset}, "");',
+                f"is declared at offset {field.place.offset}",
                 frozenset(speller.used),
                 number_asked=f"__builtin_offsetof({name}, {field.path})",
             )
@@ -189,6 +203,28 @@ class Checks:
                 frozenset(speller.used | inside.used),
                 type_asked=f"&{member}",
             )
+
+    def records(self, declaration: Declaration) -> Iterator[Record]:
+        """Yield what can only be seen in the bytes of an object: GUIDs and bit-fields."""
+        if declaration.kind == kinds.GUID:
+            expected = bytes(declaration.value)
+            yield Record(
+                kinds.GUID, declaration.name, declaration.where, "GUID", declaration.name, expected
+            )
+        if declaration.kind == kinds.STRUCTURE:
+            size = self._layouts.structure(declaration.name, declaration.source).size
+            for field in self._layouts.fields(declaration.name, declaration.source):
+                if field.place.bits:
+                    first = field.place.offset * 8 + field.place.first_bit
+                    mask = ((1 << field.place.bits) - 1) << first
+                    yield Record(
+                        FIELD,
+                        f"{declaration.name}.{field.path}",
+                        declaration.where,
+                        self._headers.tags.get(declaration.name, declaration.name),
+                        f"{{ .{field.path} = -1 }}",
+                        mask.to_bytes(size, "little"),
+                    )
 
     def _constant(self, declaration: Declaration) -> Iterator[Check]:
         name, value = declaration.name, declaration.value

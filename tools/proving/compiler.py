@@ -39,6 +39,7 @@ HEADERS = (
 FLAGS = (
     "-std=gnu11",
     "-D_WIN32_WINNT=0x0A00",
+    "-DNTDDI_VERSION=0x0A000010",  # later than all that the headers know
     "-DWIN32_LEAN_AND_MEAN",
     "-fno-diagnostics-show-caret",
     "-fdiagnostics-color=never",
@@ -50,7 +51,8 @@ FLAGS = (
 DIAGNOSTIC = re.compile(r"^[^:\n]*proof\.c:(\d+):\d+: (error|warning): (.*)$", re.MULTILINE)
 UNLIKE = re.compile(r"from incompatible pointer type '([^']*)'(?: \{aka '([^']*)'\})?")
 
-SECTION = "proof"
+SECTION = "$p"
+"""How the sections of records begin; eight characters are all that a section's name has."""
 
 
 class CompilerMissingError(Exception):
@@ -82,8 +84,8 @@ class Answer:
     warnings: dict[int, str]
     elsewhere: str
     """What it refused outside of the lines; empty when all is well."""
-    section: bytes
-    """The contents of the object file's section for the proof, if it compiled."""
+    sections: dict[str, bytes]
+    """The contents of the object file's sections for records, if it compiled."""
 
 
 class Compiler:
@@ -132,7 +134,7 @@ class Compiler:
                 env={**os.environ, "LC_ALL": "C"},
                 check=False,
             )
-            section = read_section(binary.read_bytes()) if binary.exists() else b""
+            sections = read_sections(binary.read_bytes()) if binary.exists() else {}
         errors: dict[int, str] = {}
         warnings: dict[int, str] = {}
         elsewhere = ""
@@ -144,7 +146,7 @@ class Compiler:
                 elsewhere += message + "\n"
         if done.returncode and not errors and not elsewhere:
             elsewhere = done.stderr
-        return Answer(errors, warnings, elsewhere, section)
+        return Answer(errors, warnings, elsewhere, sections)
 
     def preprocessed(self) -> str:
         """Return the text of the headers with macros resolved, and the macros themselves."""
@@ -183,33 +185,43 @@ class Compiler:
             for index, expression in enumerate(expressions)
         ]
         refused = self.ask(lines, before).errors
-        usable = [index for index in range(len(lines)) if index not in refused]
-        values = ", ".join(f"({expressions[index] or '0'})" for index in usable)
-        array = f"const unsigned long long proof_numbers[] IN_SECTION = {{ {values} }};"
-        section = self.ask([in_section(array)], before).section
-        found = dict(zip(usable, (value for (value,) in struct.iter_unpack("<Q", section))))
-        return [found.get(index) for index in range(len(lines))]
+        whole = [
+            ("unsigned long long", "0" if index in refused else f"({expression or '0'})")
+            for index, expression in enumerate(expressions)
+        ]
+        return [
+            None if index in refused else int.from_bytes(record, "little")
+            for index, record in enumerate(self.records(whole, before))
+        ]
 
-    def records(self, ctype: str, size: int, initializers: Sequence[str], before: str) -> list[bytes]:
-        """Return the bytes of constants of type `ctype`, given their initializers."""
-        array = f"const {ctype} proof_records[] IN_SECTION = {{ {', '.join(initializers)} }};"
-        section = self.ask([in_section(array)], before).section
-        return [section[start : start + size] for start in range(0, len(section), size)]
+    def records(self, wanted: Sequence[tuple[str, str]], before: str) -> list[bytes]:
+        """Return the bytes of objects, given type and initializer of each.
+
+        No bytes for one that the compiler refuses.
+        """
+        def line(index: int) -> str:
+            ctype, initializer = wanted[index]
+            section = f'__attribute__((section("{SECTION}{index}")))'
+            return f"const {ctype} proof_record_{index} {section} = {initializer};"
+
+        indexes = range(len(wanted))
+        answer = self.ask([line(index) for index in indexes], before)
+        if answer.errors:
+            usable = [index for index in indexes if index not in answer.errors]
+            answer = self.ask([line(index) for index in usable], before)
+        return [answer.sections.get(f"{SECTION}{index}", b"") for index in indexes]
 
 
-def in_section(array: str) -> str:
-    """Return a definition that the compiler puts where :func:`read_section` looks."""
-    return array.replace("IN_SECTION", f'__attribute__((section("{SECTION}")))')
-
-
-def read_section(coff: bytes) -> bytes:
-    """Return the contents of the proof's section of an object file, without its padding."""
+def read_sections(coff: bytes) -> dict[str, bytes]:
+    """Return the contents of the proof's sections of an object file, without padding."""
+    sections = {}
     count, header_size = struct.unpack_from("<2xH12xH", coff)
     for index in range(count):
-        name, _, _, size, start = struct.unpack_from("<8s4I", coff, 20 + header_size + 40 * index)
-        if name.rstrip(b"\0") == SECTION.encode():
-            return coff[start : start + size]
-    return b""
+        at = 20 + header_size + 40 * index
+        name, size, start = struct.unpack_from("<8s8xII", coff, at)
+        if name.startswith(SECTION.encode()):
+            sections[name.rstrip(b"\0").decode()] = coff[start : start + size]
+    return sections
 
 
 def pointed_to(warning: str) -> str:

@@ -53,12 +53,21 @@ class Extent:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a field is, in bytes from the beginning, and which bits of it if not all."""
+
+    offset: int
+    first_bit: int
+    bits: int
+
+
+@dataclass(frozen=True)
 class Field:
     """One field, wherever in a structure it stands."""
 
     path: str
     """How C reaches it from the structure: ``Offset``, ``u.Byte``, ``parts[0].size``."""
-    offset: int
+    place: Place
     extent: Extent
     spelled: ast.expr
     source: Source
@@ -102,20 +111,29 @@ class Layouts:
         """Return the extent of a structure or union that `source` defines."""
         return self._place(name, source)[0]
 
-    def _place(self, name: str, source: Source) -> tuple[Extent, list[tuple[str, int]]]:
-        """Return the extent of a structure, and name and offset of each field."""
+    def _place(self, name: str, source: Source) -> tuple[Extent, list[Place]]:
+        """Return the extent of a structure, and where each of its fields is."""
         node = source.bindings[name][0]
         assert isinstance(node, ast.ClassDef)
         pack_spelled = class_attribute(node, "_pack_")
         pack = int(source.value(pack_spelled)) if pack_spelled is not None else 16
-        end = used = 0
+        together = is_union(source.namespace[name])
+        end = used = bits_used = 0
+        unit: Extent | None = None
         alignment, places = 1, []
-        for field, spelled in source.fields(name, self._pointer.size):
-            extent = self.of(spelled, source)
+        for field in source.fields(name, self._pointer.size):
+            extent = self.of(field.type, source)
             aligned = min(extent.alignment, pack)
             alignment = max(alignment, aligned)
-            start = 0 if is_union(source.namespace[name]) else -(-end // aligned) * aligned
-            places.append((field, start))
+            joins = field.bits and unit == extent and bits_used + field.bits <= extent.size * 8
+            if joins and not together:
+                start = end - extent.size
+            else:
+                start = 0 if together else -(-end // aligned) * aligned
+                bits_used = 0
+            places.append(Place(start, bits_used, field.bits))
+            unit = extent if field.bits else None
+            bits_used += field.bits
             end = start + extent.size
             used = max(used, end)
         return Extent(-(-used // alignment) * alignment, alignment), places
@@ -124,8 +142,8 @@ class Layouts:
         """Return how many members C sees at the top of a structure; 0 for a union."""
         fields = source.fields(name, self._pointer.size)
         anonymous = getattr(source.namespace[name], "_anonymous_", ())
-        if len(fields) == 1 and fields[0][0] in anonymous:
-            part = ast.unparse(fields[0][1])
+        if len(fields) == 1 and fields[0].name in anonymous:
+            part = ast.unparse(fields[0].type)
             return self.members(part, self._package.meaning(part, source) or source)
         return 0 if is_union(source.namespace[name]) else len(fields)
 
@@ -138,34 +156,43 @@ class Layouts:
         """
         owner = owner or name
         anonymous = getattr(source.namespace[name], "_anonymous_", ())
+        spelled_fields = source.fields(name, self._pointer.size)
         _, places = self._place(name, source)
-        for (field, spelled), (_, offset) in zip(
-            source.fields(name, self._pointer.size), places, strict=True
-        ):
-            element = spelled
+        for spelled, place in zip(spelled_fields, places, strict=True):
+            element = spelled.type
             while isinstance(element, ast.BinOp):
                 element = element.left
             part = ast.unparse(element)
             named = isinstance(element, ast.Subscript) or self._package.is_public(part)
-            inside = path
-            if field not in anonymous:
-                extent = self.of(spelled, source)
-                yield Field(path + field, base + offset, extent, spelled, source, named)
-                inside += f"{field}." if element is spelled else f"{field}[0]."
-            if field in anonymous or not named:
+            inside, offset = path, base + place.offset
+            if spelled.name not in anonymous:
+                extent = self.of(spelled.type, source)
+                yield Field(
+                    path + spelled.name,
+                    Place(offset, place.first_bit, place.bits),
+                    extent,
+                    spelled.type,
+                    source,
+                    named,
+                )
+                inside += f"{spelled.name}." if element is spelled.type else f"{spelled.name}[0]."
+            if spelled.name in anonymous or not named:
                 meaning = self._package.meaning(part, source)
                 if meaning is None:
-                    raise ValueError(f"{source.path}: {name}.{field}: {part} is not a C type")
-                if f"{owner}.{path}{field}" in self._members:
-                    inside = f"{path}{field}."
-                yield from self.fields(part, meaning, inside, base + offset, owner)
+                    raise ValueError(f"{name}.{spelled.name}: {part} is not a C type")
+                if f"{owner}.{path}{spelled.name}" in self._members:
+                    inside = f"{path}{spelled.name}."
+                yield from self.fields(part, meaning, inside, offset, owner)
 
     def unnamed(self, name: str, source: Source) -> Iterator[str]:
         """Yield the unnamed parts of a structure, those inside of them too."""
         for part in getattr(source.namespace[name], "_anonymous_", ()):
             yield part
-            spelled = ast.unparse(dict(source.fields(name, self._pointer.size))[part])
-            yield from self.unnamed(spelled, self._package.meaning(spelled, source) or source)
+            for field in source.fields(name, self._pointer.size):
+                spelled = ast.unparse(field.type)
+                meaning = self._package.meaning(spelled, source) if field.name == part else None
+                if meaning is not None:
+                    yield from self.unnamed(spelled, meaning)
 
 
 def is_union(value: type) -> bool:

@@ -15,13 +15,23 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import ModuleType
 
-SIZE_OF_POINTER = re.compile(r"(?:ctypes\.)?sizeof\((?:PVOID|c_void_p|ctypes\.c_void_p)\) == ([48])")
+SIZE_OF_POINTER = re.compile(r"(?:ctypes\.)?sizeof\((?:PVOID|c_void_p|HANDLE|ctypes\.c_void_p)\) == ([48])")
+
+
+class SpelledField(NamedTuple):
+    """One field, as a declaration spells it."""
+
+    name: str
+    type: ast.expr
+    bits: int
+    """How many bits it has; 0 for one that is no bit-field."""
+
 
 Binding = ast.expr | ast.ClassDef | ast.FunctionDef
 """What a module binds a name to: the right side of an assignment, a class, a function."""
@@ -90,29 +100,43 @@ class Source:
         """Return the value of `expression` in this module."""
         return eval(ast.unparse(expression), self.namespace)
 
-    def fields(self, structure: str, pointer_size: int) -> list[tuple[str, ast.expr]]:
-        """Return name and type, as spelled, of each field of a class of this module.
+    def fields(self, structure: str, pointer_size: int) -> list[SpelledField]:
+        """Return the fields of a class of this module, as spelled.
 
-        Where Windows itself orders the fields by the width of pointers, the declaration
-        reads ``(…) if sizeof(PVOID) == 8 else (…)``.
+        Where Windows orders them by the width of pointers, the declaration reads
+        ``(…) if sizeof(PVOID) == 8 else (…)``.
         """
         node = self.bindings[structure][0]
         spelled = self._fields_assigned_later.get(structure)
         if spelled is None and isinstance(node, ast.ClassDef):
             spelled = class_attribute(node, "_fields_")
+        if spelled is None:
+            raise ValueError(f"{structure} has no _fields_")
+        return list(self._fields_in(spelled, pointer_size))
+
+    def _fields_in(self, spelled: ast.expr, pointer_size: int) -> Iterator[SpelledField]:
+        """Yield the fields of a tuple, and of what it unpacks or chooses from."""
+        if isinstance(spelled, ast.Name):
+            binding = self.binding(spelled.id)
+            if isinstance(binding, ast.expr):
+                spelled = binding
         if isinstance(spelled, ast.IfExp):
             asked = SIZE_OF_POINTER.fullmatch(ast.unparse(spelled.test))
             if asked is None:
-                raise ValueError(f"{structure}: cannot tell when {ast.unparse(spelled.test)}")
-            spelled = spelled.body if int(asked[1]) == pointer_size else spelled.orelse
+                raise ValueError(f"cannot tell when {ast.unparse(spelled.test)}")
+            chosen = spelled.body if int(asked[1]) == pointer_size else spelled.orelse
+            yield from self._fields_in(chosen, pointer_size)
+            return
         if not isinstance(spelled, (ast.Tuple, ast.List)):
-            raise ValueError(f"{structure}: _fields_ is not a tuple of pairs that can be read")
-        pairs = []
-        for pair in spelled.elts:
-            if not isinstance(pair, (ast.Tuple, ast.List)) or len(pair.elts) != 2:
-                raise ValueError(f"{structure}: not a name and a type: {ast.unparse(pair)}")
-            pairs.append((str(ast.literal_eval(pair.elts[0])), pair.elts[1]))
-        return pairs
+            raise ValueError(f"{ast.unparse(spelled)} is not a tuple of fields")
+        for field in spelled.elts:
+            if isinstance(field, ast.Starred):
+                yield from self._fields_in(field.value, pointer_size)
+            elif isinstance(field, (ast.Tuple, ast.List)) and len(field.elts) in (2, 3):
+                bits = self.value(field.elts[2]) if len(field.elts) == 3 else 0
+                yield SpelledField(str(self.value(field.elts[0])), field.elts[1], int(bits))
+            else:
+                raise ValueError(f"{ast.unparse(field)} is not a name and a type")
 
     def where(self, name: str) -> str:
         """Return file and line of a name's binding, as editors understand it."""

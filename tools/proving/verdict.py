@@ -6,9 +6,11 @@ What belongs here: which questions are asked in which order, and what the answer
 from __future__ import annotations
 
 import ctypes
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from typing import TYPE_CHECKING
 
 from . import package as kinds
@@ -31,9 +33,9 @@ class Findings:
     """What came of one target."""
 
     target: Target
-    counts: Counter[str] = field(default_factory=Counter)
-    complaints: list[str] = field(default_factory=list)
-    proven: set[str] = field(default_factory=set)
+    counts: Counter[str] = default(default_factory=Counter)
+    complaints: list[str] = default(default_factory=list)
+    proven: set[str] = default(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,17 @@ def judge(package: Package, target: Target, compiler: Compiler) -> Findings:
 
     maker = Checks(package, target.pointer_size, contents)
     checks: list[Check] = []
+    sound: list[Declaration] = []
     for declaration in package.declarations:
         try:
             made = list(maker.of(declaration))
         except ValueError as error:
             findings.complaints.append(f"{declaration.where}: {declaration.name}: {error}")
             continue
-        lacking = sorted({name for check in made for name in check.uses} - present)
+        used = {declaration.name}.union(*(check.uses for check in made))
+        if declaration.kind == kinds.FUNCTION and f"LPFN_{declaration.name.upper()}" in present:
+            used.discard(declaration.name)
+        lacking = sorted(used - present)
         if declaration.name in lacking:
             findings.complaints.append(
                 f"{declaration.where}: {declaration.name} is neither in the headers nor in absent.py"
@@ -110,6 +116,7 @@ def judge(package: Package, target: Target, compiler: Compiler) -> Findings:
             )
         else:
             checks += made
+            sound.append(declaration)
     for entry in DIFFERENT:
         if entry.subject not in maker.differences_met:
             findings.complaints.append(
@@ -125,8 +132,16 @@ def judge(package: Package, target: Target, compiler: Compiler) -> Findings:
         if check.kind and check.subject not in refused_subjects:
             findings.counts[check.kind] += 1
             findings.proven.add(f"{check.kind} {check.subject}")
-    guids = [each for each in package.declarations if each.kind == kinds.GUID]
-    findings.complaints += compare_guids(guids, compiler, before, present, findings)
+    records = [record for each in sound for record in maker.records(each)]
+    for record, actual in zip(records, read(records, compiler, before), strict=True):
+        if actual == record.expected:
+            findings.counts[record.kind] += 1
+            findings.proven.add(f"{record.kind} {record.subject}")
+        else:
+            findings.complaints.append(
+                f"{record.where}: {record.subject} is declared as {shown(record.kind, record.expected)},"
+                f" the headers have {shown(record.kind, actual)}"
+            )
     return findings
 
 
@@ -149,30 +164,20 @@ def explain(refused: Sequence[Check], compiler: Compiler, before: str) -> list[s
     return sentences
 
 
-def compare_guids(
-    guids: Sequence[Declaration],
-    compiler: Compiler,
-    before: str,
-    present: set[str],
-    findings: Findings,
-) -> list[str]:
-    """Compare the 16 bytes of each GUID with those that the headers' macro makes."""
-    complaints = []
-    known = [guid for guid in guids if guid.name in present]
-    for guid in guids:
-        if guid not in known:
-            complaints.append(f"{guid.where}: {guid.name} is neither in the headers nor in absent.py")
-    if not known:
-        return complaints
-    records = compiler.records("GUID", 16, [guid.name for guid in known], before)
-    for guid, actual in zip(known, records, strict=True):
-        if bytes(guid.value) != actual:
-            theirs = type(guid.value).from_buffer_copy(actual)
-            complaints.append(f"{guid.where}: {guid.name} is declared as {guid.value}, the headers have {theirs}")
-        else:
-            findings.counts[kinds.GUID] += 1
-            findings.proven.add(f"{kinds.GUID} {guid.name}")
-    return complaints
+def read(records: Sequence[Record], compiler: Compiler, before: str) -> list[bytes]:
+    """Return the bytes that the headers make of `records`, without the padding at the end."""
+    found = compiler.records([(record.ctype, record.initializer) for record in records], before)
+    return [actual[: len(record.expected)] for record, actual in zip(records, found, strict=True)]
+
+
+def shown(kind: str, content: bytes) -> str:
+    """Return the bytes of a record as a person writes them."""
+    if not content:
+        return "nothing that compiles"
+    if kind == kinds.GUID:
+        return str(uuid.UUID(bytes_le=content))
+    mask = int.from_bytes(content, "little")
+    return f"bits {(mask & -mask).bit_length() - 1} to {mask.bit_length() - 1}"
 
 
 def compare_names(package: Package, preprocessed: str) -> list[str]:
@@ -201,14 +206,14 @@ def beyond_c(package: Package) -> list[str]:
                     f"{declaration.where}: ctypes gives {declaration.name}"
                     f" {ctypes.sizeof(declaration.value)} bytes, its fields as spelled {stated}"
                 )
-            for place in layouts.fields(declaration.name, declaration.source):
-                if "." in place.path:
+            for field in layouts.fields(declaration.name, declaration.source):
+                if "." in field.path:
                     continue
-                offset = getattr(declaration.value, place.path).offset
-                if offset != place.offset:
+                offset = getattr(declaration.value, field.path).offset
+                if offset != field.place.offset:
                     problems.append(
-                        f"{declaration.where}: ctypes puts {declaration.name}.{place.path} at"
-                        f" {offset}, its fields as spelled at {place.offset}"
+                        f"{declaration.where}: ctypes puts {declaration.name}.{field.path} at"
+                        f" {offset}, its fields as spelled at {field.place.offset}"
                     )
         if declaration.kind == kinds.MACRO:
             problems.append(
