@@ -457,8 +457,8 @@ class HostTools:
         new = self.root.with_name(f"{self.root.name}.partial")
         shutil.rmtree(new, ignore_errors=True)
         with progress(f"installing tools: {' '.join(wanted)}"):
-            pip = [*host_pip(), "install", "--no-warn-script-location", "--target", str(new)]
-            call([*pip, *wanted], "installing tools")
+            pip = [*host_pip(), "install", "--prefer-binary", "--no-warn-script-location"]
+            call([*pip, "--target", str(new), *wanted], "installing tools")
             replace_folder(new, self.root)
         return self.root, files_under(self.root)
 
@@ -655,7 +655,9 @@ class NativePython:
         """Install the project, editable, with its extras."""
         with progress(f"installing pyiocp[{extras}]"):
             pip = [str(self.program), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
-            call([*pip, "-e", f"{HERE}[{extras}]"], f"installing pyiocp[{extras}]")
+            call(
+                [*pip, "--prefer-binary", "-e", f"{HERE}[{extras}]"], f"installing pyiocp[{extras}]"
+            )
         return self.root, files_under(self.root / "Lib" / "site-packages")
 
     def run(self, arguments: Sequence[str], *, stdin: bool = True, cwd: Path | None = None) -> int:
@@ -835,6 +837,9 @@ class WinePython:
                 "--disable-pip-version-check",
             ]
             pip += ["--no-input", "install", "-q", "--no-warn-script-location"]
+            # A free-threaded build gets the newest version that has a wheel for it, not a newer one
+            # whose source needs a compiler.
+            pip += ["--prefer-binary"]
             pip += ["--no-compile"]  # Python compiles what it imports; all of it takes 7 s here
             pip += ["--force-reinstall"] if damaged else []
             call([*pip, *wanted], "pip in Windows Python", wine_environment())
