@@ -259,9 +259,14 @@ class _Declare:
 def available(name: str) -> bool:
     """Tell whether this system has the Win32 function `name`.
 
+    An extension function is asked of a new IPv4 socket: the answer holds for ordinary
+    sockets, and another provider's may have it or not.
+
     Raises :class:`KeyError` for a name that pyiocp does not declare.
     """
-    return not isinstance(DECLARED[name], _Missing)
+    function = DECLARED[name]
+    offered: Callable[[], bool] | None = getattr(function, "offered", None)
+    return offered() if offered is not None else not isinstance(function, _Missing)
 
 
 def last_error() -> int:

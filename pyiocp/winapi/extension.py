@@ -79,7 +79,7 @@ class Provider(NamedTuple):
         size = INT(ctypes.sizeof(info))
         result = getsockopt(socket, SOL_SOCKET, SO_PROTOCOL_INFOW, byref(info), byref(size))
         if result == SOCKET_ERROR:
-            raise _os_error("getsockopt(SO_PROTOCOL_INFOW)", last_error())
+            raise winsock_error("getsockopt(SO_PROTOCOL_INFOW)", last_error())
         return cls(info.iAddressFamily, info.iSocketType, info.iProtocol, info.dwCatalogEntryId)
 
     def __str__(self) -> str:
@@ -136,7 +136,7 @@ class ExtensionFunction(Function[R]):
         for kind in (SOCK_STREAM, SOCK_DGRAM):
             socket = WSASocketW(AF_INET, kind, 0, None, 0, WSA_FLAG_OVERLAPPED)
             if socket == INVALID_SOCKET:
-                raise _os_error("WSASocketW", last_error())
+                raise winsock_error("WSASocketW", last_error())
             try:
                 self.on(socket)
             except FunctionUnavailableError:
@@ -150,17 +150,12 @@ class ExtensionFunction(Function[R]):
         """Ask `socket` for the function's address."""
         pointer = PVOID()
         error = look_up(socket, SIO_GET_EXTENSION_FUNCTION_POINTER, self.guid, pointer)
-        if error in (WSAEINVAL, WSAEOPNOTSUPP) or (not error and not pointer.value):
-            raise self._unavailable(f"on this {provider}")
+        if error in {WSAEINVAL, WSAEOPNOTSUPP} or (not error and not pointer.value):
+            declaration = self.declaration
+            raise unavailable(declaration.name, declaration.since, f"on this {provider}")
         if error:
-            raise _os_error(f"WSAIoctl({self.declaration.name})", error)
+            raise winsock_error(f"WSAIoctl({self.declaration.name})", error)
         return pointer.value or 0
-
-    def _unavailable(self, where: str) -> FunctionUnavailableError:
-        name, since = self.declaration.name, self.declaration.since
-        return FunctionUnavailableError(
-            f"there is no {name} {where}: it came with {since}, and is the provider's to have"
-        )
 
 
 class ExportedExtensionFunction(ExtensionFunction[R]):
@@ -222,6 +217,13 @@ class extension:
         return function
 
 
-def _os_error(what: str, code: int) -> OSError:
+def unavailable(name: str, since: str, where: str) -> FunctionUnavailableError:
+    """Return the error of a function that a provider does not have."""
+    return FunctionUnavailableError(
+        f"there is no {name} {where}: it came with {since}, and is the provider's to have"
+    )
+
+
+def winsock_error(what: str, code: int) -> OSError:
     """Return the OSError of a Winsock error code."""
     return OSError(None, f"{what}: {error_name(code)}", None, code)

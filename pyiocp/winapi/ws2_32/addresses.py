@@ -222,6 +222,15 @@ class SOCKADDR_STORAGE(SOCKADDR):
     _fields_ = (("storage", _SOCKADDR_STORAGE),)
 
 
+class SOCKADDR_INET(Union):
+    """An IPv4 or an IPv6 address; ``si_family`` tells which.
+
+    Source: https://learn.microsoft.com/windows/win32/api/ws2ipdef/ns-ws2ipdef-sockaddr_inet
+    """
+
+    _fields_ = (("Ipv4", SOCKADDR_IN), ("Ipv6", SOCKADDR_IN6), ("si_family", ADDRESS_FAMILY))
+
+
 _STRUCTURES: dict[int, type[SOCKADDR]] = {
     structure._family_: structure for structure in (SOCKADDR_IN, SOCKADDR_IN6, SOCKADDR_UN)
 }
@@ -301,7 +310,7 @@ _SPECIAL_V4 = {"": "0.0.0.0", "<broadcast>": "255.255.255.255"}
 def _bytes(source: Any) -> bytes:
     """Return the bytes of one whole address of a known family, or raise ValueError."""
     if isinstance(source, ctypes._Pointer):
-        if not source:
+        if ctypes.cast(source, ctypes.c_void_p).value is None:
             raise ValueError("a NULL pointer holds no address")
         structure = _STRUCTURES.get(source.contents.sa_family, SOCKADDR)
         # Lifetime: copied here, while the caller holds the memory behind the pointer.

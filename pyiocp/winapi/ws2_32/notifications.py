@@ -77,19 +77,20 @@ def ProcessSocketNotifications(
     completionPort: the port.
     registrationCount, registrationInfos: an array of registrations, and its length; 0
         and None. Each tells its own result.
-    timeoutMs: how long to wait for a packet, in milliseconds; 0 only looks, INFINITE
-        waits without end.
+    timeoutMs: how long to wait for a packet, in milliseconds; 0 only looks, and is the
+        only choice when completionCount is 0; INFINITE waits without end.
     completionCount, completionPortEntries: room for packets, and for how many; 0 and
         None.
     receivedEntryCount: receives the number of packets taken; None with 0.
 
-    Returns the error code itself, not through last_error(). ERROR_SUCCESS (0).
-    WAIT_TIMEOUT (258): no packet in time; the registrations are made. ERROR_INVALID_PARAMETER
-    (87), ERROR_INVALID_HANDLE (6): see each registrationResult.
+    Returns the error code itself, not through last_error(). ERROR_SUCCESS (0), or
+    WAIT_TIMEOUT (258): no packet in time; either way each registrationResult tells of its
+    socket. A WSAE code: nothing was done.
 
-    A packet's key is the registration's, its number of bytes the SOCK_NOTIFY_EVENT bits.
-    Other packets of the port come along as GetQueuedCompletionStatusEx gives them. A
-    socket is registered with one port at a time. Only Microsoft's own provider has it.
+    A packet's key is the registration's, its number of bytes the SOCK_NOTIFY_EVENT bits;
+    its lpOverlapped means nothing. Other packets of the port come along, as
+    GetQueuedCompletionStatusEx gives them. A socket is registered with one port at a
+    time. Only Microsoft's own provider has it.
 
     Lifetime: before closing a socket, remove it and take its SOCK_NOTIFY_EVENT_REMOVE;
     only then is the key free.

@@ -100,16 +100,15 @@ class FD_SET(Structure):
             return
         if self.fd_count == self.capacity:
             raise OverflowError(f"this FD_SET has room for {self.capacity}: use with_room()")
-        self._sockets[self.fd_count] = socket  # type: ignore[call-overload]
+        self._sockets[self.fd_count] = socket
         self.fd_count += 1
 
     def discard(self, socket: int) -> None:
         """Take a socket out, if it is there."""
-        sockets = list(self)
-        if socket in sockets:
-            sockets.remove(socket)
-            self._sockets[: len(sockets)] = sockets  # type: ignore[assignment]
-            self.fd_count = len(sockets)
+        kept = [other for other in self if other != socket]
+        for place, other in enumerate(kept):
+            self._sockets[place] = other
+        self.fd_count = len(kept)
 
     def clear(self) -> None:
         """Take all out."""
@@ -119,7 +118,7 @@ class FD_SET(Structure):
         return socket in list(self)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._sockets[: self.fd_count])  # type: ignore[arg-type]
+        return iter(self._sockets[: self.fd_count])
 
     def __len__(self) -> int:
         return int(self.fd_count)

@@ -11,11 +11,11 @@ What belongs here: WSADATA and the two functions.
 
 from __future__ import annotations
 
-import ctypes
+from ctypes import sizeof
 
 from ..binding import WINDOWS
 from ..structure import Structure
-from ..types import CHAR, INT, PCHAR, USHORT, WORD, Pointer
+from ..types import CHAR, INT, PCHAR, PVOID, USHORT, WORD, Pointer
 from .library import ws2_32
 
 WINSOCK_VERSION = 0x0202
@@ -34,30 +34,29 @@ class WSADATA(Structure):
     Source: https://learn.microsoft.com/windows/win32/api/winsock/ns-winsock-wsadata
     """
 
+    # The SDK orders the fields by the width of a pointer.
+    _fields_ = (
+        (
+            ("wVersion", WORD),
+            ("wHighVersion", WORD),
+            ("iMaxSockets", USHORT),
+            ("iMaxUdpDg", USHORT),
+            ("lpVendorInfo", PCHAR),
+            ("szDescription", CHAR * (WSADESCRIPTION_LEN + 1)),
+            ("szSystemStatus", CHAR * (WSASYS_STATUS_LEN + 1)),
+        )
+        if sizeof(PVOID) == 8
+        else (
+            ("wVersion", WORD),
+            ("wHighVersion", WORD),
+            ("szDescription", CHAR * (WSADESCRIPTION_LEN + 1)),
+            ("szSystemStatus", CHAR * (WSASYS_STATUS_LEN + 1)),
+            ("iMaxSockets", USHORT),
+            ("iMaxUdpDg", USHORT),
+            ("lpVendorInfo", PCHAR),
+        )
+    )
     _in_hexadecimal_ = ("wVersion", "wHighVersion")
-
-
-# The SDK orders the fields by the width of a pointer.
-if ctypes.sizeof(PCHAR) == 4:
-    WSADATA._fields_ = (
-        ("wVersion", WORD),
-        ("wHighVersion", WORD),
-        ("szDescription", CHAR * (WSADESCRIPTION_LEN + 1)),
-        ("szSystemStatus", CHAR * (WSASYS_STATUS_LEN + 1)),
-        ("iMaxSockets", USHORT),
-        ("iMaxUdpDg", USHORT),
-        ("lpVendorInfo", PCHAR),
-    )
-else:
-    WSADATA._fields_ = (
-        ("wVersion", WORD),
-        ("wHighVersion", WORD),
-        ("iMaxSockets", USHORT),
-        ("iMaxUdpDg", USHORT),
-        ("lpVendorInfo", PCHAR),
-        ("szDescription", CHAR * (WSADESCRIPTION_LEN + 1)),
-        ("szSystemStatus", CHAR * (WSASYS_STATUS_LEN + 1)),
-    )
 
 
 LPWSADATA = Pointer[WSADATA]
