@@ -1,1 +1,29 @@
-"""Windows I/O completion ports for Python."""
+"""Windows I/O completion ports for Python, in pure ctypes.
+
+Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselves.
+"""
+
+from .completion import Completion as Completion
+from .errors import AddressUnavailableError as AddressUnavailableError
+from .errors import ConnectionLostError as ConnectionLostError
+from .errors import ConnectRefusedError as ConnectRefusedError
+from .errors import HandleClosedError as HandleClosedError
+from .errors import HandleInvalidError as HandleInvalidError
+from .errors import IocpError as IocpError
+from .errors import MessageTruncatedError as MessageTruncatedError
+from .errors import NetworkTimeoutError as NetworkTimeoutError
+from .errors import NotConnectedError as NotConnectedError
+from .errors import OperationCancelledError as OperationCancelledError
+from .errors import PeerResetError as PeerResetError
+from .errors import PortClosedError as PortClosedError
+from .errors import ResourceLimitError as ResourceLimitError
+from .errors import UnreachableError as UnreachableError
+from .handles.stream import Stream as Stream
+from .kernel import Kernel as Kernel
+from .listener import Listener as Listener
+from .operation import Operation as Operation
+from .port import CompletionPort as CompletionPort
+from .session import SendQueueOverflowError as SendQueueOverflowError
+from .session import Session as Session
+from .session import SessionState as SessionState
+from .winapi import FunctionUnavailableError as FunctionUnavailableError

@@ -1,0 +1,432 @@
+"""The completion queue: a kernel port, the in-flight table and the ready queue.
+
+How a completion travels. An operation is entered in the in-flight table, keyed by the
+address of its OVERLAPPED, and submitted. It ends in one of two ways:
+
+- the kernel queues a packet. `CompletionQueue.gather` dequeues packets in batches
+  (GetQueuedCompletionStatusEx), takes each operation out of the table by the address in
+  its packet, and appends it to the ready queue;
+- it finishes on the spot and the kernel, told to skip the packet, queues nothing. The
+  submitter itself appends it to the ready queue.
+
+Both end up in one queue, first in, first out, and the kernel is asked again after each
+round through it. So a connection whose data is always there comes after the packets that
+were there before it, and cannot starve the others.
+
+Several threads may wait at once. A thread that is about to block says so in `waiting`
+and then looks at the ready queue again; whoever appends to the ready queue looks at
+`waiting` afterwards. So one of the two sees the other, and nobody sleeps while there is
+work. A thread is woken by an empty packet, at most one of which is under way.
+
+What belongs here: the way of a packet from the kernel to its operation. Which kinds of
+handles and operations there are, and what servers do with them, is not known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import math
+import sys
+import threading
+import time
+import warnings
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+from . import interrupt
+from .completion import Completion
+from .errors import PortClosedError, error_of_code
+from .kernel import Kernel
+from .operation import COMPLETED, PENDING, Packet, PostedPacket
+from .timers import Call, Timer, Timers
+from .winapi import (
+    BOOL,
+    DWORD,
+    ERROR_ABANDONED_WAIT_0,
+    HANDLE,
+    INVALID_HANDLE_VALUE,
+    OVERLAPPED_ENTRY,
+    ULONG,
+    WAIT_TIMEOUT,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .handles.handle import Handle
+
+    Event = tuple[Packet | Call, int, int]
+    """A packet whose operation has ended, its byte count and its NTSTATUS; or a call."""
+
+logger = logging.getLogger("pyiocp")
+
+_WAKE_KEY = 0xFFFFFFFF
+_ENTRY_WORDS = ctypes.sizeof(OVERLAPPED_ENTRY) // ctypes.sizeof(ctypes.c_size_t)
+
+#: What bounds a wait when nothing else does. Two things cannot be signalled: a wake-up
+#: packet that the kernel refused, and a Ctrl-C while other code holds the interpreter's
+#: wake-up socket. They are noticed after this long.
+_WAIT_MAX_MS = 1000
+
+#: What was still in flight when a port had to close: the kernel may yet write there.
+_kept_for_ever: list[dict[int, Packet]] = []
+
+
+class _Batch:
+    """One thread's array of packets, and the arguments of the call that fills it."""
+
+    def __init__(self, handle: int, size: int) -> None:
+        memory = bytearray(ctypes.sizeof(OVERLAPPED_ENTRY) * size)
+        entries = (OVERLAPPED_ENTRY * size).from_buffer(memory)
+        self.words = memoryview(memory).cast("N")
+        self.removed = ULONG()
+        self.timeout_ms = DWORD()
+        self.arguments = (
+            HANDLE(handle),
+            ctypes.byref(entries),
+            ULONG(size),
+            ctypes.byref(self.removed),
+            self.timeout_ms,
+            BOOL(False),
+        )
+        self.ident = threading.get_ident()
+
+
+class CompletionQueue:
+    """An I/O completion port and the memory of everything in flight on it.
+
+    This is ring 2 without its kinds of handle; users make a `CompletionPort`.
+
+    concurrency: how many threads the kernel lets run at a time while packets are queued;
+        0 means one per processor.
+    batch: how many packets one system call may dequeue.
+    kernel: what stands for the operating system.
+    """
+
+    def __init__(
+        self, *, concurrency: int = 0, batch: int = 64, kernel: Kernel | None = None
+    ) -> None:
+        if not 0 <= concurrency <= 0xFFFFFFFF:
+            raise ValueError(f"concurrency must be 0 or a number of threads, not {concurrency}")
+        if not 1 <= batch <= 65536:
+            raise ValueError(f"batch must be between 1 and 65536 packets, not {batch}")
+        self.closing = False
+        self.closed = False
+        self.handle = 0
+        self.kernel = Kernel() if kernel is None else kernel
+        handle = self.kernel.CreateIoCompletionPort(INVALID_HANDLE_VALUE, None, 0, concurrency)
+        if handle is None:
+            raise error_of_code("CreateIoCompletionPort", self.kernel.last_error())
+        self.handle = handle
+        self.concurrency = concurrency
+        #: Every packet that the kernel may still write to, by the address of its OVERLAPPED.
+        # Lifetime: this table is the only owner; see operation.py.
+        self.in_flight: dict[int, Packet] = {}
+        self.handles: set[Handle] = set()
+        self.ifs_handles_by_family: dict[int, bool] = {}
+        self.waiting: set[int] = set()
+        self.timers = Timers(self.kernel.monotonic)
+        self._ready: deque[Event] = deque()
+        self._unclaimed: deque[Completion] = deque()
+        self._batch_size = batch
+        self._batches = threading.local()
+        self._dequeue = self.kernel.GetQueuedCompletionStatusEx
+        self._wake_lock = threading.Lock()
+        self._wake_posted = False
+        self._close_lock = threading.Lock()
+        self._signals: interrupt.SignalReceiver | None = None
+
+    # Getting packets in
+
+    def enqueue(self, event: Event) -> None:
+        """Append an operation that has ended, and wake a thread if all of them sleep."""
+        self._ready.append(event)
+        if self.waiting:
+            self.wake()
+
+    def post(self, key: Any, count: int = 0) -> PostedPacket:
+        """Queue a packet of your own; it comes back as a completion with this key.
+
+        key: any object. count: 0 to 2**32 - 1, what the completion gives as ``bytes``.
+
+        Raises `PortClosedError`, ValueError for a count out of range, or an `IocpError`
+        if the kernel has no room for the packet; then nothing has been queued. Any thread
+        may call it; this is the way to tell a waiting thread something.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus
+        """
+        if not 0 <= count <= 0xFFFFFFFF:
+            raise ValueError(f"count must fit in 32 bits, not {count}")
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it takes no packet")
+        packet = PostedPacket(key)
+        packet.state = PENDING
+        self.in_flight[packet.address] = packet
+        if not self.kernel.PostQueuedCompletionStatus(
+            self.handle, count, 0, ctypes.byref(packet.overlapped)
+        ):
+            del self.in_flight[packet.address]
+            code = self.kernel.last_error()
+            raise error_of_code("PostQueuedCompletionStatus", code, None, self)
+        return packet
+
+    def call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have the port call a function, after what is ready now; from any thread.
+
+        It is called by a thread in `wait` or `run`. What it raises is logged. Raises
+        `PortClosedError` once the port is closed.
+        """
+        if self.closed:
+            raise PortClosedError(f"{self!r} is closed: it calls nothing any more")
+        self.enqueue((Call(function, arguments), 0, 0))
+
+    def call_later(self, seconds: float, function: Callable[..., object], *arguments: Any) -> Timer:
+        """Have the port call a function after some seconds; from any thread.
+
+        Returns the timer, whose ``cancel()`` prevents the call. What the function raises
+        is logged. Raises ValueError if `seconds` is negative.
+        """
+        timer = self.timers.add(seconds, function, arguments)
+        # Whoever waits does so until the timer that was the next one before.
+        if self.waiting and self.timers.next_due() == timer.due:
+            self.wake()
+        return timer
+
+    def wake(self) -> None:
+        """Make one waiting thread return; at most one such packet is ever under way."""
+        with self._wake_lock:
+            if self._wake_posted or not self.handle:
+                return
+            self._wake_posted = True
+            if self.kernel.PostQueuedCompletionStatus(self.handle, 0, _WAKE_KEY, None):
+                return
+            # The kernel is out of memory. Whoever waits looks again within a second,
+            # and the next wake() tries again.
+            self._wake_posted = False
+        code = self.kernel.last_error()
+        logger.warning("%s", error_of_code("PostQueuedCompletionStatus", code, None, self))
+
+    # Getting completions out
+
+    def wait(self, timeout: float | None = None, limit: int = 64) -> list[Completion]:
+        """Wait until at least one operation has ended; return the completions there are.
+
+        timeout: seconds; None waits for ever, 0 only looks. Below a millisecond it is
+            rounded up, not down to a busy loop.
+        limit: the most completions to return.
+
+        Returns an empty list when the time is over, or when the port was closed meanwhile.
+        The order is that in which the kernel, or the submitter, reported the ends.
+
+        Raises KeyboardInterrupt on Ctrl-C (in the main thread), without losing a
+        completion; `PortClosedError` on a closed port; ValueError for a negative timeout
+        or a limit below 1. Several threads may wait at once: each completion goes to one.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/getqueuedcompletionstatusex-func
+        """
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1, not {limit}")
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout}")
+        if self.closed:
+            raise PortClosedError(f"{self!r} is closed: nothing can be waited for")
+        deadline = None if timeout is None else self.kernel.monotonic() + timeout
+        completions: list[Completion] = []
+        while True:
+            while self._unclaimed and len(completions) < limit:
+                completions.append(self._unclaimed.popleft())
+            if completions:
+                deadline = 0.0
+            over = self.gather(deadline)
+            self.dispatch(completions, limit)
+            if interrupt.noted() and interrupt.in_main_thread():
+                # Raised with nothing in hand: what was dequeued waits for the next call.
+                self._unclaimed.extendleft(reversed(completions))
+                completions = []
+                interrupt.raise_noted()
+            if completions or ((over or self.closing) and not self._unclaimed):
+                return completions
+
+    def gather(self, deadline: float | None) -> bool:
+        """Bring what the kernel has into the ready queue; wait if both are empty.
+
+        Returns True when `deadline` (on the kernel's monotonic clock) is over, False when
+        there is something to dispatch or to look at: a packet, a timer, a wake-up.
+        """
+        try:
+            batch = self._batches.of_thread
+        except AttributeError:
+            batch = self._batches.of_thread = _Batch(self.handle, self._batch_size)
+        if self._ready:
+            self._poll(batch, 0)
+            self._enqueue_due_timers()
+            return False
+        main = interrupt.in_main_thread()
+        if main:
+            self._hold_signals()
+        milliseconds, over = self._time_to_wait(deadline)
+        if milliseconds:
+            self.waiting.add(batch.ident)
+            try:
+                # Only now: who appended before we were in `waiting` did not wake us.
+                if self._ready or self.closing or (main and interrupt.noted()):
+                    milliseconds = 0
+                self._poll(batch, milliseconds)
+            finally:
+                self.waiting.discard(batch.ident)
+        else:
+            self._poll(batch, 0)
+        self._enqueue_due_timers()
+        if len(self._ready) > 1 and self.waiting:
+            self.wake()
+        return over and not self._ready
+
+    def dispatch(self, completions: list[Completion], limit: int) -> None:
+        """Hand one round of the ready queue to its receivers, the rest to `completions`.
+
+        One round is what is there now: what is appended meanwhile waits until the kernel
+        has been asked again.
+        """
+        ready = self._ready
+        for _ in range(len(ready)):
+            if len(completions) >= limit:
+                return
+            try:
+                packet, count, status = ready.popleft()
+            except IndexError:
+                return  # another thread was faster
+            packet.state = COMPLETED
+            receiver = packet.receiver
+            if receiver is None:
+                completions.append(packet.finish(count, status))
+            else:
+                receiver(packet, count, status)
+
+    def _poll(self, batch: _Batch, milliseconds: int) -> None:
+        """Dequeue one batch of packets into the ready queue."""
+        batch.timeout_ms.value = milliseconds
+        if not self._dequeue(*batch.arguments):
+            code = self.kernel.last_error()
+            if code == WAIT_TIMEOUT or (code == ERROR_ABANDONED_WAIT_0 and self.closing):
+                return
+            raise error_of_code("GetQueuedCompletionStatusEx", code, None, self)
+        in_flight = self.in_flight
+        ready = self._ready
+        words = batch.words[: batch.removed.value * _ENTRY_WORDS].tolist()
+        # A packet is four words: key, address, status, byte count in the lower half.
+        for at in range(0, len(words), _ENTRY_WORDS):
+            packet = in_flight.pop(words[at + 1], None)
+            count = words[at + 3] & 0xFFFFFFFF
+            if packet is not None:
+                ready.append((packet, count, words[at + 2] & 0xFFFFFFFF))
+            elif words[at + 1] == 0 and words[at] == _WAKE_KEY:
+                with self._wake_lock:
+                    self._wake_posted = False
+            else:
+                key, status = words[at], words[at + 2] & 0xFFFFFFFF
+                self._unclaimed.append(Completion(None, key, count, status))
+
+    def _enqueue_due_timers(self) -> None:
+        for timer in self.timers.pop_due():
+            self._ready.append((timer, 0, 0))
+
+    def _time_to_wait(self, deadline: float | None) -> tuple[int, bool]:
+        """Return the milliseconds until the deadline or the next timer, and whether it is over."""
+        now = self.kernel.monotonic()
+        until = math.inf if deadline is None else deadline
+        timer = self.timers.next_due()
+        if timer is not None and timer < until:
+            until = timer
+        over = deadline is not None and now >= deadline
+        # Rounded up: a wait that ends early would spin until the deadline.
+        return max(0, math.ceil(min((until - now) * 1000, _WAIT_MAX_MS))), over
+
+    def _hold_signals(self) -> None:
+        """Have signals end waits of the main thread on this port."""
+        if self.closing:
+            return
+        if self._signals is None:
+            self._signals = interrupt.SignalReceiver(self)
+        self._signals.hold()
+
+    # The end
+
+    def close(self, timeout: float = 5.0) -> list[Completion]:
+        """Cancel what is in flight, dequeue it all, then close every handle and the port.
+
+        timeout: how many seconds to wait for the kernel to give back what it holds.
+
+        Returns the completions that nobody had waited for. What is still in flight when
+        the time is over is kept alive for the life of the process, on purpose, because
+        the kernel may yet write to it, and named in a ResourceWarning.
+
+        Closing twice does nothing. Threads that wait return. Any thread may call it.
+        """
+        completions: list[Completion] = []
+        with self._close_lock:
+            if self.closed:
+                return completions
+            self.closing = True
+            if self._signals is not None:
+                self._signals.release()
+            for handle in list(self.handles):
+                handle.cancel()
+            deadline = self.kernel.monotonic() + timeout
+            while (self.in_flight or self._ready) and not self.gather(deadline):
+                self.dispatch(completions, sys.maxsize)
+            for handle in list(self.handles):
+                handle.close()
+            self._release_waiters(deadline)
+            self.closed = True
+            number, self.handle = self.handle, 0
+            self.kernel.CloseHandle(number)
+        completions.extend(self._unclaimed)
+        self._unclaimed.clear()
+        if self.in_flight:
+            _kept_for_ever.append(self.in_flight)
+            kinds = ", ".join(f"{n} {kind}" for kind, n in self.in_flight_by_kind().items())
+            warnings.warn(
+                f"{self!r} closed with operations in flight after {timeout} s: {kinds}."
+                " Their memory is kept for the life of the process.",
+                ResourceWarning,
+                stacklevel=2,
+            )
+        return completions
+
+    def _release_waiters(self, deadline: float) -> None:
+        """Wake the threads that still wait, one after the other, until none does."""
+        while self.waiting and self.kernel.monotonic() < deadline:
+            self.wake()
+            time.sleep(0.001)
+
+    def in_flight_by_kind(self) -> dict[str, int]:
+        """Return how many operations are in flight, by kind: ``{"receive": 3, "send": 1}``.
+
+        What the port itself has pending, to hear of signals, is not counted.
+        """
+        counts: Counter[str] = Counter()
+        for packet in list(self.in_flight.values()):
+            if not packet.internal:
+                counts[packet.kind] += 1
+        return dict(counts)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self.handle:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            # The kernel may be writing to what is in flight: it is drained, or kept.
+            with contextlib.suppress(OSError):
+                self.close(timeout=1.0)
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return f"<{type(self).__name__} closed>"
+        kinds = ", ".join(f"{n} {kind}" for kind, n in self.in_flight_by_kind().items())
+        return f"<{type(self).__name__} {self.handle:#x}: {kinds or 'nothing'} in flight>"

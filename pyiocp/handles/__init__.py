@@ -1,0 +1,1 @@
+"""The kinds of handle that a completion port takes, one file per kind."""

@@ -1,0 +1,68 @@
+"""The one seam between pyiocp and the operating system.
+
+Everything above ring 1 calls the system through the `Kernel` that its port was made
+with, ``CompletionPort(kernel=…)``. The real one is a bag of ring 1's functions under
+their Win32 names; a simulated one can stand in its place. What a hot path needs is bound
+to a local or an attribute when the object that needs it is made, so that the seam costs
+nothing per call.
+
+What belongs here: which functions rings 2 and 3 use, and nothing about how.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from . import winapi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Kernel:
+    """The functions of kernel32, ws2_32 and mswsock that the rings above call.
+
+    Most are ring 1's own, with their types. Those that run once per operation, or once
+    per batch of completions, are untyped: their callers pass ctypes objects that they
+    made beforehand, and each call is a third cheaper for it.
+    """
+
+    def __init__(self) -> None:
+        self.CreateIoCompletionPort = winapi.CreateIoCompletionPort
+        self.GetQueuedCompletionStatusEx = winapi.untyped(winapi.GetQueuedCompletionStatusEx)
+        self.PostQueuedCompletionStatus = winapi.PostQueuedCompletionStatus
+        self.SetFileCompletionNotificationModes = winapi.SetFileCompletionNotificationModes
+        self.CancelIoEx = winapi.CancelIoEx
+        self.CloseHandle = winapi.CloseHandle
+
+        self.WSASocketW = winapi.WSASocketW
+        self.WSARecv = winapi.untyped(winapi.WSARecv)
+        self.WSASend = winapi.untyped(winapi.WSASend)
+        self.bind = winapi.bind
+        self.listen = winapi.listen
+        self.shutdown = winapi.shutdown
+        self.setsockopt = winapi.setsockopt
+        self.getsockopt = winapi.getsockopt
+        self.getsockname = winapi.getsockname
+        self.getpeername = winapi.getpeername
+        self.closesocket = winapi.closesocket
+
+        self.last_error = winapi.last_error
+        self.monotonic = time.monotonic
+
+    def AcceptEx(self, socket: int) -> Callable[..., int]:
+        """Return the AcceptEx of this socket's provider, without argument conversion."""
+        return winapi.untyped(winapi.AcceptEx.on(socket))
+
+    def GetAcceptExSockaddrs(self, socket: int) -> Callable[..., None]:
+        """Return the GetAcceptExSockaddrs of this socket's provider."""
+        return winapi.GetAcceptExSockaddrs.on(socket)
+
+    def ConnectEx(self, socket: int) -> Callable[..., int]:
+        """Return the ConnectEx of this socket's provider, without argument conversion."""
+        return winapi.untyped(winapi.ConnectEx.on(socket))
+
+    def DisconnectEx(self, socket: int) -> Callable[..., int]:
+        """Return the DisconnectEx of this socket's provider, without argument conversion."""
+        return winapi.untyped(winapi.DisconnectEx.on(socket))

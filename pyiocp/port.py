@@ -1,0 +1,285 @@
+"""CompletionPort: the object that everything starts from.
+
+What belongs here: the ways into the other files (`stream`, `listen`, `connect`), and the
+workers' loop. How packets travel is in `completion_queue`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from . import interrupt
+from .completion_queue import CompletionQueue
+from .connector import Connector
+from .errors import PortClosedError
+from .handles.stream import Stream, open_socket
+from .listener import Listener
+from .session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .completion import Completion
+    from .kernel import Kernel
+
+
+class CompletionPort(CompletionQueue):
+    """An I/O completion port.
+
+    ::
+
+        with CompletionPort() as port:
+            port.listen(("127.0.0.1", 9000), Echo)
+            port.run()
+
+    or, one ring further in, with operations and their completions in your own hands::
+
+        with CompletionPort() as port:
+            stream = port.stream(sock, key=player)
+            operation = stream.receive(bytearray(4096))
+            for completion in port.wait(timeout=1.0):
+                print(completion)
+
+    concurrency: how many threads the kernel lets run at a time while packets are queued,
+        0 for one per processor. When one of them blocks, the kernel lets another run.
+    batch: how many packets one system call may dequeue, 1 to 65,536.
+    kernel: what stands for the operating system; by default the real one.
+
+    Thread safety: any thread may call any method.
+
+    Lifetime: the port owns every buffer in flight. Leaving the ``with`` block, or
+    `close`, cancels and drains; at the interpreter's exit open ports are closed likewise.
+
+    Raises an `IocpError` if the system gives no port; `FunctionUnavailableError` off
+    Windows.
+
+    Source: https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports
+    """
+
+    def __init__(
+        self, *, concurrency: int = 0, batch: int = 64, kernel: Kernel | None = None
+    ) -> None:
+        super().__init__(concurrency=concurrency, batch=batch, kernel=kernel)
+        self.sessions: set[Session] = set()
+        self.listeners: set[Listener] = set()
+        self._running = threading.Lock()
+        self._stopping = False
+        _open_ports.add(self)
+
+    # Ring 2
+
+    def stream(
+        self, sock: socket.socket | int | None = None, *, key: Any = None, family: int | None = None
+    ) -> Stream:
+        """Associate a stream socket with the port and return its `Stream`.
+
+        sock: a TCP socket of Python's, or the number of one, which belongs to the stream
+            from then on: a Python socket is detached. None makes a new one.
+        key: any object; it comes back with every completion.
+        family: AF_INET or AF_INET6; needed for a number that is not IPv4, or a new one.
+
+        Raises TypeError or ValueError for what is no stream socket, and an `IocpError`
+        (``ERROR_INVALID_PARAMETER`` 87: it is on a port already, or is not overlapped);
+        the socket is then still the caller's.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/createiocompletionport
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it takes no stream")
+        if sock is None:
+            family = socket.AF_INET if family is None else family
+            number = open_socket(self.kernel, family)
+            try:
+                return Stream(self, number, key=key, family=family)
+            except BaseException:
+                self.kernel.closesocket(number)
+                raise
+        if isinstance(sock, int):
+            family = socket.AF_INET if family is None else family
+            return Stream(self, sock, key=key, family=family)
+        if not isinstance(sock, socket.socket):
+            raise TypeError(f"a socket or its number is needed, not {sock!r}")
+        if sock.type != socket.SOCK_STREAM:
+            raise ValueError(f"a stream socket is needed, not {sock!r}")
+        if sock.fileno() < 0:
+            raise ValueError(f"{sock!r} is closed")
+        stream = Stream(self, sock.fileno(), key=key, family=sock.family)
+        sock.detach()
+        return stream
+
+    # Ring 3
+
+    def listen(
+        self,
+        address: Any,
+        factory: Callable[[], Session],
+        *,
+        accepts: int = 32,
+        backlog: int = 0x7FFFFFFF,
+        exclusive: bool = True,
+        no_delay: bool = True,
+    ) -> Listener:
+        """Listen at an address, and make a session of every connection.
+
+        address: ``(host, port)``; port 0 lets the system choose, see the listener's
+            ``address``. An empty host is every IPv4 interface, ``"::"`` every IPv6 one.
+        factory: called without arguments for each connection, returns a new `Session`:
+            mostly the class itself.
+        accepts: how many AcceptEx are pending at any time, 1 to 4,096.
+        backlog: how many more connections may wait in the system; by default what fits.
+        exclusive: let no other process bind the same address (SO_EXCLUSIVEADDRUSE).
+        no_delay: send small messages at once (TCP_NODELAY).
+
+        Returns at once: accepting is done by `run`. Raises `AddressUnavailableError` if
+        the address is in use or none of this machine's, ValueError and TypeError for bad
+        arguments.
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it cannot listen")
+        listener = Listener(
+            self,
+            address,
+            factory,
+            accepts=accepts,
+            backlog=backlog,
+            exclusive=exclusive,
+            no_delay=no_delay,
+        )
+        self.listeners.add(listener)
+        return listener
+
+    def connect(
+        self,
+        address: Any,
+        factory: Callable[[], Session],
+        *,
+        timeout: float | None = 30.0,
+        no_delay: bool = True,
+    ) -> Session:
+        """Connect to an address, and return the session, which is connecting then.
+
+        Its ``on_connect`` comes when the connection stands; if it cannot be made,
+        ``on_close`` comes with the error, and no ``on_connect`` before it.
+
+        timeout: seconds after which the attempt ends in a `NetworkTimeoutError`; None
+            leaves it to the network stack, which takes about 21 s.
+
+        Raises OSError for a name that cannot be resolved, ValueError and TypeError for
+        bad arguments.
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it cannot connect")
+        session = factory()
+        Connector(self, address, session, timeout=timeout, no_delay=no_delay)
+        return session
+
+    def adopt(self, session: Session) -> None:
+        """Count a new session among the port's, until it has ended."""
+        if not isinstance(session, Session):
+            raise TypeError(f"the factory must return a Session, not {session!r}")
+        if session in self.sessions:
+            raise ValueError(f"the factory returned {session!r} before: make a new one each time")
+        session._prepare(self, self.forget)
+        self.sessions.add(session)
+
+    def forget(self, session: Session) -> None:
+        """No longer count a session, which has ended."""
+        self.sessions.discard(session)
+
+    # Workers
+
+    def run(self, threads: int | None = None) -> None:
+        """Serve until `stop`, `close` or Ctrl-C: call hooks as completions come.
+
+        threads: how many workers, this thread among them. By default one, or on a
+            free-threaded build as many as there are processors.
+
+        Completions of operations that are nobody's but the caller's are kept for `wait`.
+
+        Raises KeyboardInterrupt on Ctrl-C in the main thread, after the hook under way;
+        a second Ctrl-C interrupts the hook. RuntimeError if the port runs already.
+        """
+        threads = _default_threads() if threads is None else threads
+        if not 1 <= threads <= 1024:
+            raise ValueError(f"threads must be between 1 and 1024, not {threads}")
+        if self.closed:
+            raise PortClosedError(f"{self!r} is closed: it cannot run")
+        if not self._running.acquire(False):
+            raise RuntimeError(f"{self!r} runs already")
+        workers = [
+            threading.Thread(target=self._work, name=f"pyiocp worker {n}", daemon=True)
+            for n in range(1, threads)
+        ]
+        try:
+            for worker in workers:
+                worker.start()
+            self._work()
+        finally:
+            self._stopping = True
+            for worker in workers:
+                while worker.is_alive():
+                    self.wake()
+                    worker.join(0.05)
+            self._stopping = False
+            self._running.release()
+        interrupt.raise_noted()
+
+    def stop(self) -> None:
+        """Make `run` return, after the hooks under way; from any thread, also from a hook.
+
+        Nothing is closed: `run` may be called again. Without a `run` under way, the next
+        one returns at once.
+        """
+        self._stopping = True
+        self.wake()
+
+    def _work(self) -> None:
+        """Serve in this thread."""
+        main = interrupt.in_main_thread()
+        unclaimed: list[Completion] = []
+        while not (self._stopping or self.closing):
+            self.gather(None)
+            self.dispatch(unclaimed, sys.maxsize)
+            if unclaimed:
+                self._unclaimed.extend(unclaimed)
+                unclaimed.clear()
+            if main and interrupt.noted():
+                self._stopping = True
+        self.wake()
+
+    def close(self, timeout: float = 5.0) -> list[Completion]:
+        """Close the listeners, abort the sessions, and then as `CompletionQueue.close`.
+
+        Every session's ``on_close`` comes before this returns, if it is not called from
+        one of their hooks.
+        """
+        for listener in list(self.listeners):
+            listener.close()
+        for session in list(self.sessions):
+            session.abort()
+        completions = super().close(timeout)
+        _open_ports.discard(self)
+        return completions
+
+
+def _default_threads() -> int:
+    """One, where a lock lets only one run; else one per processor."""
+    if getattr(sys, "_is_gil_enabled", lambda: True)():
+        return 1
+    return os.cpu_count() or 1
+
+
+_open_ports: weakref.WeakSet[CompletionPort] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_open_ports() -> None:
+    """Give the kernel's memory back before the interpreter takes it apart."""
+    for port in list(_open_ports):
+        port.close(timeout=1.0)

@@ -1,0 +1,108 @@
+"""Timers: what shall happen on the port at a time, without a thread of its own.
+
+A waiting thread waits no longer than until the next timer; what is due joins the ready
+queue and is dispatched like a completion.
+
+What belongs here: the heap of deadlines. Timers that are kernel objects are a kind of
+handle.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("pyiocp")
+
+
+class Call:
+    """A function to call on the port, from the ready queue, like a completion's receiver."""
+
+    __slots__ = ("_arguments", "_function", "state")
+
+    def __init__(self, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self._function = function
+        self._arguments = arguments
+        self.state: Any = None
+
+    def receiver(self, packet: Any, count: int, status: int) -> None:
+        """Call the function; what it raises is logged, because nobody waits for it."""
+        try:
+            self._function(*self._arguments)
+        except Exception:
+            logger.exception("a function called on the port failed: %r", self)
+
+    def __repr__(self) -> str:
+        name = getattr(self._function, "__qualname__", repr(self._function))
+        return f"<{type(self).__name__} of {name}>"
+
+
+class Timer(Call):
+    """A call at a time, which may be cancelled before. ``due`` is on the monotonic clock."""
+
+    __slots__ = ("cancelled", "due")
+
+    def __init__(
+        self, due: float, function: Callable[..., object], arguments: tuple[Any, ...]
+    ) -> None:
+        super().__init__(function, arguments)
+        self.due = due
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Make sure that the function is not called, unless it is being called already."""
+        self.cancelled = True
+
+    def receiver(self, packet: Any, count: int, status: int) -> None:
+        """Call the function, unless it was cancelled after it had become due."""
+        if not self.cancelled:
+            super().receiver(packet, count, status)
+
+
+class Timers:
+    """The timers of one port, soonest first. Any thread may call any method."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._lock = threading.Lock()
+
+    def add(
+        self, seconds: float, function: Callable[..., object], arguments: tuple[Any, ...]
+    ) -> Timer:
+        """Add a timer that is due `seconds` from now; ValueError if that is negative."""
+        if not seconds >= 0:
+            raise ValueError(f"a timer needs at least 0 seconds, not {seconds}")
+        timer = Timer(self._monotonic() + seconds, function, arguments)
+        with self._lock:
+            heapq.heappush(self._heap, (timer.due, next(self._order), timer))
+        return timer
+
+    def next_due(self) -> float | None:
+        """Return when the soonest timer is due, or None if there is none."""
+        if not self._heap:
+            return None
+        with self._lock:
+            while self._heap and self._heap[0][2].cancelled:
+                heapq.heappop(self._heap)
+            return self._heap[0][0] if self._heap else None
+
+    def pop_due(self) -> list[Timer]:
+        """Remove and return the timers that are due, soonest first."""
+        due: list[Timer] = []
+        if not self._heap:
+            return due
+        now = self._monotonic()
+        with self._lock:
+            while self._heap and self._heap[0][0] <= now:
+                timer = heapq.heappop(self._heap)[2]
+                if not timer.cancelled:
+                    due.append(timer)
+        return due
