@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 
 from proving.compiler import CompilerMissingError
@@ -36,9 +37,11 @@ def report(verdict: Verdict) -> str:
         numbers = " ".join(f"{counts[kind]:7}" for counts in verdict.counts)
         lines.append(f"  {kind:{width}}{numbers}")
     lines += ["", "Not in mingw-w64's headers, proven against tools/proving/absent.py:"]
-    lines += [f"  {', '.join(entry.names)}\n    {entry.source}" for entry in verdict.absent]
-    if not verdict.absent:
-        lines.append("  nothing")
+    for entry in verdict.absent:
+        lines += textwrap.wrap(
+            ", ".join(entry.names), 96, initial_indent="  ", subsequent_indent="  "
+        )
+        lines.append(f"      {entry.source}")
     return "\n".join(lines)
 
 

@@ -171,9 +171,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("changed", CHANGES)
-def test_the_proof_refuses_and_names(
-    changed: str, altered: Callable[[str, str, str], Run]
-) -> None:
+def test_the_proof_refuses_and_names(changed: str, altered: Callable[[str, str, str], Run]) -> None:
     """With one thing changed the proof ends in 1 and says what and where it is."""
     file, pattern, replacement, said = CHANGES[changed]
     run = altered(file, pattern, replacement)

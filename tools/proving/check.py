@@ -7,11 +7,12 @@ the compiler's line number tells which declaration it refuses.
 from __future__ import annotations
 
 import ast
+import ctypes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import package as kinds
-from .absent import DIFFERENT, HIDDEN
+from .different import DIFFERENT, HIDDEN, MACROS, PADDING
 from .layout import WIDTHS, Layouts
 from .spelling import Speller
 
@@ -94,6 +95,7 @@ class Checks:
             kinds.CONSTANT: self._constant,
             kinds.FUNCTION: self._function,
             kinds.CALLBACK: self._callback,
+            kinds.MACRO: self._macro,
         }
         if declaration.kind in makers:
             yield from makers[declaration.kind](declaration)
@@ -129,7 +131,9 @@ class Checks:
                 holds = " || ".join(f"PROOF_SAME({name}, {pointer})" for pointer in MEMORY)
         elif leaf in ("c_char_p", "c_wchar_p"):
             target = "char" if leaf == "c_char_p" else "wchar_t"
-            holds = " || ".join(f"PROOF_SAME({name}, {const}{target} *)" for const in ("", "const "))
+            holds = " || ".join(
+                f"PROOF_SAME({name}, {const}{target} *)" for const in ("", "const ")
+            )
         elif leaf in ("c_char", "c_wchar"):
             holds = f"PROOF_SAME({name}, {'char' if leaf == 'c_char' else 'wchar_t'})"
         else:
@@ -165,6 +169,10 @@ class Checks:
         )
         members = self._layouts.members(declaration.name, source)
         if members:
+            for padding in PADDING.get(declaration.name, ()):
+                if f"{declaration.name}.{padding}" in self._headers.members:
+                    self.differences_met.add(declaration.name)
+                    members += 1
             # One initializer for each field: -Wmissing-field-initializers then names the
             # first field of the headers that the declaration lacks.
             initializers = ", ".join(["{0}"] * members)
@@ -180,14 +188,15 @@ class Checks:
             subject = f"{declaration.name}.{field.path}"
             if field.place.bits:
                 continue  # it has no address and no type to ask for: see records()
+            offset = f"__builtin_offsetof({name}, {field.path})"
             yield Check(
                 FIELD,
                 subject,
                 declaration.where,
-                f'_Static_assert(__builtin_offsetof({name}, {field.path}) == {field.place.offset}, "");',
+                f'_Static_assert({offset} == {field.place.offset}, "");',
                 f"is declared at offset {field.place.offset}",
                 frozenset(speller.used),
-                number_asked=f"__builtin_offsetof({name}, {field.path})",
+                number_asked=offset,
             )
             member, inside = f"(({name} *)0)->{field.path}", self._speller()
             holds = f"sizeof({member}) == {field.extent.size}"
@@ -281,15 +290,38 @@ class Checks:
         name = speller.name(declaration.name)
         spelled = [spelling for _, spelling in signature.parameters]
         declared = speller.function(signature.result, spelled, self._callbacks, declaration.source)
+        # Some of the names stand for the function, most for the pointer to it.
+        holds = (
+            f"{self._same(declaration.name, name, declared)} || PROOF_SAME({name} *, {declared})"
+        )
         yield Check(
             kinds.CALLBACK,
             declaration.name,
             declaration.where,
-            f'_Static_assert(PROOF_SAME({name}, {declared}) || PROOF_SAME({name} *, {declared}), "");',
+            f'_Static_assert({holds}, "");',
             f"is declared as ({', '.join(spelled)}) -> {signature.result}",
             frozenset(speller.used),
             type_asked=f"({name})0",
         )
+
+    def _macro(self, declaration: Declaration) -> Iterator[Check]:
+        name = declaration.name
+        if name not in MACROS:
+            raise ValueError("it has a name like Windows' own and is no declaration")
+        samples = MACROS[name] if self._pointer_size == ctypes.sizeof(ctypes.c_void_p) else ()
+        for arguments in samples:
+            call = f"{name}({', '.join(map(str, arguments))})"
+            value = declaration.value(*arguments)
+            yield Check(
+                "",
+                name,
+                declaration.where,
+                f'_Static_assert({call} == {value}, "");',
+                f"gives {call} as {value}",
+                frozenset((name,)),
+                number_asked=f"(unsigned long long){call}",
+            )
+        yield Check(kinds.MACRO, name, declaration.where, ";", "", frozenset((name,)))
 
 
 def c_string(value: object) -> str:

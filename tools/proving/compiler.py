@@ -199,6 +199,7 @@ class Compiler:
 
         No bytes for one that the compiler refuses.
         """
+
         def line(index: int) -> str:
             ctype, initializer = wanted[index]
             section = f'__attribute__((section("{SECTION}{index}")))'

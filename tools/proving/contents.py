@@ -7,10 +7,12 @@ an answer, not a disagreement.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import package as kinds
+from .different import PADDING
 from .layout import Layouts
 
 if TYPE_CHECKING:
@@ -50,12 +52,16 @@ def look_up(package: Package, compiler: Compiler, listed: Iterable[str]) -> Cont
         names.add(declaration.name)
         if declaration.kind == kinds.FUNCTION:
             names.add(f"LPFN_{declaration.name.upper()}")
-        if declaration.kind == kinds.ALIAS:
-            if package.leaf(declaration.spelled, declaration.source) == "c_void_p":
-                pointers.append(declaration.name)
+        if (
+            declaration.kind == kinds.ALIAS
+            and package.leaf(declaration.spelled, declaration.source) == "c_void_p"
+        ):
+            pointers.append(declaration.name)
         if declaration.kind == kinds.STRUCTURE:
-            unnamed = layouts.unnamed(declaration.name, declaration.source)
-            parts += [(declaration.name, part) for part in unnamed]
+            parts += [(declaration.name, part) for part in PADDING.get(declaration.name, ())]
+            with suppress(ValueError):  # the judge will say why it cannot be read
+                for part in layouts.unnamed(declaration.name, declaration.source):
+                    parts.append((declaration.name, part))
     # The compiler is slow to say no (it looks for names that are spelled alike), so it is
     # not asked about a name that does not even occur.
     text = compiler.preprocessed()

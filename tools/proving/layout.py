@@ -78,9 +78,7 @@ class Field:
 class Layouts:
     """The layouts of a package's types for one width of pointers."""
 
-    def __init__(
-        self, package: Package, pointer_size: int, members: Collection[str] = ()
-    ) -> None:
+    def __init__(self, package: Package, pointer_size: int, members: Collection[str] = ()) -> None:
         """`members` are unnamed parts here that C gives a name: ``IN_ADDR.S_un``."""
         self._package = package
         self._pointer = Extent(pointer_size, pointer_size)

@@ -76,6 +76,7 @@ class Package:
         self._binding = importlib.import_module(f"{modules[0]}.binding")
         self._structure = importlib.import_module(f"{modules[0]}.structure")
         self._by_module = {source.name: source for source in self.sources}
+        self.callback_flags = int(self._binding.Callback._flags_)
         self.problems: list[str] = []
         self.declarations = [found for source in self.sources for found in self._read(source)]
         self.exported = set(winapi.__all__)

@@ -24,9 +24,7 @@ PROTOTYPE = re.compile(r"\b(\w+)\)?\s*\(((?:[^;(){}]|\([^;(){}]*\))*)\)[^;{}(),]
 def prototypes(preprocessed: str) -> dict[str, list[list[str]]]:
     """Return the parameters' names of each prototype, by the function's or type's name."""
     found: dict[str, list[list[str]]] = {}
-    declarations = "\n".join(
-        line for line in preprocessed.splitlines() if not line.startswith("#")
-    )
+    declarations = "\n".join(line for line in preprocessed.splitlines() if not line.startswith("#"))
     for match in PROTOTYPE.finditer(declarations):
         found.setdefault(match[1], []).append(list(_names(match[2])))
     return found

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import ModuleType
 
-SIZE_OF_POINTER = re.compile(r"(?:ctypes\.)?sizeof\((?:PVOID|c_void_p|HANDLE|ctypes\.c_void_p)\) == ([48])")
+SIZE_OF_POINTER = re.compile(
+    r"(?:ctypes\.)?sizeof\((?:PVOID|c_void_p|HANDLE|ctypes\.c_void_p)\) == ([48])"
+)
 
 
 class SpelledField(NamedTuple):

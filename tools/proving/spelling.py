@@ -45,7 +45,9 @@ class Speller:
             target = self.type(spelled.slice, source)
             pointer = ast.unparse(spelled.value)
             if pointer not in ("Pointer", "ConstPointer"):
-                raise ValueError(f"{ast.unparse(spelled)} is neither Pointer[T] nor ConstPointer[T]")
+                raise ValueError(
+                    f"{ast.unparse(spelled)} is neither Pointer[T] nor ConstPointer[T]"
+                )
             return f"{target} *" if pointer == "Pointer" else f"{target} const *"
         name = ast.unparse(spelled)
         if not self.package.is_public(name):
