@@ -13,7 +13,7 @@ from .winapi.errorcodes import status_name
 
 if TYPE_CHECKING:
     from .errors import IocpError
-    from .operation import Operation
+    from .operation import Packet
 
 
 class Completion:
@@ -35,7 +35,7 @@ class Completion:
 
     def __init__(
         self,
-        operation: Operation | None,
+        operation: Packet | None,
         key: Any,
         count: int,
         status: int,

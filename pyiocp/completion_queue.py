@@ -80,7 +80,7 @@ class _Batch:
     def __init__(self, handle: int, size: int) -> None:
         memory = bytearray(ctypes.sizeof(OVERLAPPED_ENTRY) * size)
         entries = (OVERLAPPED_ENTRY * size).from_buffer(memory)
-        self.words = memoryview(memory).cast("N")
+        self.words = memoryview(memory).cast("P")
         self.removed = ULONG()
         self.timeout_ms = DWORD()
         self.arguments = (
@@ -298,11 +298,10 @@ class CompletionQueue:
             except IndexError:
                 return  # another thread was faster
             packet.state = COMPLETED
-            receiver = packet.receiver
-            if receiver is None:
+            if packet.receiver is None:
                 completions.append(packet.finish(count, status))
             else:
-                receiver(packet, count, status)
+                packet.receiver(packet, count, status)
 
     def _poll(self, batch: _Batch, milliseconds: int) -> None:
         """Dequeue one batch of packets into the ready queue."""

@@ -42,7 +42,7 @@ class Inbox:
                     function, arguments = entries.popleft()
                     try:
                         function(*arguments)
-                    except Exception as error:
+                    except Exception as error:  # noqa: BLE001, it may be a user's hook
                         self._on_failure(error)
             finally:
                 self._busy.release()

@@ -62,7 +62,7 @@ def in_main_thread() -> bool:
     return threading.get_ident() == threading.main_thread().ident
 
 
-def _handle_sigint(number: int, frame: FrameType | None) -> None:
+def _handle_sigint(_number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, or take a note of it inside them."""
     global _noted
     if not _noted:

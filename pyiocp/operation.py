@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .completion import Completion
 from .errors import HandleClosedError, PortClosedError, error_of_code
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .handles.handle import Handle
+
+    Receiver = Callable[[Any, int, int], None]
+    """Takes a packet, its byte count and its status instead of a `Completion`."""
 
 _OVERLAPPED_SIZE = ctypes.sizeof(OVERLAPPED)
 
@@ -45,12 +48,6 @@ class State(enum.Enum):
 
 
 IDLE, PENDING, COMPLETED = State
-
-
-class Receiver(Protocol):
-    """Takes an operation's end instead of a `Completion`: what ring 3 sets."""
-
-    def __call__(self, operation: Any, count: int, status: int) -> None: ...
 
 
 class Packet:
@@ -68,7 +65,6 @@ class Packet:
 
     __slots__ = ("__weakref__", "_words", "address", "kind", "overlapped", "receiver", "state")
 
-
     def __init__(self, kind: str) -> None:
         # Lifetime: the structure lives in a bytearray that both views below export, so
         # that it can neither move nor go while this packet exists; and the packet exists
@@ -78,7 +74,7 @@ class Packet:
         self.address = ctypes.addressof(self.overlapped)
         # [0] is Internal, the status, and [1] InternalHigh, the byte count. Read this way
         # they cost 40 ns, as attributes of the structure 100 ns.
-        self._words = memoryview(memory).cast("N")
+        self._words = memoryview(memory).cast("P")
         self.kind = kind
         self.receiver: Receiver | None = None
         self.state = IDLE

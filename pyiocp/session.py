@@ -251,6 +251,7 @@ class Session:
     _state = CONNECTING
     _peer: Any = None
     _stream: Stream | None = None
+    _deadline: Timer | None = None
 
     def _prepare(self, port: CompletionQueue, on_end: Callable[[Session], None]) -> None:
         """Make the session ready to be connected. Not in __init__: that is the user's.
@@ -261,7 +262,6 @@ class Session:
         self._on_end = on_end
         self._inbox = Inbox(self._on_failure)
         self._error: OSError | None = None
-        self._deadline: Timer | None = None
         # What is under way, each ended by its completion.
         self._connecting = False
         self._receiving = False
@@ -276,7 +276,7 @@ class Session:
         self._send_lock = threading.Lock()
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
-        self._over_high_water = False
+        self._over_high_water: bool = False
 
     def _attach(self, stream: Stream) -> None:
         """Take over a connected stream, and begin."""

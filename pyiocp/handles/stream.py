@@ -197,6 +197,8 @@ class ConnectOperation(Operation):
 
     __slots__ = ("_exported",)
 
+    _exported: Any
+
     def finish(self, count: int, status: int) -> Completion:
         """Tell the socket that it is connected: getpeername and shutdown need that."""
         completion = super().finish(count, status)
