@@ -62,6 +62,7 @@ ULONG_PTR = ctypes.c_size_t
 DWORD_PTR = ctypes.c_size_t
 UINT_PTR = ctypes.c_size_t
 SIZE_T = ctypes.c_size_t
+size_t = ctypes.c_size_t
 SOCKET = ctypes.c_size_t
 
 # What ntdll and Winsock return or name.

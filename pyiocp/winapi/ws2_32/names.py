@@ -19,9 +19,9 @@ from ..types import (
     LPHANDLE,
     PCWSTR,
     PVOID,
-    SIZE_T,
     ConstPointer,
     Pointer,
+    size_t,
 )
 from .addresses import LPSOCKADDR, Address, address_of
 from .guid import LPGUID
@@ -91,11 +91,11 @@ ADDRINFOEXW._fields_ = (
     ("ai_family", INT),
     ("ai_socktype", INT),
     ("ai_protocol", INT),
-    ("ai_addrlen", SIZE_T),
+    ("ai_addrlen", size_t),
     ("ai_canonname", LPCWSTR),
     ("ai_addr", LPSOCKADDR),
     ("ai_blob", PVOID),
-    ("ai_bloblen", SIZE_T),
+    ("ai_bloblen", size_t),
     ("ai_provider", LPGUID),
     ("ai_next", Pointer[ADDRINFOEXW]),
 )
