@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import interrupt
 from .completion import Completion
-from .errors import PortClosedError, error_of_code
+from .errors import IocpError, PortClosedError, error_of_code
 from .kernel import Kernel
-from .operation import COMPLETED, PENDING, Packet, PostedPacket
+from .operation import COMPLETED, PENDING, Operation, Packet, PostedPacket
 from .timers import Call, Timer, Timers
 from .winapi import (
     BOOL,
@@ -162,6 +162,28 @@ class CompletionQueue:
         if self.closing:
             raise PortClosedError(f"{self!r} is closed: it takes no packet")
         packet = PostedPacket(key)
+        self._post(packet, count)
+        return packet
+
+    def settle(self, operation: Operation) -> None:
+        """Complete an operation that has ended, unless a packet for it is on its way.
+
+        The kernel's queue is first in, first out: when the packet posted here comes back
+        and the operation is still in flight, there was none.
+        """
+        packet = PostedPacket(operation)
+        packet.receiver = self._settle
+        try:
+            self._post(packet, 0)
+        except IocpError:
+            self._settle(packet, 0, 0)
+
+    def _settle(self, packet: PostedPacket, count: int, status: int) -> None:
+        operation: Operation = packet.key
+        if self.in_flight.pop(operation.address, None) is not None:
+            self.enqueue((operation, operation.transferred, operation.status))
+
+    def _post(self, packet: PostedPacket, count: int) -> None:
         packet.state = PENDING
         self.in_flight[packet.address] = packet
         if not self.kernel.PostQueuedCompletionStatus(
@@ -170,7 +192,6 @@ class CompletionQueue:
             del self.in_flight[packet.address]
             code = self.kernel.last_error()
             raise error_of_code("PostQueuedCompletionStatus", code, None, self)
-        return packet
 
     def call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the port call a function, after what is ready now; from any thread.

@@ -174,8 +174,7 @@ class Operation(Packet):
         it is pending.
         """
         if self._submit():
-            count, status = self._words[1] & 0xFFFFFFFF, self._words[0] & 0xFFFFFFFF
-            self.handle.port.enqueue((self, count, status))
+            self.handle.port.enqueue((self, self.transferred, self.status))
 
     def start(self) -> bool:
         """Submit the operation like `post`, but leave an outcome on the spot to the caller.
@@ -219,9 +218,14 @@ class Operation(Packet):
         raise error_of_code(self.function_name, code, None, self)
 
     @property
+    def status(self) -> int:
+        """The NTSTATUS that the kernel has written, unsigned; STATUS_PENDING while it runs."""
+        return self._words[0] & 0xFFFFFFFF
+
+    @property
     def transferred(self) -> int:
         """How many bytes the kernel has transferred, once the operation has completed."""
-        return self._words[1]
+        return self._words[1] & 0xFFFFFFFF
 
     def cancel(self) -> bool:
         """Ask the kernel to cancel the operation.

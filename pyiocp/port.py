@@ -263,9 +263,8 @@ class CompletionPort(CompletionQueue):
             listener.close()
         for session in list(self.sessions):
             session.abort()
-        completions = super().close(timeout)
         _open_ports.discard(self)
-        return completions
+        return super().close(timeout)
 
 
 def _default_threads() -> int:

@@ -252,6 +252,7 @@ class Session:
     _peer: Any = None
     _stream: Stream | None = None
     _deadline: Timer | None = None
+    _over_high_water = False
 
     def _prepare(self, port: CompletionQueue, on_end: Callable[[Session], None]) -> None:
         """Make the session ready to be connected. Not in __init__: that is the user's.
@@ -276,7 +277,7 @@ class Session:
         self._send_lock = threading.Lock()
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
-        self._over_high_water: bool = False
+        self._over_high_water = False
 
     def _attach(self, stream: Stream) -> None:
         """Take over a connected stream, and begin."""

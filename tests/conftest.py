@@ -1,0 +1,97 @@
+"""What every test that runs on Windows shares: nothing may be left behind.
+
+The fixtures here use the real kernel functions; nothing is simulated.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from ctypes import byref
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from pyiocp import CompletionPort, Stream
+
+hypothesis.settings.register_profile("pyiocp", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("pyiocp")
+
+
+def handle_count() -> int:
+    """How many Win32 handles this process has."""
+    from pyiocp.winapi import DWORD, GetCurrentProcess, GetProcessHandleCount
+
+    count = DWORD()
+    assert GetProcessHandleCount(GetCurrentProcess(), byref(count))
+    return count.value
+
+
+def open_ports() -> list[object]:
+    """The completion ports that nobody has closed."""
+    from pyiocp import port
+
+    return [p for p in port._open_ports if not p.closed]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Fail a test that leaves a port, a thread, memory in flight or handles behind."""
+    if sys.platform != "win32":
+        yield
+        return
+    from pyiocp import completion_queue
+
+    threads = set(threading.enumerate())
+    kept = len(completion_queue._kept_for_ever)
+    before = handle_count()
+    yield
+    gc.collect()
+    assert open_ports() == [], "a completion port was left open"
+    left = [t for t in threading.enumerate() if t not in threads and t.is_alive()]
+    for thread in left:
+        thread.join(5)
+    assert [t for t in left if t.is_alive()] == [], "a thread was left running"
+    assert len(completion_queue._kept_for_ever) == kept, "operations were left in flight"
+    assert handle_count() <= before + HANDLES_OF_FIRST_USE, "handles were left open"
+
+
+#: Windows keeps a few handles from the first use of a part of it, such as the threads of
+#: its pool: those are no leak. Leaks of single handles show in the tests that repeat.
+HANDLES_OF_FIRST_USE = 12
+
+
+@pytest.fixture
+def port() -> Iterator[CompletionPort]:
+    """A completion port; it must be empty when it is closed."""
+    from pyiocp import CompletionPort
+
+    port = CompletionPort()
+    yield port
+    port.close()
+    assert port.in_flight == {}
+
+
+@pytest.fixture
+def pair(port: CompletionPort) -> Iterator[tuple[Stream, socket.socket]]:
+    """A stream on the port and a plain socket, connected to each other."""
+    ours, peer = socket.socketpair()
+    peer.settimeout(10)
+    stream = port.stream(ours, key="ours")
+    yield stream, peer
+    stream.close()
+    peer.close()
+
+
+@pytest.fixture
+def no_errors_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail the test if pyiocp logs a warning or an error."""
+    with caplog.at_level(logging.WARNING, logger="pyiocp"):
+        yield
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
