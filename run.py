@@ -465,7 +465,8 @@ class HostTools:
     def run(self, arguments: Sequence[str]) -> int:
         """Run a module of the tools in the project's folder and return its exit code."""
         env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(self.root), str(HERE)]))
-        return run_inherited([sys.executable, "-m", *arguments], env, HERE)
+        # -S: plugins that happen to be installed beside the interpreter have no say.
+        return run_inherited([sys.executable, "-S", "-m", *arguments], env, HERE)
 
 
 # --- Running a child ------------------------------------------------------------------------------
@@ -767,7 +768,8 @@ class WinePython:
         self.version = version
         self.root = CACHE / f"cpython-{version.text}"
         self.site = self.root / "Lib" / "site-packages"
-        self.steps: list[Step] = []
+        self.built_from = (WHEEL, PYTHON_C, SUPERVISE_C, version.text)
+        self.build_step = Step(f"cpython-{version.text}", self.built_from, 500, self.build)
 
     def set_up(self, extras: Sequence[str]) -> None:
         """Put together what is not there yet."""
@@ -775,18 +777,15 @@ class WinePython:
             raise Failure(f"Wine needs an x86-64 machine here, not {platform.machine()}")
         require_programs(WINE)
         wine = Path(shutil.which("wine") or "wine").stat()
-        text = self.version.text
-        built = (WHEEL, PYTHON_C, SUPERVISE_C, text)
+        self.wine_step = Step("wine", (wine.st_size, wine.st_mtime_ns), 800, make_prefix)
         wanted = requirements(extras)
-        names = "-".join(sorted(extras))
         self.steps = [
-            # What may be missing on the host shows in the first step, before the long ones.
-            Step(f"cpython-{text}", built, 500, self.build),
-            Step(f"cpython-{text}-pip", built, 50, self.install_pip),
-            Step("wine", (wine.st_size, wine.st_mtime_ns), 800, make_prefix),
+            self.build_step,  # first, for what the host may lack shows in it
+            Step(f"cpython-{self.version.text}-pip", self.built_from, 50, self.install_pip),
+            self.wine_step,
             Step(
-                f"cpython-{text}-{names}",
-                (built, wanted, str(HERE)),
+                f"cpython-{self.version.text}-{'-'.join(sorted(extras))}",
+                (self.built_from, wanted, str(HERE)),
                 200,
                 lambda damaged: self.install(wanted, damaged),
             ),
@@ -811,7 +810,9 @@ class WinePython:
             shutil.rmtree(new, ignore_errors=True)
             (new / "DLLs").mkdir(parents=True)
             unpack_interpreter(wheel, new)
-            skip = ("__pycache__", "lib-dynload", "site-packages", "dist-packages", "config-*")
+            # Not for Windows, or not for this copy, which pip may well install into.
+            skip = ["__pycache__", "lib-dynload", "site-packages", "dist-packages", "config-*"]
+            skip += ["EXTERNALLY-MANAGED"]
             shutil.copytree(stdlib, new / "Lib", ignore=shutil.ignore_patterns(*skip))
             (new / "Lib" / "site-packages").mkdir()
             compile_c(PYTHON_C % {"tag": self.version.tag}, new / "python.exe")
@@ -875,16 +876,17 @@ class WinePython:
         return ["wine", str(self.root / "supervise.exe"), python, *arguments]
 
     def repair(self) -> bool:
-        """If the interpreter cannot even do nothing, rebuild what is broken and return True."""
+        """If the interpreter cannot even do nothing, make it again and return True."""
         if self.starts():
             return False
         say("the cached Windows Python does not start: building it again")
-        set_up(self.steps[1:], again=True)
+        set_up([self.build_step], again=True)
         if not self.starts():
             say("that did not help: making the Windows for Wine again too")
-            set_up(self.steps[:1], again=True)
+            set_up([self.wine_step], again=True)
         if not self.starts():
             raise Failure(f"Wine cannot run {self.root / 'python.exe'}: is Wine all right?")
+        set_up(self.steps)  # the packages that the new interpreter lacks
         return True
 
     def starts(self) -> bool:

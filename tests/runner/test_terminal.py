@@ -39,7 +39,7 @@ def read_until(terminal: int, wanted: str, timeout_seconds: float = 30) -> str:
 
 
 def wait_for_raw_mode(terminal: int, timeout_seconds: float = 10) -> None:
-    """Wait until the terminal passes on keys instead of lines: Wine arranges it at the first read."""
+    """Wait until the terminal passes on keys, not lines: Wine sees to it at the first read."""
     deadline = time.monotonic() + timeout_seconds
     while termios.tcgetattr(terminal)[3] & termios.ICANON:
         assert time.monotonic() < deadline, "the terminal still edits lines itself"
