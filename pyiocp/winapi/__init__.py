@@ -27,6 +27,7 @@ from .mswsock import *
 from .ntdll import *
 from .overlapped import *
 from .psapi import *
+from .rio import *
 from .types import *
 from .ws2_32 import *
 
