@@ -9,7 +9,8 @@ The proof turns every declaration of ``pyiocp.winapi`` into lines of C and has m
 compilers accept or refuse them, for 64-bit and for 32-bit Windows: the width, sign or
 target of each type, size, offset and exact type of each field, the value of each
 constant, the exact type of each function and callback, calling convention and ``const``
-included. What those headers lack is proven against ``proving/absent.py``.
+included, and the DLL of each function. What those headers lack is proven against
+``proving/absent.py``.
 
 It needs Debian's gcc-mingw-w64-x86-64 and gcc-mingw-w64-i686 and nothing else. The exit
 code is 0 if everything holds, 1 if something does not, 2 if a compiler is missing.
@@ -22,7 +23,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from proving.compiler import CompilerMissingError
+from proving.compiler import TARGETS, CompilerMissingError
 from proving.package import Package
 from proving.verdict import Verdict, prove
 
@@ -51,10 +52,14 @@ def main() -> int:
     here = Path(__file__).resolve().parent.parent / "pyiocp"
     parser.add_argument("--package", type=Path, default=here, help="the folder pyiocp to prove")
     parser.add_argument("--list", action="store_true", help="print every declaration proven")
+    names = [target.name for target in TARGETS]
+    parser.add_argument("--target", choices=names, help="prove for this one only")
     parser.add_argument("--headers", type=Path, help="a folder that keeps precompiled headers")
     arguments = parser.parse_args()
     try:
-        verdict = prove(Package(arguments.package.resolve()), arguments.headers)
+        package = Package(arguments.package.resolve())
+        targets = [target for target in TARGETS if arguments.target in (None, target.name)]
+        verdict = prove(package, targets, arguments.headers)
     except CompilerMissingError as error:
         print(f"proof: {error}", file=sys.stderr)
         return 2
@@ -62,7 +67,8 @@ def main() -> int:
         print("\n".join(verdict.proven))
     print(report(verdict))
     if verdict.disagreements:
-        print(f"\n{len(verdict.disagreements)} disagreements:")
+        many = "" if len(verdict.disagreements) == 1 else "s"
+        print(f"\n{len(verdict.disagreements)} disagreement{many}:")
         print("\n".join(f"  {line}" for line in verdict.disagreements))
     return 1 if verdict.disagreements else 0
 

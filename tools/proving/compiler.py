@@ -48,6 +48,7 @@ FLAGS = (
     "-Wno-pointer-to-int-cast",
 )
 
+MACRO_BODY = re.compile(r"^(#define \w+).*|^#.*\n", re.MULTILINE)
 DIAGNOSTIC = re.compile(r"^[^:\n]*proof\.c:(\d+):\d+: (error|warning): (.*)$", re.MULTILINE)
 UNLIKE = re.compile(r"from incompatible pointer type '([^']*)'(?: \{aka '([^']*)'\})?")
 
@@ -149,14 +150,14 @@ class Compiler:
         return Answer(errors, warnings, elsewhere, sections)
 
     def preprocessed(self) -> str:
-        """Return the text of the headers with macros resolved, and the macros themselves."""
+        """Return the text of the headers with macros resolved, and the macros' names."""
         if self._preprocessed:
             return self._preprocessed
         kept = self._prepared and self._prepared / "sdk.i"
         if kept is not None and kept.exists():
             self._preprocessed = kept.read_text(encoding="utf-8")
             return self._preprocessed
-        self._preprocessed = subprocess.run(
+        text = subprocess.run(
             [self._path, *FLAGS, "-E", "-P", "-dD", "-x", "c", "-"],
             input="".join(f"#include <{header}>\n" for header in HEADERS),
             capture_output=True,
@@ -165,9 +166,18 @@ class Compiler:
             errors="replace",
             check=True,
         ).stdout
+        self._preprocessed = MACRO_BODY.sub(r"\1", text)
         if kept is not None:
             kept.write_text(self._preprocessed, encoding="utf-8")
         return self._preprocessed
+
+    def exports(self, dll: str) -> set[str]:
+        """Return the names that `dll` exports, from the SDK's import library of it."""
+        command = [self._path, f"-print-file-name=lib{Path(dll).stem}.a"]
+        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        library = Path(found)  # the bare name, if there is no such library
+        content = library.read_bytes() if library.is_absolute() else b""
+        return {name.decode() for name in re.findall(rb"__imp_(\w+)", content)}
 
     def types(self, expressions: Sequence[str], before: str) -> list[str]:
         """Return the types that pointers point to, as the compiler names them."""

@@ -46,7 +46,7 @@ def enumerations(text: str) -> Iterator[str]:
 
 def look_up(package: Package, compiler: Compiler, listed: Iterable[str]) -> Contents:
     """Ask for every name that `package` declares and for those in `listed`."""
-    names, pointers, parts = set(listed), [], []
+    names, pointers, parts = {*listed, *package.helpers}, [], []
     layouts = Layouts(package, 8)
     for declaration in package.declarations:
         names.add(declaration.name)

@@ -57,6 +57,7 @@ class Judge:
         contents.present.update(name for entry in stated for name in entry.names)
         self._before = PRELUDE + c
         self._present = contents.present
+        self._tags = contents.tags
         self._checks = Checks(package, target.pointer_size, contents)
 
     def judge(self) -> Findings:
@@ -74,6 +75,7 @@ class Judge:
                 checks += made
         self._compile(checks)
         self._compare([record for each in sound for record in self._checks.records(each)])
+        self._review_names()
         self._review_lists()
         return self._findings
 
@@ -140,6 +142,12 @@ class Judge:
                     f" {shown(record.kind, record.expected)},"
                     f" the headers have {shown(record.kind, actual)}"
                 )
+
+    def _review_names(self) -> None:
+        """Complain of what stands under a name of Windows' and is not a declaration of it."""
+        for name, where in self._package.helpers.items():
+            if name in self._present and name not in self._tags:
+                self._complain(f"{where}: {name} is a function of the headers, and not declared")
 
     def _review_lists(self) -> None:
         """Complain of entries of the lists that are not needed."""

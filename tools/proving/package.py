@@ -13,7 +13,7 @@ import importlib
 import pkgutil
 import sys
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .source import Source
@@ -78,6 +78,8 @@ class Package:
         self._by_module = {source.name: source for source in self.sources}
         self.callback_flags = int(self._binding.Callback._flags_)
         self.problems: list[str] = []
+        self.helpers: dict[str, str] = {}
+        """Public functions that are the package's own, and where they are."""
         self.declarations = [found for source in self.sources for found in self._read(source)]
         self.exported = set(winapi.__all__)
         self._types = {
@@ -125,12 +127,14 @@ class Package:
             return None
         if isinstance(value, bool):
             return None
-        if isinstance(value, (int, float, str, bytes)):
+        if isinstance(value, (int, str, bytes)):
             return CONSTANT
         if isinstance(value, ctypes.Structure):
             return GUID
-        if callable(value) and name != name.lower():
-            return MACRO
+        if isinstance(value, FunctionType):
+            if name != name.lower():
+                return MACRO
+            self.helpers[name] = source.where(name)
         return None
 
     def meaning(self, name: str, source: Source) -> Source | None:

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from .package import Declaration
 
@@ -21,12 +21,13 @@ WORD = re.compile(r"\w+")
 PROTOTYPE = re.compile(r"\b(\w+)\)?\s*\(((?:[^;(){}]|\([^;(){}]*\))*)\)[^;{}(),]*[;{]")
 
 
-def prototypes(preprocessed: str) -> dict[str, list[list[str]]]:
-    """Return the parameters' names of each prototype, by the function's or type's name."""
+def prototypes(preprocessed: str, wanted: Container[str]) -> dict[str, list[list[str]]]:
+    """Return the parameters' names of each prototype of the functions or types `wanted`."""
     found: dict[str, list[list[str]]] = {}
     declarations = "\n".join(line for line in preprocessed.splitlines() if not line.startswith("#"))
     for match in PROTOTYPE.finditer(declarations):
-        found.setdefault(match[1], []).append(list(_names(match[2])))
+        if match[1] in wanted:
+            found.setdefault(match[1], []).append(list(_names(match[2])))
     return found
 
 

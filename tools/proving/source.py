@@ -91,6 +91,8 @@ class Source:
     def binding(self, name: str) -> Binding:
         """Return what `name` is bound to; of several bindings, the one that took effect."""
         bindings = self.bindings[name]
+        if isinstance(bindings[0], ast.IfExp) and isinstance(self.namespace[name], type):
+            bindings = [bindings[0].body, bindings[0].orelse]
         for binding in bindings:
             if len(bindings) == 1 or not isinstance(binding, ast.expr):
                 return binding

@@ -49,7 +49,9 @@ class Verdict:
     disagreements: Sequence[str]
 
 
-def prove(package: Package, prepared: Path | None = None) -> Verdict:
+def prove(
+    package: Package, targets: Sequence[Target] = TARGETS, prepared: Path | None = None
+) -> Verdict:
     """Judge `package`. Raises CompilerMissingError.
 
     `prepared` is a folder for precompiled headers, which several proofs can share.
@@ -59,13 +61,14 @@ def prove(package: Package, prepared: Path | None = None) -> Verdict:
         compiler = Compiler(target, prepared)
         return Judge(package, target, compiler).judge(), compiler
 
-    with ThreadPoolExecutor(len(TARGETS)) as pool:
-        judged = list(pool.map(judge, TARGETS))
+    with ThreadPoolExecutor(len(targets)) as pool:
+        judged = list(pool.map(judge, targets))
     found = [findings for findings, _ in judged]
     disagreements = [
         *package.problems,
         *beyond_c(package),
         *compare_names(package, judged[0][1].preprocessed()),
+        *compare_libraries(package, judged[0][1]),
         *together(found),
     ]
     proven = set.intersection(*(findings.proven for findings in found))
@@ -77,7 +80,7 @@ def prove(package: Package, prepared: Path | None = None) -> Verdict:
             if (declaration.kind, declaration.name) not in proven
         ]
     return Verdict(
-        TARGETS,
+        targets,
         [{kind: findings.counts[kind] for kind in ORDER} for findings in found],
         sorted(f"{kind} {name}" for kind, name in proven),
         ABSENT,
@@ -97,13 +100,27 @@ def together(found: Sequence[Findings]) -> Iterator[str]:
 
 def compare_names(package: Package, preprocessed: str) -> Iterator[str]:
     """Compare the order of parameters, by name, with every prototype in the headers."""
-    known = prototypes(preprocessed)
+    wanted = {}
     for declaration in package.declarations:
         if declaration.kind in (kinds.FUNCTION, kinds.CALLBACK):
-            for name in (declaration.name, f"LPFN_{declaration.name.upper()}"):
-                wrong = misplaced(declaration, known.get(name, ()))
-                if wrong:
-                    yield f"{declaration.where}: {declaration.name} {wrong}"
+            wanted[declaration.name] = wanted[f"LPFN_{declaration.name.upper()}"] = declaration
+    for name, theirs in prototypes(preprocessed, wanted).items():
+        declaration = wanted[name]
+        wrong = misplaced(declaration, theirs)
+        if wrong:
+            yield f"{declaration.where}: {declaration.name} {wrong}"
+
+
+def compare_libraries(package: Package, compiler: Compiler) -> Iterator[str]:
+    """Check that each function is in its DLL; extension functions come from no DLL's exports."""
+    exports: dict[str, set[str]] = {}
+    for declaration in package.declarations:
+        if declaration.kind == kinds.FUNCTION and not hasattr(declaration.value, "guid"):
+            dll = declaration.value.declaration.library
+            if dll not in exports:
+                exports[dll] = compiler.exports(dll)
+            if declaration.name not in exports[dll]:
+                yield f"{declaration.where}: {declaration.name} is not exported by {dll}"
 
 
 def beyond_c(package: Package) -> Iterator[str]:
