@@ -293,28 +293,32 @@ def test_a_control_code_reaches_the_driver(handles: Handles, iocp: int) -> None:
     assert (1, address_of(overlapped)) == (packet.ok, packet.address)
 
 
+def open_directory(handles: Handles, path: Path, iocp: int) -> int:
+    """Open a directory on a port."""
+    share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE
+    flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OVERLAPPED
+    opened = CreateFileW(str(path), FILE_LIST_DIRECTORY, share, None, OPEN_EXISTING, flags, None)
+    directory = handles.keep(opened)
+    assert CreateIoCompletionPort(directory, iocp, 0, 0)
+    return directory
+
+
+def name_in(change: FILE_NOTIFY_INFORMATION | FILE_NOTIFY_EXTENDED_INFORMATION) -> str:
+    """Return the name that follows the head of a change."""
+    at = ctypes.addressof(change) + type(change).FileName.offset
+    return ctypes.string_at(at, change.FileNameLength).decode("utf-16-le")
+
+
 @pytest.mark.parametrize("subtree", [False, True])
 def test_a_new_file_is_reported_with_its_name(
     handles: Handles, iocp: int, tmp_path: Path, subtree: bool
 ) -> None:
     """ReadDirectoryChangesW completes with the name of a file created meanwhile."""
-    share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE
-    flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OVERLAPPED
-    opened = CreateFileW(
-        str(tmp_path), FILE_LIST_DIRECTORY, share, None, OPEN_EXISTING, flags, None
-    )
-    directory = handles.keep(opened)
-    assert CreateIoCompletionPort(directory, iocp, 0, 0)
-    buffer, overlapped = (DWORD * 256)(), OVERLAPPED()
+    directory = open_directory(handles, tmp_path, iocp)
+    buffer, overlapped, names = (DWORD * 256)(), OVERLAPPED(), FILE_NOTIFY_CHANGE_FILE_NAME
+    size = sizeof(buffer)
     assert ReadDirectoryChangesW(
-        directory,
-        buffer,
-        sizeof(buffer),
-        subtree,
-        FILE_NOTIFY_CHANGE_FILE_NAME,
-        None,
-        byref(overlapped),
-        None,
+        directory, buffer, size, subtree, names, None, byref(overlapped), None
     )
     (tmp_path / "né").write_bytes(b"")
     packet = dequeue(iocp)
@@ -324,8 +328,25 @@ def test_a_new_file_is_reported_with_its_name(
     assert "FILE_NOTIFY_INFORMATION(FILE_ACTION_ADDED, FileNameLength=4, NextEntryOffset=0)" == (
         repr(change)
     )
-    name_at = ctypes.addressof(change) + FILE_NOTIFY_INFORMATION.FileName.offset
-    assert "né" == ctypes.string_at(name_at, change.FileNameLength).decode("utf-16-le")
+    assert "né" == name_in(change)
+
+
+@pytest.mark.skipif(not available("ReadDirectoryChangesExW"), reason="came with Windows 10 1709")
+def test_a_new_file_is_reported_with_its_attributes(
+    handles: Handles, iocp: int, tmp_path: Path
+) -> None:
+    """ReadDirectoryChangesExW tells the name, and that it is a directory."""
+    directory = open_directory(handles, tmp_path, iocp)
+    buffer, overlapped, names = (ULONGLONG * 128)(), OVERLAPPED(), FILE_NOTIFY_CHANGE_DIR_NAME
+    kind, size = ReadDirectoryNotifyExtendedInformation, sizeof(buffer)
+    assert ReadDirectoryChangesExW(
+        directory, buffer, size, False, names, None, byref(overlapped), None, kind
+    )
+    (tmp_path / "folder").mkdir()
+    assert dequeue(iocp).ok
+    change = FILE_NOTIFY_EXTENDED_INFORMATION.from_buffer(buffer)
+    assert (FILE_ACTION_ADDED, "folder") == (change.Action, name_in(change))
+    assert change.FileAttributes & FILE_ATTRIBUTE_DIRECTORY
 
 
 # --- Memory ---------------------------------------------------------------------------------------
