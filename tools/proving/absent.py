@@ -105,7 +105,8 @@ ABSENT: tuple[Absent, ...] = (
     ),
     # ntdll
     numbers(
-        f"{MICROSOFT}-hardware/drivers/ddi/wdm/ne-wdm-_file_information_class",
+        # By their place in the enumeration.
+        "mingw-w64's ddk/wdm.h, which cannot be included beside the SDK's headers",
         FileIoCompletionNotificationInformation=41,
         FileReplaceCompletionInformation=61,
     ),
@@ -235,7 +236,7 @@ ABSENT: tuple[Absent, ...] = (
         SIO_GET_MULTIPLE_EXTENSION_FUNCTION_POINTER="_WSAIORW(IOC_WS2, 36)",
     ),
     numbers(
-        "https://github.com/microsoft/msquic (src/tools), which defines it where it is missing",
+        "https://github.com/microsoft/msquic, which defines it where it is missing",
         SIO_UDP_NETRESET="_WSAIOW(IOC_VENDOR, 15)",
     ),
     declared(

@@ -38,7 +38,7 @@ DIFFERENT: tuple[Different, ...] = (
         "LPLOOKUPSERVICE_COMPLETION_ROUTINE",
         headers="void *",
         sdk="void (__stdcall *)(DWORD, DWORD, LPWSAOVERLAPPED)",
-        source=f"{MICROSOFT}/win32/api/ws2tcpip/nc-ws2tcpip-lplookupservice_completion_routine",
+        source=f"{MICROSOFT}/win32/api/ws2tcpip/nf-ws2tcpip-getaddrinfoexw",
     ),
 )
 
