@@ -71,14 +71,15 @@ def look_up(package: Package, compiler: Compiler, listed: Iterable[str]) -> Cont
     questions: list[str] = []
     for name, tag in spellings:
         # A macro exists whatever it stands for; WSAID_ACCEPTEX is no expression.
-        exists = f"char proof_has[sizeof(__typeof__({tag}{name}))];"
+        exists = f"enum {{ proof_{len(questions)} = sizeof(__typeof__({tag}{name})) }};"
         questions += [f"#ifndef {name}", exists, "#endif"]
     for name in pointers:
         # HWND points to a structure whose only member says that it is unused.
-        questions.append(f"char proof_target[sizeof(*({name})0)];")
-        questions.append(f"char proof_handle[sizeof((({name})0)->unused)];")
+        for target in (f"*({name})0", f"(({name})0)->unused"):
+            questions.append(f"enum {{ proof_{len(questions)} = sizeof({target}) }};")
     for structure, part in parts:
-        questions.append(f"char proof_member[sizeof((({structure} *)0)->{part})];")
+        member = f"(({structure} *)0)->{part}"
+        questions.append(f"enum {{ proof_{len(questions)} = sizeof({member}) }};")
     refused = compiler.ask(questions).errors.keys()
     answers = iter([index not in refused for index in range(len(questions))])
 
