@@ -24,6 +24,7 @@ is not ended; pyiocp's own start (ws2_32/startup.py) sees to that.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import threading
 from ctypes import byref
@@ -35,7 +36,6 @@ from .binding import (
     Declaration,
     Function,
     FunctionUnavailableError,
-    Library,
     _Missing,
     last_error,
     typed_pointer,
@@ -56,7 +56,7 @@ from .ws2_32.options import SO_PROTOCOL_INFOW, SOL_SOCKET, getsockopt
 from .ws2_32.sockets import WSAPROTOCOL_INFOW, WSASocketW, closesocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 R = TypeVar("R")
 
@@ -134,16 +134,9 @@ class ExtensionFunction(Function[R]):
         if not WINDOWS:
             return False
         for kind in (SOCK_STREAM, SOCK_DGRAM):
-            socket = WSASocketW(AF_INET, kind, 0, None, 0, WSA_FLAG_OVERLAPPED)
-            if socket == INVALID_SOCKET:
-                raise winsock_error("WSASocketW", last_error())
-            try:
+            with _new_socket(kind) as socket, contextlib.suppress(FunctionUnavailableError):
                 self.on(socket)
-            except FunctionUnavailableError:
-                continue
-            finally:
-                closesocket(socket)
-            return True
+                return True
         return False
 
     def _address(self, socket: int, provider: Provider) -> int:
@@ -158,16 +151,25 @@ class ExtensionFunction(Function[R]):
         return pointer.value or 0
 
 
-class ExportedExtensionFunction(ExtensionFunction[R]):
-    """One without a socket among its arguments: a direct call goes to the DLL's export."""
+class SocketlessExtensionFunction(ExtensionFunction[R]):
+    """One without a socket among its arguments.
 
-    def __init__(self, declaration: Declaration, guid: GUID, library: Library) -> None:
+    A direct call uses the function of the provider of ordinary IPv4 stream sockets,
+    asked of a new one the first time. (mswsock.dll's export of the same name is no
+    substitute: some systems' does nothing until the DLL's own AcceptEx has been called.)
+    """
+
+    def __init__(self, declaration: Declaration, guid: GUID) -> None:
         super().__init__(declaration, guid)
-        self._exported: Function[R] = library.find(declaration)
+        self._usual: Function[R] | None = None
 
     def __call__(self, *arguments: Any) -> R:
-        """Call the function that the DLL exports."""
-        return self._exported(*arguments)
+        """Call the function of the usual provider."""
+        usual = self._usual
+        if usual is None:
+            with _new_socket(SOCK_STREAM) as socket:
+                usual = self._usual = self.on(socket)
+        return usual(*arguments)
 
 
 def look_up(socket: int, code: int, guid: GUID, result: Any) -> int:
@@ -192,14 +194,13 @@ class extension:
 
     guid: its name, WSAID_…
     since: the first Windows version with the function.
-    exported_by: the DLL that exports it as well; only for a function whose arguments
-        have no socket to ask.
+    takes_socket: whether its first argument is the socket to ask.
     """
 
-    def __init__(self, guid: GUID, *, since: str, exported_by: Library | None = None) -> None:
+    def __init__(self, guid: GUID, *, since: str, takes_socket: bool = True) -> None:
         self._guid = guid
         self._since = since
-        self._exported_by = exported_by
+        self._kind = ExtensionFunction if takes_socket else SocketlessExtensionFunction
 
     @overload
     def __call__(self, signature: Callable[..., None]) -> ExtensionFunction[None]: ...
@@ -208,13 +209,24 @@ class extension:
     def __call__(self, signature: Callable[..., Any]) -> ExtensionFunction[Any]:
         """Turn a signature into the function."""
         declaration = Declaration.of(signature, "mswsock.dll", self._since)
-        function: ExtensionFunction[Any]
-        if self._exported_by is None:
-            function = ExtensionFunction(declaration, self._guid)
-        else:
-            function = ExportedExtensionFunction(declaration, self._guid, self._exported_by)
+        function: ExtensionFunction[Any] = self._kind(declaration, self._guid)
         DECLARED[declaration.name] = function
         return function
+
+
+@contextlib.contextmanager
+def _new_socket(kind: int) -> Iterator[int]:
+    """Give an IPv4 socket to ask, and close it."""
+    if not WINDOWS:
+        yield INVALID_SOCKET
+        return
+    socket = WSASocketW(AF_INET, kind, 0, None, 0, WSA_FLAG_OVERLAPPED)
+    if socket == INVALID_SOCKET:
+        raise winsock_error("WSASocketW", last_error())
+    try:
+        yield socket
+    finally:
+        closesocket(socket)
 
 
 def unavailable(name: str, since: str, where: str) -> FunctionUnavailableError:

@@ -20,7 +20,6 @@ from ..types import (
 )
 from ..ws2_32.addresses import LPSOCKADDR, SOCKADDR
 from ..ws2_32.guid import GUID
-from .library import mswsock
 
 # The names of the functions.
 WSAID_ACCEPTEX = GUID.of("b5367df1-cbac-11cf-95ca-00805f48a192")
@@ -79,7 +78,7 @@ def AcceptEx(
     """
 
 
-@extension(WSAID_GETACCEPTEXSOCKADDRS, since="Windows NT 4.0", exported_by=mswsock)
+@extension(WSAID_GETACCEPTEXSOCKADDRS, since="Windows NT 4.0", takes_socket=False)
 def GetAcceptExSockaddrs(
     lpOutputBuffer: PVOID,
     dwReceiveDataLength: DWORD,
@@ -97,8 +96,9 @@ def GetAcceptExSockaddrs(
         ``address_of()`` reads it.
     LocalSockaddrLength, RemoteSockaddrLength: receive the sizes, in bytes.
 
-    It cannot fail, and asks no socket: a direct call uses the function that mswsock.dll
-    exports. ``GetAcceptExSockaddrs.on(sListenSocket)`` is the provider's own.
+    It cannot fail. None of its arguments is a socket: a direct call uses the function of
+    the usual IPv4 provider; ``GetAcceptExSockaddrs.on(sListenSocket)`` is that of the
+    listening socket's own.
 
     Lifetime: the pointers are good as long as the buffer.
 

@@ -87,7 +87,9 @@ class WSABUF(Structure):
         """Return a WSABUF over the whole of `buffer`, kept exported while it lives.
 
         buffer: anything contiguous with the buffer protocol: a bytearray, a slice of a
-            memoryview, an array, a ctypes array, an mmap. Not copied.
+            memoryview, an array, a ctypes array, an mmap. Not copied. (Only
+            ``ctypes.resize`` moves memory whatever looks at it: never call it on an
+            array under a WSABUF, cpython#154524.)
         read_only: True for memory that will only be sent. It admits ``bytes`` and other
             read-only buffers, which are refused otherwise because the kernel would write
             into an object that Python believes constant.
