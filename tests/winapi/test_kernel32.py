@@ -12,8 +12,8 @@ import pytest
 from win32_helpers import (
     WINE,
     Handles,
-    address_of,
     dequeue,
+    location,
     look,
     on_windows,
     pipe_pair,
@@ -78,7 +78,7 @@ def test_a_failed_operation_is_a_packet_with_an_error(handles: Handles, iocp: in
     assert "OVERLAPPED(STATUS_PENDING, bytes=0, offset=0)" == repr(overlapped)
     assert CancelIoEx(server, byref(overlapped))
     packet = dequeue(iocp)
-    assert (0, ERROR_OPERATION_ABORTED, 0, 7, address_of(overlapped)) == packet
+    assert (0, ERROR_OPERATION_ABORTED, 0, 7, location(overlapped)) == packet
     assert "OVERLAPPED(STATUS_CANCELLED, bytes=0, offset=0)" == repr(overlapped)
 
 
@@ -100,7 +100,7 @@ def test_cancel_io_ends_this_threads_operations(handles: Handles, iocp: int) -> 
     assert CancelIo(server)
     packets = [dequeue(iocp) for _ in operations]
     assert [ERROR_OPERATION_ABORTED] * 2 == [packet.error for packet in packets]
-    assert {address_of(each) for each in operations} == {packet.address for packet in packets}
+    assert {location(each) for each in operations} == {packet.address for packet in packets}
 
 
 def test_skip_on_success_queues_no_packet(handles: Handles, iocp: int) -> None:
@@ -165,7 +165,7 @@ def test_a_bound_handle_calls_back_on_a_pool_thread(handles: Handles) -> None:
 
     @LPOVERLAPPED_COMPLETION_ROUTINE
     def routine(status: int, moved: int, overlapped: object) -> None:
-        called.append((status, moved, address_of(overlapped), GetCurrentThreadId() == here))
+        called.append((status, moved, location(overlapped), GetCurrentThreadId() == here))
         SetEvent(done)
 
     assert BindIoCompletionCallback(server, routine, 0)
@@ -173,7 +173,7 @@ def test_a_bound_handle_calls_back_on_a_pool_thread(handles: Handles) -> None:
     assert started(ReadFile(server, buffer, 16, None, byref(overlapped)))
     write(client, b"bound")
     assert WAIT_OBJECT_0 == WaitForSingleObject(done, 10_000)
-    assert [(0, 5, address_of(overlapped), False)] == called
+    assert [(0, 5, location(overlapped), False)] == called
     assert b"bound" == buffer.value
 
 
@@ -188,10 +188,10 @@ def test_a_file_is_written_and_read_through_a_port(
     assert CreateIoCompletionPort(file, iocp, 5, 0)
     overlapped, buffer = OVERLAPPED(Offset=1000), ctypes.create_string_buffer(32)
     started(WriteFile(file, b"through a port", 14, None, byref(overlapped)))
-    assert (1, 0, 14, 5, address_of(overlapped)) == dequeue(iocp)
+    assert (1, 0, 14, 5, location(overlapped)) == dequeue(iocp)
     overlapped = OVERLAPPED(Offset=1008)
     started(ReadFile(file, buffer, 32, None, byref(overlapped)))
-    assert (1, 0, 6, 5, address_of(overlapped)) == dequeue(iocp)
+    assert (1, 0, 6, 5, location(overlapped)) == dequeue(iocp)
     assert b"a port" == buffer.value
     assert "OVERLAPPED(STATUS_SUCCESS, bytes=6, offset=1008)" == repr(overlapped)
 
@@ -290,7 +290,7 @@ def test_a_control_code_reaches_the_driver(handles: Handles, iocp: int) -> None:
     assert started(listening)
     handles.keep(CreateFileW(name, GENERIC_READ, 0, None, OPEN_EXISTING, 0, None))
     packet = dequeue(iocp)
-    assert (1, address_of(overlapped)) == (packet.ok, packet.address)
+    assert (1, location(overlapped)) == (packet.ok, packet.address)
 
 
 def open_directory(handles: Handles, path: Path, iocp: int) -> int:

@@ -13,8 +13,8 @@ import pytest
 from win32_helpers import (
     WINE,
     Handles,
-    address_of,
     dequeue,
+    location,
     on_windows,
     pipe_pair,
     started,
@@ -53,7 +53,7 @@ def test_a_client_completes_the_pending_connect(handles: Handles, iocp: int) -> 
     flags = FILE_FLAG_OVERLAPPED
     client = handles.keep(CreateFileW(name, access, 0, None, OPEN_EXISTING, flags, None))
     packet = dequeue(iocp)
-    assert (1, 0, 9, address_of(overlapped)) == (packet.ok, packet.error, *packet[3:])
+    assert (1, 0, 9, location(overlapped)) == (packet.ok, packet.error, *packet[3:])
     write(client, b"hello")
     overlapped = OVERLAPPED()
     started(ReadFile(server, buffer, 16, None, byref(overlapped)))
@@ -260,7 +260,7 @@ def test_pool_io_calls_back_with_the_completion(handles: Handles) -> None:
     assert started(ReadFile(server, buffer, 16, None, byref(overlapped)))
     write(client, b"pool")
     assert WAIT_OBJECT_0 == WaitForSingleObject(done, 10_000)
-    assert [(55, address_of(overlapped), 0, 4, pool_io)] == called
+    assert [(55, location(overlapped), 0, 4, pool_io)] == called
     StartThreadpoolIo(pool_io)
     CancelThreadpoolIo(pool_io)
     handles.close(server)

@@ -9,7 +9,7 @@ from ctypes import byref, sizeof
 from pathlib import Path
 
 import pytest
-from win32_helpers import Handles, address_of, dequeue, look, on_windows, pipe_pair, started, write
+from win32_helpers import Handles, dequeue, location, look, on_windows, pipe_pair, started, write
 
 from pyiocp.winapi import *
 
@@ -153,7 +153,7 @@ def test_a_handle_moves_to_another_port(handles: Handles, iocp: int) -> None:
     started(ReadFile(server, buffer, 8, None, byref(overlapped)))
     write(client, b"moved")
     packet = dequeue(other)
-    assert (5, 2, address_of(overlapped)) == packet[2:]
+    assert (5, 2, location(overlapped)) == packet[2:]
     assert WAIT_TIMEOUT == look(iocp).error
 
 

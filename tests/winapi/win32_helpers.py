@@ -54,7 +54,7 @@ class Packet(NamedTuple):
     address: int
 
 
-def address_of(overlapped: Any) -> int:
+def location(overlapped: Any) -> int:
     """Return a structure's address, or the one in a pointer; 0 for NULL."""
     if isinstance(overlapped, ctypes._Pointer):
         return ctypes.cast(overlapped, ctypes.c_void_p).value or 0
@@ -73,7 +73,7 @@ def look(iocp: int, timeout_ms: int = 0) -> Packet:
     moved, key, overlapped = DWORD(), ULONG_PTR(), LPOVERLAPPED()
     ok = GetQueuedCompletionStatus(iocp, byref(moved), byref(key), byref(overlapped), timeout_ms)
     error = 0 if ok else last_error()
-    return Packet(ok, error, moved.value, key.value, address_of(overlapped))
+    return Packet(ok, error, moved.value, key.value, location(overlapped))
 
 
 def started(result: int) -> bool:

@@ -42,7 +42,7 @@ class WAITORTIMERCALLBACK(NoneIsNull, Callback):
 
     Lifetime: the instance must be kept until UnregisterWaitEx has returned.
 
-    Source: https://learn.microsoft.com/windows/win32/api/winnt/nc-winnt-waitortimercallback
+    Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject
     """
 
     @staticmethod

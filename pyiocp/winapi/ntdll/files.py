@@ -105,7 +105,7 @@ PFILE_COMPLETION_INFORMATION = Pointer[FILE_COMPLETION_INFORMATION]
 class FILE_IO_COMPLETION_NOTIFICATION_INFORMATION(Structure):
     """The modes that SetFileCompletionNotificationModes has set: FILE_SKIP_* flags.
 
-    Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ns-wdm-_file_io_completion_notification_information
+    Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-setfilecompletionnotificationmodes
     """
 
     _fields_ = (("Flags", ULONG),)
