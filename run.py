@@ -51,6 +51,9 @@ CACHE = Path(os.environ.get("PYIOCP_CACHE") or HERE / ".cache").absolute()
 WHEEL = "panda3d==1.10.16"
 """The wheel that carries python.org's Windows builds, from 3.11 to 3.14 and free-threaded."""
 
+PIP = "pip==25.3"
+"""The pip that runs in Windows Python: a release whose option `legacy-certs` is tried."""
+
 DEBIAN_PACKAGES = {
     "wine": ("wine", "wine64"),
     "wineserver": ("wine", "wine64"),
@@ -423,7 +426,19 @@ def host_pip() -> list[str]:
         if not sys.executable.startswith("/usr/bin/"):
             raise Failure(f"{sys.executable} has no pip; try: {sys.executable} -m ensurepip")
         install_packages(["python3-pip"])
-    return [*command, "--disable-pip-version-check", "--no-input", "-q"]
+    return [*command, "--disable-pip-version-check", "--no-input"]
+
+
+def pip_settings_for_wine() -> dict[str, str]:
+    """Return what the host's pip knows of mirrors and certificates, for pip in Windows Python."""
+    listed = subprocess.run(
+        [*host_pip(), "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    settings = dict(re.findall(r"(?m)^(?:global|install|:env:)\.([\w-]+)='(.*)'$", listed))
+    shared = ("index-url", "extra-index-url", "trusted-host", "proxy")
+    env = {f"PIP_{n.upper().replace('-', '_')}": settings[n] for n in shared if n in settings}
+    bundle = Path(settings.get("cert", "/etc/ssl/certs/ca-certificates.crt"))
+    return env | ({"PIP_CERT": windows_path(bundle)} if bundle.is_file() else {})
 
 
 def download(what: str, folder: Path, arguments: Sequence[str]) -> Path:
@@ -781,7 +796,7 @@ class WinePython:
         wanted = requirements(extras)
         self.steps = [
             self.build_step,  # first, for what the host may lack shows in it
-            Step(f"cpython-{self.version.text}-pip", self.built_from, 50, self.install_pip),
+            Step(f"cpython-{self.version.text}-pip", (self.built_from, PIP), 50, self.install_pip),
             self.wine_step,
             Step(
                 f"cpython-{self.version.text}-{'-'.join(sorted(extras))}",
@@ -822,7 +837,9 @@ class WinePython:
 
     def install_pip(self, _damaged: bool) -> tuple[Path, list[Path]]:
         """Unpack pip from PyPI: Debian's Python lacks the copy that ensurepip would unpack."""
-        with zipfile.ZipFile(download("pip", CACHE / "downloads" / "pip", ["pip"])) as wheel:
+        for old in self.site.glob("pip*"):  # files of two versions would be mixed otherwise
+            shutil.rmtree(old)
+        with zipfile.ZipFile(download("pip", CACHE / "downloads" / PIP, [PIP])) as wheel:
             wheel.extractall(self.site)
         return self.site, files_under(self.site / "pip")
 
@@ -843,8 +860,12 @@ class WinePython:
             pip += ["--prefer-binary"]
             pip += ["--no-compile"]  # Python compiles what it imports; all of it takes 7 s here
             pip += ["--force-reinstall"] if damaged else []
-            call([*pip, *wanted], "pip in Windows Python", wine_environment())
-        return self.site, files_under(self.site)
+            # Its own certificates or PIP_CERT: Wine does not verify with certificates of a caller.
+            pip += ["--use-deprecated", "legacy-certs"]
+            env = wine_environment() | pip_settings_for_wine()
+            call([*pip, *wanted], "pip in Windows Python", env)
+        others = [path for path in files_under(self.site) if "pip" not in path.parts]
+        return self.site, others
 
     def run(self, arguments: Sequence[str], *, stdin: bool = True, cwd: Path | None = None) -> int:
         """Run the interpreter with our standard streams and return its exit code."""
@@ -1176,7 +1197,7 @@ def main() -> int:
         raise Failure(f"needs Python 3.11 or later; this is {platform.python_version()}")
     command, asked, arguments = parse(sys.argv[1:])
     if command in ("help", "-h", "--help"):
-        print((__doc__ or "").strip())
+        print((__doc__ or "").strip(), flush=True)
         return 0
     if command not in COMMANDS:
         raise Failure(f"no command {command!r}; there are {', '.join(COMMANDS)}")
@@ -1193,7 +1214,9 @@ def guarded_main() -> int:
     except Failure as failure:
         say(f"error: {failure}")
     except BrokenPipeError:
-        return 0  # who read our output has seen enough
+        # Who read our output has seen enough; Python would complain at its end, when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except (OSError, zipfile.BadZipFile) as error:
         # shutil gathers errors of many files into one, and only the text of it tells the kind.
         full = "No space left" in str(error)
