@@ -14,6 +14,8 @@ import statistics
 import time
 from dataclasses import dataclass
 
+FIRST_ECHO_MAX_S = 60.0
+
 
 @dataclass(frozen=True)
 class Load:
@@ -87,7 +89,11 @@ class _Connection:
 
 
 def measure(address: tuple[str, int], load: Load, warm_up_s: float, seconds: float) -> Result:
-    """Put `load` on the server at `address`, and count for `seconds` after the warm-up."""
+    """Put `load` on the server at `address`, and count for `seconds` after the warm-up.
+
+    The warm-up begins when every connection has had its first echo: until then the server
+    is still accepting.
+    """
     connections = [_Connection(address, load) for _ in range(load.connections)]
     latencies: list[float] = []
     counts = dict.fromkeys(connections, 0)
@@ -95,15 +101,24 @@ def measure(address: tuple[str, int], load: Load, warm_up_s: float, seconds: flo
         for connection in connections:
             selector.register(connection.socket, selectors.EVENT_READ, connection)
             connection.start()
-        started = time.perf_counter() + warm_up_s
+        silent = set(connections)
+        started = float("inf")
         now, counting = time.perf_counter(), False
+        give_up = now + FIRST_ECHO_MAX_S
         while now < started + seconds:
             for key, _ in selector.select(0.1):
-                counts[key.data] += key.data.on_ready(time.perf_counter(), latencies)
+                complete = key.data.on_ready(time.perf_counter(), latencies)
+                counts[key.data] += complete
+                if complete:
+                    silent.discard(key.data)
             for connection in connections:
                 if connection.unsent:
                     connection._send(b"")
             now = time.perf_counter()
+            if silent and now > give_up:
+                raise TimeoutError(f"{len(silent)} of {len(connections)} connections had no echo")
+            if not silent and started == float("inf"):
+                started = now + warm_up_s
             if not counting and now >= started:
                 counting, started = True, now
                 counts = dict.fromkeys(connections, 0)

@@ -65,6 +65,9 @@ logger = logging.getLogger("pyiocp")
 _WAKE_KEY = 0xFFFFFFFF
 _ENTRY_WORDS = ctypes.sizeof(OVERLAPPED_ENTRY) // ctypes.sizeof(ctypes.c_size_t)
 
+#: Batches dequeued in a row before what they brought is dispatched.
+_BATCHES_MAX = 64
+
 #: What bounds a wait when nothing else does. Two things cannot be signalled: a wake-up
 #: packet that the kernel refused, and a Ctrl-C while other code holds the interpreter's
 #: wake-up socket. They are noticed after this long.
@@ -325,28 +328,40 @@ class CompletionQueue:
                 packet.receiver(packet, count, status)
 
     def _poll(self, batch: _Batch, milliseconds: int) -> None:
-        """Dequeue one batch of packets into the ready queue."""
+        """Dequeue what the kernel has into the ready queue, batch by batch.
+
+        All of it, not one batch: the rest would wait in the kernel behind everything that
+        finishes on the spot meanwhile. At 1,000 connections, one batch a round let the
+        slowest one have 0.4 times the messages of the mean.
+        """
         batch.timeout_ms.value = milliseconds
-        if not self._dequeue(*batch.arguments):
-            code = self.kernel.last_error()
-            if code == WAIT_TIMEOUT or (code == ERROR_ABANDONED_WAIT_0 and self.closing):
+        for _ in range(_BATCHES_MAX):
+            if not self._dequeue(*batch.arguments):
+                code = self.kernel.last_error()
+                if code == WAIT_TIMEOUT or (code == ERROR_ABANDONED_WAIT_0 and self.closing):
+                    return
+                raise error_of_code("GetQueuedCompletionStatusEx", code, None, self)
+            removed = batch.removed.value
+            self._route(batch.words[: removed * _ENTRY_WORDS].tolist())
+            if removed < self._batch_size:
                 return
-            raise error_of_code("GetQueuedCompletionStatusEx", code, None, self)
+            batch.timeout_ms.value = 0
+
+    def _route(self, words: list[int]) -> None:
+        """Append each packet's operation to the ready queue, found by its OVERLAPPED."""
         in_flight = self.in_flight
         ready = self._ready
-        words = batch.words[: batch.removed.value * _ENTRY_WORDS].tolist()
         # A packet is four words: key, address, status, byte count in the lower half.
         for at in range(0, len(words), _ENTRY_WORDS):
             packet = in_flight.pop(words[at + 1], None)
-            count = words[at + 3] & 0xFFFFFFFF
+            count, status = words[at + 3] & 0xFFFFFFFF, words[at + 2] & 0xFFFFFFFF
             if packet is not None:
-                ready.append((packet, count, words[at + 2] & 0xFFFFFFFF))
+                ready.append((packet, count, status))
             elif words[at + 1] == 0 and words[at] == _WAKE_KEY:
                 with self._wake_lock:
                     self._wake_posted = False
             else:
-                key, status = words[at], words[at + 2] & 0xFFFFFFFF
-                self._unclaimed.append(Completion(None, key, count, status))
+                self._unclaimed.append(Completion(None, words[at], count, status))
 
     def _enqueue_due_timers(self) -> None:
         for timer in self.timers.pop_due():
