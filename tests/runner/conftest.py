@@ -1,4 +1,4 @@
-"""What the tests of run.py share: the file as a module, and checkouts that may be broken."""
+"""Fixtures of the tests of run.py: the file as a module, and checkouts that may be broken."""
 
 import importlib.util
 import os
@@ -10,18 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-SMALL_PROJECT = """\
-[project]
-name = "pyiocp"
-
-[project.optional-dependencies]
-test = ["iniconfig"]
-cli = ["pyiocp[test]"]
-dev = ["pyiocp[cli]"]
-"""
+from checkouts import ROOT, Checkout, clean_environment
 
 
 @pytest.fixture(scope="session")
@@ -39,38 +28,6 @@ def run() -> ModuleType:
 def ready() -> None:
     """See that the set-up of this checkout is done, so that no test measures it."""
     subprocess.run([sys.executable, ROOT / "run.py", "python", "-c", "pass"], check=True)
-
-
-class Checkout:
-    """A checkout of run.py with a cache of its own and a project that requires very little."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.cache = root / ".cache"
-        root.mkdir()
-        shutil.copy(ROOT / "run.py", root)
-        (root / "pyproject.toml").write_text(SMALL_PROJECT, encoding="utf-8")
-
-    def command(self, *arguments: str) -> list[str]:
-        """Return the command that runs this checkout's run.py."""
-        return [sys.executable, str(self.root / "run.py"), *arguments]
-
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run this checkout's run.py to its end."""
-        return subprocess.run(
-            self.command(*arguments),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            env=clean_environment() | environment,
-            check=False,
-        )
-
-
-def clean_environment() -> dict[str, str]:
-    """Return the environment without what the runner of these tests has put there."""
-    ours = ("PYTHONPATH", "PYIOCP_CACHE", "COV_", "COVERAGE_", "PYTEST_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 @pytest.fixture

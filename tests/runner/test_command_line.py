@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 
 import pytest
-from conftest import ROOT, Checkout
+from checkouts import ROOT, Checkout
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import Checkout, clean_environment
+from checkouts import Checkout, clean_environment
 
 not_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="there is no Wine there")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import ROOT, Checkout, clean_environment
+from checkouts import ROOT, Checkout, clean_environment
 
 not_on_windows = pytest.mark.skipif(
     sys.platform == "win32", reason="there the set-up is a virtual environment"

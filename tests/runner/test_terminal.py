@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, clean_environment
+from checkouts import ROOT, clean_environment
 
 if sys.platform == "win32":
     pytest.skip("pseudo-terminals are POSIX", allow_module_level=True)

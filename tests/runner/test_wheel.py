@@ -8,7 +8,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment
+from checkouts import ROOT, clean_environment
 
 
 @pytest.fixture(scope="module")

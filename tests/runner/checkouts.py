@@ -1,0 +1,51 @@
+"""Checkouts of run.py that tests may break, and the environment to run it in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SMALL_PROJECT = """\
+[project]
+name = "pyiocp"
+
+[project.optional-dependencies]
+test = ["iniconfig"]
+cli = ["pyiocp[test]"]
+dev = ["pyiocp[cli]"]
+"""
+
+
+class Checkout:
+    """A checkout of run.py with a cache of its own and a project that requires very little."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.cache = root / ".cache"
+        root.mkdir()
+        shutil.copy(ROOT / "run.py", root)
+        (root / "pyproject.toml").write_text(SMALL_PROJECT, encoding="utf-8")
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command that runs this checkout's run.py."""
+        return [sys.executable, str(self.root / "run.py"), *arguments]
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run this checkout's run.py to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            env=clean_environment() | environment,
+            check=False,
+        )
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what the runner of these tests has put there."""
+    ours = ("PYTHONPATH", "PYIOCP_CACHE", "COV_", "COVERAGE_", "PYTEST_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
