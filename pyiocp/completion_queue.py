@@ -139,6 +139,7 @@ class CompletionQueue:
         self._wake_lock = threading.Lock()
         self._wake_posted = False
         self._close_lock = threading.Lock()
+        self._closer: int | None = None
         self._signals: interrupt.SignalReceiver | None = None
 
     # Getting packets in
@@ -322,10 +323,15 @@ class CompletionQueue:
             except IndexError:
                 return  # another thread was faster
             packet.state = COMPLETED
-            if packet.receiver is None:
-                completions.append(packet.finish(count, status))
-            else:
-                packet.receiver(packet, count, status)
+            try:
+                if packet.receiver is None:
+                    completions.append(packet.finish(count, status))
+                else:
+                    packet.receiver(packet, count, status)
+            except Exception:
+                # Receivers see to their own errors. One that did not must not take the
+                # other packets of the round, and the worker, with it.
+                logger.exception("the completion of %r could not be dealt with", packet)
 
     def _poll(self, batch: _Batch, milliseconds: int) -> None:
         """Dequeue what the kernel has into the ready queue, batch by batch.
@@ -400,12 +406,15 @@ class CompletionQueue:
         Closing twice does nothing. Threads that wait return. Any thread may call it.
         """
         completions: list[Completion] = []
+        if self._closer == threading.get_ident():
+            return completions  # called by a hook that the draining below calls
         with self._close_lock:
             if self.closed:
                 return completions
+            self._closer = threading.get_ident()
             self.closing = True
             if self._signals is not None:
-                self._signals.release()
+                self._signals.cancel()
             for handle in list(self.handles):
                 handle.cancel()
             deadline = self.kernel.monotonic() + timeout
@@ -413,8 +422,11 @@ class CompletionQueue:
                 self.dispatch(completions, sys.maxsize)
             for handle in list(self.handles):
                 handle.close()
+            if self._signals is not None:
+                self._signals.release()
             self._release_waiters(deadline)
             self.closed = True
+            self._closer = None
             number, self.handle = self.handle, 0
             self.kernel.CloseHandle(number)
         completions.extend(self._unclaimed)
@@ -428,6 +440,7 @@ class CompletionQueue:
                 ResourceWarning,
                 stacklevel=2,
             )
+        interrupt.raise_noted()
         return completions
 
     def _release_waiters(self, deadline: float) -> None:

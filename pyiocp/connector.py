@@ -41,7 +41,7 @@ class Connector:
             if no_delay:
                 stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)
             port.adopt(session)
-            session._begin_connect(stream)
+            session._begin_connect(stream, numeric)
             self._operation = stream.connect_operation(numeric)
             self._operation.receiver = self._on_connect
             self._operation.post()

@@ -6,7 +6,8 @@ from WSAGetOverlappedResult and ``STATUS_CONNECTION_RESET`` in the OVERLAPPED it
 NTSTATUS is what the kernel wrote, so the mapping here is by NTSTATUS, in one table, and
 every exception keeps all of its numbers.
 
-What belongs here: the exception classes and that table. Nothing here calls the system.
+What belongs here: the exception classes and that table. For a status that is not in the
+table ntdll's own translation is taken.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import errno
 import os
 from typing import Any
 
+from .winapi import RtlNtStatusToDosError
 from .winapi import errorcodes as codes
 
 
@@ -205,7 +207,7 @@ def error_of_status(function: str, status: int, subject: Any = None) -> IocpErro
     """Return the exception for an operation of `function` that ended in `status`."""
     winerror = WINERROR_OF.get(status)
     if winerror is None:
-        winerror = codes.ERROR_GEN_FAILURE
+        winerror = RtlNtStatusToDosError(status - (1 << 32) if status >> 31 else status)
     return error_of_code(function, winerror, status, subject)
 
 

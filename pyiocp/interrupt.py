@@ -97,6 +97,8 @@ class SignalReceiver:
     """
 
     def __init__(self, queue: CompletionQueue) -> None:
+        self._queue = queue
+        self._released = False
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
         self._socket.connect(self._socket.getsockname())
@@ -105,6 +107,7 @@ class SignalReceiver:
         # A datagram socket, but all that is wanted of it is a receive; and skipping
         # packets is for streams only.
         self._handle = Stream(queue, self._number, skip_on_success=False, internal=True)
+        queue.handles.discard(self._handle)  # closed here, not with the others
         self._receive = self._handle.receive_operation(bytearray(64))
         self._receive.receiver = self._on_signal
         self._receive.post()
@@ -114,6 +117,8 @@ class SignalReceiver:
         global _holder
         if _holder is self:
             return
+        if _holder is not None and _holder._released:
+            _holder.release()
         previous = signal.set_wakeup_fd(self._number, warn_on_full_buffer=False)
         if previous != -1 and (_holder is None or previous != _holder._number):
             signal.set_wakeup_fd(previous)
@@ -123,9 +128,17 @@ class SignalReceiver:
         _holder = self
 
     def release(self) -> None:
-        """Give the wake-up socket and the handler back, and close the socket."""
+        """Give the wake-up socket and the handler back, and close the socket.
+
+        Only the main thread can do that. Called by another one, this leaves the socket
+        open, for the interpreter still writes to its number, until a port in the main
+        thread takes over.
+        """
         global _holder
-        if _holder is self and in_main_thread():
+        self._released = True
+        if _holder is self:
+            if not in_main_thread():
+                return
             _holder = None
             current = signal.set_wakeup_fd(-1)
             if current not in (-1, self._number):
@@ -135,9 +148,13 @@ class SignalReceiver:
         self._handle.close()
         self._socket.detach()
 
+    def cancel(self) -> None:
+        """Have the pending receive come back."""
+        self._handle.cancel()
+
     def _on_signal(self, operation: Operation, count: int, status: int) -> None:
         """Take the next signal's byte; the handler itself has run, or is about to."""
-        if status == STATUS_SUCCESS and not self._handle.closed:
+        if status == STATUS_SUCCESS and not self._queue.closing:
             self._receive.post()
 
     def __repr__(self) -> str:

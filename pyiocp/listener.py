@@ -11,6 +11,7 @@ What belongs here: accepting. What a connection does is the session's business.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from .errors import HandleClosedError, IocpError, PortClosedError
@@ -57,6 +58,7 @@ class Listener:
         self.port = port
         self.accepted = 0
         self.failed = 0
+        self._count_lock = threading.Lock()
         self._factory = factory
         self._retry_s = _RETRY_FIRST_S
         self._stream = Stream(port, open_socket(port.kernel, family), key=self, family=family)
@@ -93,7 +95,7 @@ class Listener:
             self._make_session(stream)
         elif not self.closed:
             # That client has gone away again; see AcceptEx in the docs of Windows.
-            self.failed += 1
+            self._count(failed=1)
             logger.debug("%r: a client was lost before it was accepted: %s", self, completion.error)
 
     def _post(self, operation: AcceptOperation) -> None:
@@ -115,12 +117,17 @@ class Listener:
             session = self._factory()
             self.port.adopt(session)
         except Exception:
-            self.failed += 1
+            self._count(failed=1)
             logger.exception("%r: no session could be made, the connection is closed", self)
             stream.close()
             return
-        self.accepted += 1
+        self._count(accepted=1)
         session._attach(stream)
+
+    def _count(self, *, accepted: int = 0, failed: int = 0) -> None:
+        with self._count_lock:
+            self.accepted += accepted
+            self.failed += failed
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "listening"

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import threading
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ class CompletionPort(CompletionQueue):
         self.listeners: set[Listener] = set()
         self._running = threading.Lock()
         self._stopping = False
+        self._worker_failure: BaseException | None = None
         _open_ports.add(self)
 
     # Ring 2
@@ -213,7 +215,7 @@ class CompletionPort(CompletionQueue):
         if not self._running.acquire(False):
             raise RuntimeError(f"{self!r} runs already")
         workers = [
-            threading.Thread(target=self._work, name=f"pyiocp worker {n}", daemon=True)
+            threading.Thread(target=self._work_aside, name=f"pyiocp worker {n}", daemon=True)
             for n in range(1, threads)
         ]
         try:
@@ -227,8 +229,11 @@ class CompletionPort(CompletionQueue):
                     self.wake()
                     worker.join(0.05)
             self._stopping = False
+            failure, self._worker_failure = self._worker_failure, None
             self._running.release()
         interrupt.raise_noted()
+        if failure is not None:
+            raise failure
 
     def stop(self) -> None:
         """Make `run` return, after the hooks under way; from any thread, also from a hook.
@@ -238,6 +243,14 @@ class CompletionPort(CompletionQueue):
         """
         self._stopping = True
         self.wake()
+
+    def _work_aside(self) -> None:
+        """Serve in a thread of `run`'s; what goes wrong there ends all of them."""
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001, run() raises it
+            self._worker_failure = error
+            self.stop()
 
     def _work(self) -> None:
         """Serve in this thread."""
@@ -281,4 +294,6 @@ _open_ports: weakref.WeakSet[CompletionPort] = weakref.WeakSet()
 def _close_open_ports() -> None:
     """Give the kernel's memory back before the interpreter takes it apart."""
     for port in list(_open_ports):
+        shown = repr(port)
         port.close(timeout=1.0)
+        warnings.warn(f"unclosed at exit: {shown}", ResourceWarning, stacklevel=1, source=port)

@@ -198,8 +198,12 @@ class Session:
         """Close in order: send what waits, tell the peer, and wait for the peer's end.
 
         What the peer still sends is dropped. After `close_timeout` seconds the session is
-        aborted. Closing twice does nothing. Any thread may call it.
+        aborted. Closing twice does nothing; a session that is not connected yet is
+        aborted. Any thread may call it.
         """
+        if self._state is CONNECTING:
+            self.abort()
+            return
         with self._send_lock:
             if self._state is not OPEN:
                 return
@@ -225,7 +229,7 @@ class Session:
 
     @property
     def peer_address(self) -> Any:
-        """The peer's address, or None before the connection stands."""
+        """The peer's address, also while it is being connected to; None before that."""
         return self._peer
 
     @property
@@ -261,6 +265,7 @@ class Session:
         """
         self._port = port
         self._on_end = on_end
+        self._operations: tuple[Operation, ...] = ()
         self._inbox = Inbox(self._on_failure)
         self._error: OSError | None = None
         # What is under way, each ended by its completion.
@@ -283,16 +288,19 @@ class Session:
         """Take over a connected stream, and begin."""
         stream.key = self
         self._stream = stream
-        self._peer = stream.peer_address()
+        if self._peer is None:
+            self._peer = stream.peer_address()
         self._make_receive(stream)
         self._make_send(stream)
+        self._operations = (self._receive, self._send)
         self._state = OPEN
         self._inbox.deliver(self._connected)
 
-    def _begin_connect(self, stream: Stream) -> None:
+    def _begin_connect(self, stream: Stream, peer: Any) -> None:
         """Note that the stream's connect is about to be posted."""
         self._connecting = True
         self._stream = stream
+        self._peer = peer
 
     def _on_connect_ended(self, error: OSError | None) -> None:
         """The connect is over."""
@@ -497,3 +505,9 @@ class Session:
         except Exception:
             logger.exception("on_close of %r failed", self)
         self._on_end(self)
+        if self._operations:
+            # Out of the cycles, so that the buffer goes now and not with a collection.
+            for operation in self._operations:
+                operation.receiver = None
+            self._operations = ()
+            del self._view

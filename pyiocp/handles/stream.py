@@ -13,8 +13,8 @@ import ctypes
 import socket
 from typing import TYPE_CHECKING, Any
 
-from ..errors import IocpError, error_of_code
-from ..operation import Operation
+from ..errors import HandleClosedError, IocpError, error_of_code
+from ..operation import PENDING, Operation
 from ..winapi import (
     DWORD,
     INVALID_SOCKET,
@@ -112,6 +112,8 @@ class AcceptOperation(Operation):
 
     def post(self) -> None:
         """Submit the accept, with a new socket to accept into."""
+        if self.state is PENDING:
+            super().post()  # which refuses; the socket that it accepts into stays
         listening = self.handle
         assert isinstance(listening, Stream)
         kernel = listening.port.kernel
@@ -205,9 +207,11 @@ class ConnectOperation(Operation):
         stream = self.handle
         assert isinstance(stream, Stream)
         if completion.error is None:
-            kernel = stream.port.kernel
-            if kernel.setsockopt(stream.number, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, None, 0):
-                error = error_of_code("setsockopt", kernel.last_error(), None, self)
+            try:
+                stream._call("setsockopt", SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, None, 0)
+            except HandleClosedError:
+                pass  # closed just now, by another thread: there is nothing left to update
+            except OSError as error:
                 return type(completion)(self, self.key, 0, status, error)
         return completion
 
