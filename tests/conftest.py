@@ -11,7 +11,6 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from ctypes import byref
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -22,15 +21,6 @@ if TYPE_CHECKING:
 
 hypothesis.settings.register_profile("pyiocp", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("pyiocp")
-
-
-def handle_count() -> int:
-    """How many Win32 handles this process has."""
-    from pyiocp.winapi import DWORD, GetCurrentProcess, GetProcessHandleCount
-
-    count = DWORD()
-    assert GetProcessHandleCount(GetCurrentProcess(), byref(count))
-    return count.value
 
 
 def open_ports() -> list[object]:
@@ -47,6 +37,7 @@ def nothing_left() -> Iterator[None]:
         yield
         return
     from pyiocp import completion_queue
+    from pyiocp.handle_count import handle_count
 
     threads = set(threading.enumerate())
     kept = len(completion_queue._kept_for_ever)
