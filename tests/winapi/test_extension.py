@@ -196,6 +196,25 @@ def test_asking_leaves_no_handle_behind() -> None:
     assert before.value == after.value
 
 
+def test_a_guid_is_its_sixteen_bytes() -> None:
+    """Text with or without braces, Microsoft's byte order, equality and hash by value."""
+    text = "25a207b9-ddf3-4660-8ee9-76e58c74063e"
+    guid = GUID.of(text)
+    assert (0x25A207B9, 0xDDF3, 0x4660, 0x8E) == (
+        guid.Data1,
+        guid.Data2,
+        guid.Data3,
+        guid.Data4[0],
+    )
+    assert bytes.fromhex("b907a225f3dd60468ee976e58c74063e") == bytes(guid)
+    assert (text, f"GUID.of('{text}')") == (str(guid), repr(guid))
+    assert {WSAID_CONNECTEX} == {guid, GUID.of(f"{{{text.upper()}}}")}
+    assert guid != WSAID_ACCEPTEX
+    assert guid != text
+    with pytest.raises(ValueError, match="badly formed"):
+        GUID.of("no GUID")
+
+
 def test_a_call_without_a_socket_says_what_is_missing() -> None:
     """Rather than an IndexError."""
     with pytest.raises(TypeError, match=r"AcceptEx\(sListenSocket: SOCKET"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import threading
 from collections.abc import Iterator
 from ctypes import byref, sizeof
@@ -279,6 +280,16 @@ def resolve(
     return GetAddrInfoExW(
         host, "80", NS_DNS, None, byref(hints), result, None, overlapped, routine, handle
     )
+
+
+def test_a_chain_of_results_is_walked_to_its_end() -> None:
+    """Shown on a chain made by hand: of three entries each comes once, in order."""
+    names = [sockaddr(AF_INET, ("10.0.0.1", port)) for port in (1, 2, 3)]
+    entries = [ADDRINFOEXW(ai_addr=LPSOCKADDR(name)) for name in names]
+    for entry, following in itertools.pairwise(entries):
+        entry.ai_next = ctypes.pointer(following)
+    addresses = [entry.address for entry in entries[0].entries()]
+    assert [("10.0.0.1", port) for port in (1, 2, 3)] == addresses
 
 
 @on_windows
