@@ -4,6 +4,8 @@ Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselve
 """
 
 from .completion import Completion as Completion
+from .connection import SendQueueOverflowError as SendQueueOverflowError
+from .connection import SessionState as SessionState
 from .errors import AddressUnavailableError as AddressUnavailableError
 from .errors import ConnectionLostError as ConnectionLostError
 from .errors import ConnectRefusedError as ConnectRefusedError
@@ -23,7 +25,5 @@ from .kernel import Kernel as Kernel
 from .listener import Listener as Listener
 from .operation import Operation as Operation
 from .port import CompletionPort as CompletionPort
-from .session import SendQueueOverflowError as SendQueueOverflowError
 from .session import Session as Session
-from .session import SessionState as SessionState
 from .winapi import FunctionUnavailableError as FunctionUnavailableError

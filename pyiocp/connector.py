@@ -41,7 +41,7 @@ class Connector:
             if no_delay:
                 stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)
             port.adopt(session)
-            session._begin_connect(stream, numeric)
+            session._pyiocp.begin_connect(stream, numeric)
             self._operation = stream.connect_operation(numeric)
             self._operation.receiver = self._on_connect
             self._operation.post()
@@ -62,7 +62,7 @@ class Connector:
         error = operation.finish(count, status).error
         if self._timed_out and isinstance(error, OperationCancelledError):
             error = error_of_code("ConnectEx", WSAETIMEDOUT, None, self)
-        self._session._on_connect_ended(error)
+        self._session._pyiocp.end_connect(error)
 
     def __repr__(self) -> str:
         return f"<Connector of {self._session!r} to {self._address}>"

@@ -40,8 +40,10 @@ _GUARDED = tuple(
     f"{_PACKAGE}.{name}"
     for name in (
         "completion_queue",
+        "connection",
         "connector",
         "handles",
+        "inbox",
         "listener",
         "operation",
         "port",

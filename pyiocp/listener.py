@@ -122,7 +122,7 @@ class Listener:
             stream.close()
             return
         self._count(accepted=1)
-        session._attach(stream)
+        session._pyiocp.attach(stream, stream.peer_address())
 
     def _count(self, *, accepted: int = 0, failed: int = 0) -> None:
         with self._count_lock:

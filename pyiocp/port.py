@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import interrupt
 from .completion_queue import CompletionQueue
+from .connection import Connection
 from .connector import Connector
 from .errors import PortClosedError
 from .handles.stream import Stream, open_socket
@@ -187,7 +188,7 @@ class CompletionPort(CompletionQueue):
             raise TypeError(f"the factory must return a Session, not {session!r}")
         if session in self.sessions:
             raise ValueError(f"the factory returned {session!r} before: make a new one each time")
-        session._prepare(self, self.forget)
+        session._pyiocp = Connection(self, session, self.forget)
         self.sessions.add(session)
 
     def forget(self, session: Session) -> None:
