@@ -22,6 +22,7 @@ between.
 from __future__ import annotations
 
 import ctypes
+import inspect
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
@@ -92,7 +93,7 @@ class Declaration:
     @property
     def help(self) -> str:
         """The docstring with the signature above it, as ``help()`` shows a function."""
-        return f"{self}\n\n{self.doc}"
+        return f"{self}\n\n{inspect.cleandoc(self.doc)}"
 
     def __str__(self) -> str:
         parameters = ", ".join(f"{name}: {spelled}" for name, spelled in self.parameters)
@@ -179,6 +180,8 @@ def untyped(function: Function[Any]) -> Callable[..., int]:
     """
     if isinstance(function, _Missing):
         return function
+    if not isinstance(function, _Pointer):
+        raise TypeError(f"{function!r} has a pointer per socket: use untyped(function.on(socket))")
     address = ctypes.cast(cast("Any", function), ctypes.c_void_p).value
     return cast("Callable[..., int]", _Untyped(address))
 
@@ -188,7 +191,7 @@ class Callback(ctypes._CFuncPtr):  # type: ignore[name-defined, misc]
 
     A subclass declares it as a static method named ``signature``, and is called with the
     Python function that Windows shall call. The caller keeps the instance alive for as
-    long as Windows may call it.
+    long as Windows may call it. Where a function takes a callback, None is NULL.
     """
 
     _flags_ = _STDCALL
@@ -205,6 +208,11 @@ class Callback(ctypes._CFuncPtr):  # type: ignore[name-defined, misc]
         cls._flags_ = _STDCALL
         cls._argtypes_ = cls.declaration.argtypes
         cls._restype_ = cls.declaration.restype
+
+    @classmethod
+    def from_param(cls, value: Any) -> Any:
+        """Convert an argument: None to NULL, which ctypes does for all other pointers."""
+        return None if value is None else cast("Any", type(cls)).from_param(cls, value)
 
 
 class Library:

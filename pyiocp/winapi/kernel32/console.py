@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ..binding import Callback
-from ..callback import NoneIsNull
 from ..types import BOOL, DWORD
 from .library import kernel32
 
 
-class PHANDLER_ROUTINE(NoneIsNull, Callback):
+class PHANDLER_ROUTINE(Callback):
     """A function that is called on a new thread when a control event comes.
 
     CtrlType: CTRL_C_EVENT, CTRL_BREAK_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT or

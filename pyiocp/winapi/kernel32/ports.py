@@ -7,7 +7,6 @@ whatever kind of handle is behind it.
 from __future__ import annotations
 
 from ..binding import Callback
-from ..callback import NoneIsNull
 from ..overlapped import LPOVERLAPPED, LPOVERLAPPED_ENTRY
 from ..types import (
     BOOL,
@@ -24,7 +23,7 @@ from ..types import (
 from .library import kernel32
 
 
-class LPOVERLAPPED_COMPLETION_ROUTINE(NoneIsNull, Callback):
+class LPOVERLAPPED_COMPLETION_ROUTINE(Callback):
     """A function that the kernel calls when an overlapped operation has ended.
 
     dwErrorCode: the Win32 error, or 0. For BindIoCompletionCallback it is the NTSTATUS.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..binding import Callback
-from ..callback import NoneIsNull
 from ..structure import Structure, Union
 from ..types import (
     BOOL,
@@ -24,7 +23,7 @@ from .handles import LPSECURITY_ATTRIBUTES
 from .library import kernel32
 
 
-class PTIMERAPCROUTINE(NoneIsNull, Callback):
+class PTIMERAPCROUTINE(Callback):
     """A function that a timer calls, as an APC in the thread that set it.
 
     lpArgToCompletionRoutine: what SetWaitableTimer was given.

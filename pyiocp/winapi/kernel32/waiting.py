@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..binding import Callback
-from ..callback import NoneIsNull
 from ..types import (
     BOOL,
     BOOLEAN,
@@ -20,7 +19,7 @@ from .handles import LPSECURITY_ATTRIBUTES
 from .library import kernel32
 
 
-class PAPCFUNC(NoneIsNull, Callback):
+class PAPCFUNC(Callback):
     """A function that QueueUserAPC has a thread call while it waits alertably.
 
     Parameter: what QueueUserAPC was given.
@@ -34,7 +33,7 @@ class PAPCFUNC(NoneIsNull, Callback):
     def signature(Parameter: ULONG_PTR) -> None: ...
 
 
-class WAITORTIMERCALLBACK(NoneIsNull, Callback):
+class WAITORTIMERCALLBACK(Callback):
     """A function that RegisterWaitForSingleObject calls on a pool thread.
 
     lpParameter: the Context of the registration.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..binding import Callback
-from ..callback import NoneIsNull
 from ..errorcodes import status_name
 from ..structure import Structure, Union
 from ..types import (
@@ -74,7 +73,7 @@ class IO_STATUS_BLOCK(Structure):
 PIO_STATUS_BLOCK = Pointer[IO_STATUS_BLOCK]
 
 
-class PIO_APC_ROUTINE(NoneIsNull, Callback):
+class PIO_APC_ROUTINE(Callback):
     """A function that is called, as an APC in the thread that started it, when a request ended.
 
     ApcContext: what the request was given.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..binding import Callback
-from ..callback import NoneIsNull
 from ..overlapped import LPOVERLAPPED
 from ..structure import Structure
 from ..types import (
@@ -103,7 +102,7 @@ ADDRINFOEXW._fields_ = (
 PADDRINFOEXW = Pointer[ADDRINFOEXW]
 
 
-class LPLOOKUPSERVICE_COMPLETION_ROUTINE(NoneIsNull, Callback):
+class LPLOOKUPSERVICE_COMPLETION_ROUTINE(Callback):
     """What GetAddrInfoExW calls when an asynchronous resolution has ended.
 
     dwError: the Winsock error code, 0 for success.

@@ -14,7 +14,6 @@ with control messages are in messages.py and mswsock, AcceptEx and its kin in ms
 from __future__ import annotations
 
 from ..binding import Callback
-from ..callback import NoneIsNull
 from ..overlapped import LPOVERLAPPED, OVERLAPPED
 from ..types import BOOL, DWORD, INT, LPDWORD, LPINT, SOCKET, ConstPointer
 from .addresses import LPSOCKADDR, SOCKADDR
@@ -25,7 +24,7 @@ WSAOVERLAPPED = OVERLAPPED
 LPWSAOVERLAPPED = LPOVERLAPPED
 
 
-class LPWSAOVERLAPPED_COMPLETION_ROUTINE(NoneIsNull, Callback):
+class LPWSAOVERLAPPED_COMPLETION_ROUTINE(Callback):
     """What Windows calls when an overlapped operation ends, instead of queueing a packet.
 
     It runs in the thread that started the operation, inside that thread's next alertable
