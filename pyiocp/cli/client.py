@@ -1,0 +1,85 @@
+"""Client: one connection of the demo, which sends and checks what comes back.
+
+It keeps `DEPTH` messages under way, so that messages that overtake each other would be
+seen, and sends the next as soon as one is back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..session import Session
+from .content import Echo, Messages
+
+if TYPE_CHECKING:
+    from .load import Load
+
+DEPTH = 2
+"""Messages that a client has under way."""
+
+
+class Client(Session):
+    """A client of the echo server. What it finds wrong is its ``fault``."""
+
+    def __init__(self, load: Load, number: int, messages: Messages) -> None:
+        self.number = number
+        self.fault: str | None = None
+        self.completed = 0
+        """Messages that came back as they were sent."""
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self._load = load
+        self._messages = messages
+        self._echo = Echo()
+        self._sent_at: deque[float] = deque()
+        self._was_connected = False
+
+    def on_connect(self) -> None:
+        """Begin."""
+        self._was_connected = True
+        if self._load.finishing:
+            self.close()
+        else:
+            for _ in range(DEPTH):
+                self._send_next()
+        self._load.on_client_connected()
+
+    def on_receive(self, data: memoryview) -> None:
+        """Check what came, and send a message for each that is complete."""
+        now = time.perf_counter()
+        self.received_bytes += len(data)
+        completed = self._echo.take(bytes(data))
+        for _ in range(completed):
+            self._load.round_trips_s.append(now - self._sent_at.popleft())
+        self.completed += completed
+        if self._echo.is_wrong:
+            self._load.finish()
+            if self._echo.all_came():
+                self.abort()
+            return
+        if not self._load.finishing:
+            for _ in range(completed):
+                self._send_next()
+        elif not self._sent_at:
+            self.close()
+
+    def on_close(self, error: OSError | None) -> None:
+        """Say what is wrong, now that nothing more will come."""
+        if not self._was_connected:
+            self.fault = f"not connected: {error}"
+        else:
+            self.fault = self._echo.fault()
+            if self.fault is not None and error is not None and not self._echo.is_wrong:
+                self.fault += f" ({error})"
+            elif self.fault is None and error is not None:
+                self.fault = f"broken off: {error}"
+        self._load.on_client_ended(self)
+
+    def _send_next(self) -> None:
+        message = self._messages.next()
+        self._echo.send(message)
+        self._sent_at.append(time.perf_counter())
+        self.sent_bytes += len(message)
+        self.send(message)

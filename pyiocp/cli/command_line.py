@@ -1,0 +1,95 @@
+"""The command line itself: which commands there are, and what their exit codes mean.
+
+What belongs here: finding the command and having every way out be one line. What a
+command does is in its own module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from . import demo, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+FINE = 0
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+EXIT_CODES = """\
+exit codes: 0 fine, 1 a check failed or the system refused, 2 wrong arguments or not
+Windows, 130 ended by Ctrl-C before its time"""
+
+#: Name and module, in the order of the help.
+COMMANDS: dict[str, ModuleType] = {"demo": demo, "serve": serve}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and where the help is."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = _Parser(
+        prog="python -m pyiocp",
+        description="Windows I/O completion ports, to look at and to try.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.__doc__,
+            epilog=EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments say (by default those of the process); return the exit code."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return FINE
+    if sys.platform != "win32":
+        say(
+            f"{options.command} needs Windows: run it with Python for Windows, or, in a checkout"
+            f" of pyiocp, {elsewhere(options.command)}"
+        )
+        return USAGE
+    try:
+        code: int = COMMANDS[options.command].run(options)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAILED  # whoever read the output has gone, and hears nothing more
+    except OSError as error:
+        say(f"error: {error}")
+        return FAILED
+    return code
+
+
+def elsewhere(command: str) -> str:
+    """Return how to run a command in Wine."""
+    if command == "demo":
+        return "python3 run.py demo"
+    return f"python3 run.py python -m pyiocp {command}"
+
+
+def say(line: str) -> None:
+    """Print a line about the command, which is not its result."""
+    print(f"pyiocp: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,60 @@
+"""Latencies: many durations, kept as counts per size, so that a long run needs no more room.
+
+The sizes grow by one per cent from one to the next: a quantile is off by no more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+_GROWTH = math.log(1.01)
+_SHORTEST_S = 1e-6
+
+
+class Latencies:
+    """Durations in seconds, of which quantiles can be asked."""
+
+    def __init__(self, durations_s: Iterable[float] = ()) -> None:
+        self._counts: Counter[int] = Counter()
+        self.longest_s = 0.0
+        for duration_s in durations_s:
+            self.add(duration_s)
+
+    def add(self, duration_s: float) -> None:
+        """Count one duration; below a microsecond it counts as one."""
+        size = max(duration_s, _SHORTEST_S) / _SHORTEST_S
+        self._counts[round(math.log(size) / _GROWTH)] += 1
+        self.longest_s = max(self.longest_s, duration_s)
+
+    def merge(self, other: Latencies) -> None:
+        """Count the durations of another one too."""
+        self._counts.update(other._counts)
+        self.longest_s = max(self.longest_s, other.longest_s)
+
+    def __len__(self) -> int:
+        return self._counts.total()
+
+    def quantile_s(self, share: float) -> float:
+        """Return the duration that `share` (0 to 1) of all do not exceed; 0.0 if there are none."""
+        wanted = share * len(self)
+        seen = 0
+        for size in sorted(self._counts):
+            seen += self._counts[size]
+            if seen >= wanted:
+                return min(math.exp(size * _GROWTH) * _SHORTEST_S, self.longest_s)
+        return 0.0
+
+
+def show_duration(duration_s: float) -> str:
+    """Return a duration with three digits and a fitting unit: ``3.21 ms``."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if duration_s >= size:
+            return f"{_three_digits(duration_s / size)} {unit}"
+    return f"{_three_digits(duration_s / 1e-6)} us"
+
+
+def _three_digits(value: float) -> str:
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{decimals}f}"

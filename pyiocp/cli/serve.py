@@ -1,0 +1,78 @@
+"""Serve on an address, for any client, until Ctrl-C.
+
+examples:
+  python -m pyiocp serve echo --address 127.0.0.1:9000
+  python -m pyiocp serve echo --address [::1]:9000
+  python -m pyiocp serve echo --address 127.0.0.1:0      (the system chooses the port)
+
+Then, from another terminal:  nc 127.0.0.1 9000
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import suppress
+
+from ..port import CompletionPort
+from .address import parse_address, show_address
+from .echo import EchoSession, Served
+
+HELP = "a server of its own, for nc, a game client or whatever speaks TCP"
+
+_END_S = 3.0
+"""Seconds that connections get, after Ctrl-C, to take what is left and to close."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.add_argument("what", choices=["echo"], help="echo: send back what comes")
+    parser.add_argument(
+        "--address",
+        type=parse_address,
+        default=("127.0.0.1", 9000),
+        metavar="HOST:PORT",
+        help="where to listen; [HOST]:PORT for IPv6, port 0 for any (default: 127.0.0.1:9000)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C; return 0."""
+    served = Served()
+    with CompletionPort() as port:
+        listener = port.listen(options.address, lambda: EchoSession(served))
+        print(f"listening at {show_address(listener.address)}; Ctrl-C ends", flush=True)
+        started = time.monotonic()
+        with suppress(KeyboardInterrupt):
+            port.run()
+        seconds = time.monotonic() - started
+        listener.close()
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C: no more waiting for anybody
+            close_sessions(port)
+        aborted = len(port.sessions)
+    show_served(served, seconds, aborted)
+    return 0
+
+
+def close_sessions(port: CompletionPort) -> None:
+    """Close all sessions in order, and wait a short while until they have."""
+    for session in list(port.sessions):
+        session.close_timeout = _END_S
+        session.close()
+    deadline = time.monotonic() + _END_S
+    while port.sessions and time.monotonic() < deadline:
+        port.wait(0.05)
+
+
+def show_served(served: Served, seconds: float, aborted: int) -> None:
+    """Print the summary."""
+    print(
+        f"served {served.connections:,} connections in {seconds:.1f} s:"
+        f" {served.received_bytes:,} bytes came, {served.sent_bytes:,} bytes went back",
+        flush=True,
+    )
+    if aborted:
+        print(f"{aborted:,} connections were aborted: they did not close", flush=True)
+    failed = len(served.errors) - aborted
+    if failed > 0:
+        print(f"{failed:,} connections broke off, the last because of: {served.errors[-1]}")
