@@ -968,6 +968,7 @@ def wine_environment(prefix: Path | None = None) -> dict[str, str]:
     env.setdefault("PYTHONIOENCODING", "utf-8")
     if os.isatty(1):
         env.setdefault("FORCE_COLOR", "1")
+        env.setdefault("TTY_INTERACTIVE", "1")  # a live display works, although it sees a pipe
         env.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
     return env
 
