@@ -271,7 +271,11 @@ class CompletionQueue:
                 self._unclaimed.extendleft(reversed(completions))
                 completions = []
                 interrupt.raise_noted()
-            if completions or ((over or self.closing) and not self._unclaimed):
+            if completions:
+                return completions
+            # Sessions and calls may leave the ready queue never empty: the time is over then too.
+            over = over or (deadline is not None and self.kernel.monotonic() >= deadline)
+            if (over or self.closing) and not self._unclaimed:
                 return completions
 
     def gather(self, deadline: float | None) -> bool:
@@ -287,6 +291,9 @@ class CompletionQueue:
         if self._ready:
             self._poll(batch, 0)
             self._enqueue_due_timers()
+            # Among what was dequeued may be the packet that should wake another thread.
+            if len(self._ready) > 1 and self.waiting:
+                self.wake()
             return False
         main = interrupt.in_main_thread()
         if main:
