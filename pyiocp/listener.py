@@ -59,6 +59,7 @@ class Listener:
         self.accepted = 0
         self.failed = 0
         self._count_lock = threading.Lock()
+        self.address = numeric  # until the system has chosen: errors name it
         self._factory = factory
         self._retry_s = _RETRY_FIRST_S
         self._stream = Stream(port, open_socket(port.kernel, family), key=self, family=family)
