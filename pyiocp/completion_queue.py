@@ -36,19 +36,15 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from . import interrupt
+from .batch import ENTRY_WORDS, Batch
 from .completion import Completion
 from .errors import IocpError, PortClosedError, error_of_code
 from .kernel import Kernel
 from .operation import COMPLETED, PENDING, Operation, Packet, PostedPacket
 from .timers import Call, Timer, Timers
 from .winapi import (
-    BOOL,
-    DWORD,
     ERROR_ABANDONED_WAIT_0,
-    HANDLE,
     INVALID_HANDLE_VALUE,
-    OVERLAPPED_ENTRY,
-    ULONG,
     WAIT_TIMEOUT,
 )
 
@@ -56,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .handles.handle import Handle
+    from .signal_receiver import SignalReceiver
 
     Event = tuple[Packet | Call, int, int]
     """A packet whose operation has ended, its byte count and its NTSTATUS; or a call."""
@@ -63,7 +60,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pyiocp")
 
 _WAKE_KEY = 0xFFFFFFFF
-_ENTRY_WORDS = ctypes.sizeof(OVERLAPPED_ENTRY) // ctypes.sizeof(ctypes.c_size_t)
 
 #: Batches dequeued in a row before what they brought is dispatched.
 _BATCHES_MAX = 64
@@ -77,26 +73,6 @@ _WAIT_MAX_MS = 1000
 _kept_for_ever: list[dict[int, Packet]] = []
 
 
-class _Batch:
-    """One thread's array of packets, and the arguments of the call that fills it."""
-
-    def __init__(self, handle: int, size: int) -> None:
-        memory = bytearray(ctypes.sizeof(OVERLAPPED_ENTRY) * size)
-        entries = (OVERLAPPED_ENTRY * size).from_buffer(memory)
-        self.words = memoryview(memory).cast("P")
-        self.removed = ULONG()
-        self.timeout_ms = DWORD()
-        self.arguments = (
-            HANDLE(handle),
-            ctypes.byref(entries),
-            ULONG(size),
-            ctypes.byref(self.removed),
-            self.timeout_ms,
-            BOOL(False),
-        )
-        self.ident = threading.get_ident()
-
-
 class CompletionQueue:
     """An I/O completion port and the memory of everything in flight on it.
 
@@ -106,10 +82,16 @@ class CompletionQueue:
         0 means one per processor.
     batch: how many packets one system call may dequeue.
     kernel: what stands for the operating system.
+    signal_receiver: makes what wakes the main thread's waits when a signal comes.
     """
 
     def __init__(
-        self, *, concurrency: int = 0, batch: int = 64, kernel: Kernel | None = None
+        self,
+        *,
+        concurrency: int,
+        batch: int,
+        kernel: Kernel | None,
+        signal_receiver: Callable[[CompletionQueue], SignalReceiver],
     ) -> None:
         if not 0 <= concurrency <= 0xFFFFFFFF:
             raise ValueError(f"concurrency must be 0 or a number of threads, not {concurrency}")
@@ -135,12 +117,12 @@ class CompletionQueue:
         self._unclaimed: deque[Completion] = deque()
         self._batch_size = batch
         self._batches = threading.local()
-        self._dequeue = self.kernel.GetQueuedCompletionStatusEx
         self._wake_lock = threading.Lock()
         self._wake_posted = False
         self._close_lock = threading.Lock()
         self._closer: int | None = None
-        self._signals: interrupt.SignalReceiver | None = None
+        self._make_signal_receiver = signal_receiver
+        self._signals: SignalReceiver | None = None
 
     # Getting packets in
 
@@ -287,7 +269,9 @@ class CompletionQueue:
         try:
             batch = self._batches.of_thread
         except AttributeError:
-            batch = self._batches.of_thread = _Batch(self.handle, self._batch_size)
+            batch = self._batches.of_thread = Batch(
+                self.kernel.GetQueuedCompletionStatusEx, self.handle, self._batch_size
+            )
         if self._ready:
             self._poll(batch, 0)
             self._enqueue_due_timers()
@@ -340,32 +324,30 @@ class CompletionQueue:
                 # other packets of the round, and the worker, with it.
                 logger.exception("the completion of %r could not be dealt with", packet)
 
-    def _poll(self, batch: _Batch, milliseconds: int) -> None:
+    def _poll(self, batch: Batch, milliseconds: int) -> None:
         """Dequeue what the kernel has into the ready queue, batch by batch.
 
         All of it, not one batch: the rest would wait in the kernel behind everything that
         finishes on the spot meanwhile. At 1,000 connections, one batch a round let the
         slowest one have 0.4 times the messages of the mean.
         """
-        batch.timeout_ms.value = milliseconds
         for _ in range(_BATCHES_MAX):
-            if not self._dequeue(*batch.arguments):
+            words = batch.fill(milliseconds)
+            if words is None:
                 code = self.kernel.last_error()
                 if code == WAIT_TIMEOUT or (code == ERROR_ABANDONED_WAIT_0 and self.closing):
                     return
                 raise error_of_code("GetQueuedCompletionStatusEx", code, None, self)
-            removed = batch.removed.value
-            self._route(batch.words[: removed * _ENTRY_WORDS].tolist())
-            if removed < self._batch_size:
+            self._route(words)
+            if len(words) < batch.size * ENTRY_WORDS:
                 return
-            batch.timeout_ms.value = 0
+            milliseconds = 0
 
     def _route(self, words: list[int]) -> None:
         """Append each packet's operation to the ready queue, found by its OVERLAPPED."""
         in_flight = self.in_flight
         ready = self._ready
-        # A packet is four words: key, address, status, byte count in the lower half.
-        for at in range(0, len(words), _ENTRY_WORDS):
+        for at in range(0, len(words), ENTRY_WORDS):
             packet = in_flight.pop(words[at + 1], None)
             count, status = words[at + 3] & 0xFFFFFFFF, words[at + 2] & 0xFFFFFFFF
             if packet is not None:
@@ -396,7 +378,7 @@ class CompletionQueue:
         if self.closing:
             return
         if self._signals is None:
-            self._signals = interrupt.SignalReceiver(self)
+            self._signals = self._make_signal_receiver(self)
         self._signals.hold()
 
     # The end

@@ -5,10 +5,12 @@ What belongs here: connecting. What a connection does is the session's business.
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from .errors import OperationCancelledError, error_of_code
-from .handles.stream import Stream, open_socket
+from .handles.socket_handle import open_socket
+from .handles.stream import Stream
 from .resolve import resolve
 from .winapi import IPPROTO_TCP, TCP_NODELAY
 from .winapi.errorcodes import WSAETIMEDOUT
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from .operation import Operation
     from .port import CompletionPort
     from .session import Session
+    from .timers import Timer
 
 
 class Connector:
@@ -34,9 +37,11 @@ class Connector:
         family, numeric = resolve(address)
         self._session = session
         self._address = numeric
-        self._timer = None
+        self._timer: Timer | None = None
         self._timed_out = False
-        stream = Stream(port, open_socket(port.kernel, family), key=session, family=family)
+        self._ended = False
+        number = open_socket(port.kernel, family, socket.SOCK_STREAM)
+        stream = Stream(port, number, key=session, family=family)
         try:
             if no_delay:
                 stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)
@@ -51,12 +56,15 @@ class Connector:
             raise
         if timeout is not None:
             self._timer = port.call_later(timeout, self._on_timeout)
+            if self._ended:  # another thread has had the completion already
+                self._timer.cancel()
 
     def _on_timeout(self) -> None:
         self._timed_out = True
         self._operation.cancel()
 
     def _on_connect(self, operation: Operation, count: int, status: int) -> None:
+        self._ended = True
         if self._timer is not None:
             self._timer.cancel()
         error = operation.finish(count, status).error

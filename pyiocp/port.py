@@ -20,9 +20,11 @@ from .completion_queue import CompletionQueue
 from .connection import Connection
 from .connector import Connector
 from .errors import PortClosedError
-from .handles.stream import Stream, open_socket
+from .handles.socket_handle import open_socket
+from .handles.stream import Stream
 from .listener import Listener
 from .session import Session
+from .signal_receiver import SignalReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +69,9 @@ class CompletionPort(CompletionQueue):
     def __init__(
         self, *, concurrency: int = 0, batch: int = 64, kernel: Kernel | None = None
     ) -> None:
-        super().__init__(concurrency=concurrency, batch=batch, kernel=kernel)
+        super().__init__(
+            concurrency=concurrency, batch=batch, kernel=kernel, signal_receiver=SignalReceiver
+        )
         self.sessions: set[Session] = set()
         self.listeners: set[Listener] = set()
         self._running = threading.Lock()
@@ -97,7 +101,7 @@ class CompletionPort(CompletionQueue):
             raise PortClosedError(f"{self!r} is closed: it takes no stream")
         if sock is None:
             family = socket.AF_INET if family is None else family
-            number = open_socket(self.kernel, family)
+            number = open_socket(self.kernel, family, socket.SOCK_STREAM)
             try:
                 return Stream(self, number, key=key, family=family)
             except BaseException:
@@ -186,7 +190,7 @@ class CompletionPort(CompletionQueue):
         """Count a new session among the port's, until it has ended."""
         if not isinstance(session, Session):
             raise TypeError(f"the factory must return a Session, not {session!r}")
-        if session in self.sessions:
+        if "_pyiocp" in session.__dict__:
             raise ValueError(f"the factory returned {session!r} before: make a new one each time")
         session._pyiocp = Connection(self, session, self.forget)
         self.sessions.add(session)

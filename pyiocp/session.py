@@ -5,9 +5,9 @@ What belongs here: what a user of servers sees. How it is done is in `connection
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from .connection import Connection, SessionState
+from .connection import Connection, NoConnection, SessionState
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -116,8 +116,7 @@ class Session:
     @property
     def local_address(self) -> Any:
         """This side's address, or None before the connection stands."""
-        stream = self._pyiocp.stream
-        return None if stream is None else stream.local_address()
+        return self._pyiocp.local
 
     @property
     def state(self) -> SessionState:
@@ -135,5 +134,5 @@ class Session:
             return f"<{type(self).__name__} of no port yet>"
         return f"<{type(self).__name__} with {connection.peer}: {connection.state.value}>"
 
-    _pyiocp: Connection
+    _pyiocp: Connection = cast("Connection", NoConnection())
     """The connection, set before the first hook; the one name that is not the user's."""

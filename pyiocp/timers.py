@@ -58,11 +58,18 @@ class Timer(Call):
     def cancel(self) -> None:
         """Make sure that the function is not called, unless it is being called already."""
         self.cancelled = True
+        # It may be long until it is due: it must not keep a session and its buffers so long.
+        self._function = _nothing
+        self._arguments = ()
 
     def receiver(self, packet: Any, count: int, status: int) -> None:
         """Call the function, unless it was cancelled after it had become due."""
         if not self.cancelled:
             super().receiver(packet, count, status)
+
+
+def _nothing() -> None:
+    """What a cancelled timer calls."""
 
 
 class Timers:

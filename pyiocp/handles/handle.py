@@ -72,6 +72,9 @@ class Handle:
             if self.closed:
                 return
             self.closed = True
+            # Closing cancels too, but not everywhere: Wine leaves a send pending for as long
+            # as the peer does not read, and its bytes then go nowhere.
+            self.port.kernel.CancelIoEx(self.number, None)
             self._close_number()
         self.port.handles.discard(self)
 

@@ -1,0 +1,57 @@
+"""ConnectOperation and DisconnectOperation: how a stream gets a peer, and loses it.
+
+What belongs here: ConnectEx and DisconnectEx, and what has to be done after them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import HandleClosedError
+from ..operation import Operation
+from ..winapi import SO_UPDATE_CONNECT_CONTEXT, SOL_SOCKET
+from ..winapi.errorcodes import STATUS_PENDING
+
+if TYPE_CHECKING:
+    from ..completion import Completion
+    from .stream import Stream
+
+
+class ConnectOperation(Operation):
+    """A connect; once it has completed without error the stream sends and receives."""
+
+    __slots__ = ("_stream", "exported")
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream, "connect")
+        self._stream = stream
+        self.exported: Any = None
+        """What keeps the first data in place; set by who sets the call."""
+
+    def finish(self, count: int, status: int) -> Completion:
+        """Tell the socket that it is connected: getpeername and shutdown need that."""
+        completion = super().finish(count, status)
+        if completion.error is None:
+            try:
+                self._stream.call("setsockopt", SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, None, 0)
+            except HandleClosedError:
+                pass  # closed just now, by another thread: there is nothing left to update
+            except OSError as error:
+                return type(completion)(self, self.key, 0, status, error)
+        return completion
+
+
+class DisconnectOperation(Operation):
+    """A disconnect.
+
+    A provider may finish it on the spot and yet report it as pending: then, with
+    skip-on-success in force, no packet comes. Wine's does.
+    """
+
+    __slots__ = ()
+
+    def _submit(self) -> bool:
+        done = super()._submit()
+        if not done and self.handle.skips_on_success and self._words[0] != STATUS_PENDING:
+            self.handle.port.settle(self)
+        return done

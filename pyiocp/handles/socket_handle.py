@@ -1,0 +1,150 @@
+"""SocketHandle: what every kind of socket on a completion port has in common.
+
+What belongs here: options, addresses, and the receive that all sockets know. What else a
+socket does depends on its kind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+from ..errors import error_of_code
+from ..operation import Operation
+from ..winapi import (
+    DWORD,
+    INVALID_SOCKET,
+    MSG_PEEK,
+    SO_EXCLUSIVEADDRUSE,
+    SOCKADDR_STORAGE,
+    SOCKET,
+    SOCKET_ERROR,
+    SOL_SOCKET,
+    WSA_FLAG_NO_HANDLE_INHERIT,
+    WSA_FLAG_OVERLAPPED,
+    address_of,
+    sockaddr,
+    wsabufs,
+)
+from .handle import Handle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+    from ..completion_queue import CompletionQueue
+    from ..kernel import Kernel
+
+
+def open_socket(kernel: Kernel, family: int, kind: int) -> int:
+    """Return a new overlapped socket, which child processes do not inherit.
+
+    family: AF_INET or AF_INET6. kind: SOCK_STREAM or SOCK_DGRAM.
+
+    Raises an `IocpError`: ``WSAEMFILE`` (10024) when the process has too many sockets,
+    ``WSAEAFNOSUPPORT`` (10047) for a family that this system lacks.
+    """
+    number = kernel.WSASocketW(
+        family, kind, 0, None, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT
+    )
+    if number == INVALID_SOCKET:
+        raise error_of_code("WSASocketW", kernel.last_error())
+    return number
+
+
+class SocketHandle(Handle):
+    """A socket on a completion port. ``family`` is AF_INET or AF_INET6."""
+
+    kind = "socket"
+
+    def __init__(
+        self,
+        port: CompletionQueue,
+        number: int,
+        *,
+        family: int,
+        key: Any = None,
+        skip_on_success: bool = False,
+        internal: bool = False,
+    ) -> None:
+        self.family = int(family)
+        self._extensions: dict[str, Callable[..., Any]] = {}
+        super().__init__(port, number, key=key, skip_on_success=skip_on_success, internal=internal)
+
+    def receive_operation(self, *buffers: Buffer, peek: bool = False) -> Operation:
+        """Return a receive that has not been posted yet, to be posted again and again."""
+        operation = Operation(self, "receive")
+        operation.buffers = buffers
+        array = wsabufs(*(buffers or (bytearray(),)))
+        operation._calls(
+            "WSARecv",
+            self.port.kernel.WSARecv,
+            SOCKET_ERROR,
+            SOCKET(self.number),
+            ctypes.byref(array),
+            DWORD(len(array)),
+            None,
+            ctypes.byref(DWORD(MSG_PEEK if peek else 0)),
+            ctypes.byref(operation.overlapped),
+            None,
+        )
+        return operation
+
+    def bind(self, address: Any, *, exclusive: bool = False) -> None:
+        """Bind to a numeric address; port 0 lets the system choose.
+
+        exclusive: refuse to share the address with any other socket. By default Windows
+        lets another process bind the same port with SO_REUSEADDR and take its clients.
+
+        Raises `AddressUnavailableError` (``WSAEADDRINUSE`` 10048, ``WSAEADDRNOTAVAIL``
+        10049), ValueError for an address that is not numeric.
+
+        Source: https://learn.microsoft.com/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse
+        """
+        if exclusive:
+            self.set_option(SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1)
+        target = sockaddr(self.family, address)
+        self.call("bind", ctypes.byref(target), ctypes.sizeof(target))
+
+    def set_option(self, level: int, option: int, value: int | Buffer) -> None:
+        """Set a socket option to an integer or to the bytes of a structure.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-setsockopt
+        """
+        data = bytearray(ctypes.c_int32(value)) if isinstance(value, int) else bytearray(value)
+        memory = (ctypes.c_char * len(data)).from_buffer(data)
+        self.call("setsockopt", level, option, ctypes.byref(memory), len(data))
+
+    def local_address(self) -> Any:
+        """Return this side's address, as Python's ``socket`` module writes addresses.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-getsockname
+        """
+        return self._address("getsockname")
+
+    def extension(self, lookup: Callable[[int], Callable[..., Any]]) -> Callable[..., Any]:
+        """Return the extension function of this socket's provider, looked up once."""
+        name = lookup.__name__
+        if name not in self._extensions:
+            self._extensions[name] = lookup(self.number)
+        return self._extensions[name]
+
+    def _address(self, function: str) -> Any:
+        storage = SOCKADDR_STORAGE()
+        size = ctypes.c_int(ctypes.sizeof(storage))
+        self.call(function, ctypes.byref(storage), ctypes.byref(size))
+        return address_of(storage)
+
+    def call(self, function: str, *arguments: Any) -> None:
+        """Call a Winsock function of this socket that returns 0 on success."""
+        with self.lock:
+            self.check_open(function)
+            kernel = self.port.kernel
+            if not getattr(kernel, function)(self.number, *arguments):
+                return
+            code = kernel.last_error()
+        raise error_of_code(function, code, None, self)
+
+    def _close_number(self) -> None:
+        self.port.kernel.closesocket(self.number)

@@ -1,0 +1,96 @@
+"""SignalReceiver: ends a wait of the main thread when a signal comes.
+
+Python runs signal handlers in the main thread only, between two bytecodes, and a thread
+inside GetQueuedCompletionStatusEx runs none. So the interpreter is told
+(``signal.set_wakeup_fd``) to write to a socket as soon as a signal comes, and that socket
+has a receive pending on the port: the write completes it, the wait returns, and the
+handler runs. It is a UDP socket connected to itself.
+
+What belongs here: that socket. What Ctrl-C then does is in `interrupt`.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from . import interrupt
+from .handles.socket_handle import SocketHandle
+from .winapi.errorcodes import STATUS_SUCCESS
+
+if TYPE_CHECKING:
+    from .completion_queue import CompletionQueue
+    from .operation import Operation
+
+#: The receiver whose socket the interpreter writes to now: it has one such socket.
+_holder: SignalReceiver | None = None
+
+
+class SignalReceiver:
+    """A socket on a port that the interpreter writes to when a signal comes.
+
+    Made by a port when it first waits in the main thread. One port at a time holds the
+    interpreter's wake-up socket: `hold` takes it over. If other code holds it, such as an
+    asyncio loop, it is left alone, and the wait's own limit bounds the delay of a Ctrl-C.
+    """
+
+    def __init__(self, queue: CompletionQueue) -> None:
+        self._queue = queue
+        self._released = False
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+            made.bind(("127.0.0.1", 0))
+            made.connect(made.getsockname())
+            made.setblocking(False)
+            self._number = made.fileno()
+            self._handle = SocketHandle(queue, self._number, family=socket.AF_INET, internal=True)
+            made.detach()
+        queue.handles.discard(self._handle)  # closed here, not with the others
+        self._receive = self._handle.receive_operation(bytearray(64))
+        self._receive.receiver = self._on_signal
+        self._receive.post()
+
+    def hold(self) -> None:
+        """Have signals wake this port from now on; main thread only."""
+        global _holder
+        if _holder is self:
+            return
+        if _holder is not None and _holder._released:
+            _holder.release()
+        previous = signal.set_wakeup_fd(self._number, warn_on_full_buffer=False)
+        if previous != -1 and (_holder is None or previous != _holder._number):
+            signal.set_wakeup_fd(previous)
+            return
+        interrupt.install()
+        _holder = self
+
+    def cancel(self) -> None:
+        """Have the pending receive come back."""
+        self._handle.cancel()
+
+    def release(self) -> None:
+        """Give the wake-up socket and the handler back, and close the socket.
+
+        Only the main thread can do that. Called by another one, this leaves the socket
+        open, for the interpreter still writes to its number, until a port in the main
+        thread takes over.
+        """
+        global _holder
+        self._released = True
+        if _holder is self:
+            if not interrupt.in_main_thread():
+                return
+            _holder = None
+            current = signal.set_wakeup_fd(-1)
+            if current not in (-1, self._number):
+                signal.set_wakeup_fd(current)
+            interrupt.uninstall()
+        self._handle.close()
+
+    def _on_signal(self, operation: Operation, count: int, status: int) -> None:
+        """Take the next signal's byte; the handler itself has run, or is about to."""
+        if status == STATUS_SUCCESS and not self._queue.closing:
+            self._receive.post()
+
+    def __repr__(self) -> str:
+        return f"<SignalReceiver on socket {self._number}>"
