@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..port import CompletionPort
 from .address import show_address
 from .arguments import number_between
-from .latencies import show_duration
 from .load import CONNECT_MAX_S, FINISH_MAX_S, Load, Outcome, Plan
 from .progress import make_progress
 from .resources import Resources, count_handles, count_in_flight, settle_handles, warm_up
 from .server_process import ServerError, ServerProcess
+from .wording import counted, show_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HELP = "an echo server and 500 clients that check every byte, in two processes"
+HELP = "500 clients check every byte of an echo server"
 
 _SERVER_START_MAX_S = 60.0
 _SERVER_STOP_MAX_S = 20.0
@@ -118,8 +118,8 @@ class Demo:
         """Run to the end and return everything that came of it."""
         plan = self._plan
         self._say(
-            f"pyiocp demo: {plan.clients:,} clients for {plan.seconds:g} s, messages of 1 to"
-            f" {plan.size_max:,} bytes, seed {plan.seed}"
+            f"pyiocp demo: {counted(plan.clients, 'client')} for {plan.seconds:g} s,"
+            f" messages of 1 to {plan.size_max:,} bytes, seed {plan.seed}"
         )
         with ServerProcess(command) as server:
             warm_up()  # while the server starts
@@ -152,6 +152,7 @@ class Demo:
             report = server.read(_SERVER_STOP_MAX_S)
         except ServerError as error:
             self._faults.append(str(error))
+            server.end(timeout=0)
             return None
         if not server.end(_SERVER_STOP_MAX_S):
             self._faults.append("the server reported, but did not end and was killed")
@@ -181,7 +182,7 @@ class Demo:
         for side, held in sides.items():
             leak = held.leak()
             if leak is not None:
-                self._faults.append(f"leak in the {side}' process: {leak}")
+                self._faults.append(f"leak in the process of the {side}: {leak}")
 
     def _result(
         self, outcome: Outcome, resources: Resources, served: dict[str, Any] | None
@@ -223,8 +224,9 @@ def show_result(result: dict[str, Any], output: TextIO) -> None:
             show_duration(result[name] / 1000) for name in ("p50_ms", "p99_ms", "longest_ms")
         )
         write(
-            f"\n{result['clients']:,} clients connected in {result['connect_s']:.1f} s, then in"
-            f" {result['seconds']:.1f} s {result['messages']:,} messages came back:\n"
+            f"\n{counted(result['clients'], 'client')} connected in {result['connect_s']:.1f} s,"
+            f" then in {result['seconds']:.1f} s"
+            f" {counted(result['messages'], 'message')} came back:\n"
             f"  {result['messages_per_s']:,.0f} messages/s,"
             f" {result['megabytes_per_s']:,.1f} MB/s each way\n"
             f"  round trip p50 {p50}, p99 {p99}, longest {longest}\n"
@@ -244,7 +246,8 @@ def show_result(result: dict[str, Any], output: TextIO) -> None:
     if result["passed"]:
         write("passed: nothing was lost, changed, reordered or leaked\n")
     else:
-        write(f"FAILED: {result['faults_count']} faults; --seed {result['seed']} sends the same\n")
+        faults = counted(result["faults_count"], "fault")
+        write(f"FAILED: {faults}; --seed {result['seed']} sends the same content again\n")
     output.flush()
 
 

@@ -30,12 +30,12 @@ ACCEPTS = 32
 _STOP_MAX_S = 10.0
 
 
-def main(factory: Callable[[Served], EchoSession] = EchoSession) -> None:
-    """Serve sessions that `factory` makes, until stdin ends."""
+def main(lifetime_s: float, factory: Callable[[Served], EchoSession] = EchoSession) -> None:
+    """Serve sessions that `factory` makes, until stdin ends, and at most `lifetime_s`."""
     # Ctrl-C is for the parent, which then closes our stdin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Written in C, and without need of the interpreter: it ends a process that hangs.
-    faulthandler.dump_traceback_later(float(sys.argv[1]), exit=True)
+    faulthandler.dump_traceback_later(lifetime_s, exit=True)
     warm_up()
     handles_before = count_handles()
     report = serve(factory)
@@ -80,4 +80,4 @@ def write(values: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(float(sys.argv[1]))

@@ -45,16 +45,3 @@ class Latencies:
             if seen >= wanted:
                 return min(math.exp(size * _GROWTH) * _SHORTEST_S, self.longest_s)
         return 0.0
-
-
-def show_duration(duration_s: float) -> str:
-    """Return a duration with three digits and a fitting unit: ``3.21 ms``."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if duration_s >= size:
-            return f"{_three_digits(duration_s / size)} {unit}"
-    return f"{_three_digits(duration_s / 1e-6)} us"
-
-
-def _three_digits(value: float) -> str:
-    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
-    return f"{value:.{decimals}f}"

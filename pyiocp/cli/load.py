@@ -26,7 +26,7 @@ from .latencies import Latencies
 CONNECT_MAX_S = 60.0
 """Seconds that connecting may take."""
 
-FINISH_MAX_S = 20.0
+FINISH_MAX_S = 10.0
 """Seconds that what is under way may take to come back."""
 
 _TICK_S = 1.0

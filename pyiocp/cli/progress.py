@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
-from .latencies import show_duration
+from .wording import show_duration
 
 if TYPE_CHECKING:
     from .load import Figures, Plan

@@ -11,14 +11,16 @@ Then, from another terminal:  nc 127.0.0.1 9000
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from contextlib import suppress
 
 from ..port import CompletionPort
 from .address import parse_address, show_address
 from .echo import EchoSession, Served
+from .wording import counted
 
-HELP = "a server of its own, for nc, a game client or whatever speaks TCP"
+HELP = "serve on an address, for nc or any other client"
 
 _END_S = 3.0
 """Seconds that connections get, after Ctrl-C, to take what is left and to close."""
@@ -37,10 +39,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until Ctrl-C; return 0."""
+    """Serve until Ctrl-C; 0, or 1 if it cannot listen."""
     served = Served()
     with CompletionPort() as port:
-        listener = port.listen(options.address, lambda: EchoSession(served))
+        try:
+            listener = port.listen(options.address, lambda: EchoSession(served))
+        except OSError as error:
+            # In brackets is which of our objects it was: that is for programmers.
+            reason = str(error).partition(" [<")[0]
+            print(
+                f"pyiocp: error: cannot listen at {show_address(options.address)}: {reason}",
+                file=sys.stderr,
+            )
+            return 1
         print(f"listening at {show_address(listener.address)}; Ctrl-C ends", flush=True)
         started = time.monotonic()
         with suppress(KeyboardInterrupt):
@@ -67,12 +78,12 @@ def close_sessions(port: CompletionPort) -> None:
 def show_served(served: Served, seconds: float, aborted: int) -> None:
     """Print the summary."""
     print(
-        f"served {served.connections:,} connections in {seconds:.1f} s:"
+        f"served {counted(served.connections, 'connection')} in {seconds:.1f} s:"
         f" {served.received_bytes:,} bytes came, {served.sent_bytes:,} bytes went back",
         flush=True,
     )
     if aborted:
-        print(f"{aborted:,} connections were aborted: they did not close", flush=True)
+        print(f"{counted(aborted, 'connection')} aborted: the other side did not close", flush=True)
     failed = len(served.errors) - aborted
     if failed > 0:
-        print(f"{failed:,} connections broke off, the last because of: {served.errors[-1]}")
+        print(f"{counted(failed, 'connection')} broken off, the last: {served.errors[-1]}")
