@@ -26,6 +26,9 @@ class Kernel:
     Most are ring 1's own, with their types. Those that run once per operation, or once
     per batch of completions, are untyped: their callers pass ctypes objects that they
     made beforehand, and each call is a third cheaper for it.
+
+    Thread safety: any thread may call any function. Replace one, if you must, before a
+    port is made with the kernel: ports bind some of them when they are made.
     """
 
     def __init__(self) -> None:

@@ -40,6 +40,7 @@ class Listener:
     ``address`` is the address that it listens at, with the port number that the system
     chose if it was to. ``accepted`` counts the connections that became sessions,
     ``failed`` those that were gone, or whose session could not be made, before that.
+    Any thread may read these, and call `close`.
     """
 
     def __init__(

@@ -84,6 +84,8 @@ class Session:
 
         Over `send_limit` the session is aborted with a `SendQueueOverflowError`. Any
         thread may call it; the bytes of two calls never mix.
+
+        Raises RuntimeError before ``on_connect``, TypeError for what is no buffer.
         """
         return self._pyiocp.send(data)
 

@@ -44,6 +44,8 @@ def open_socket(kernel: Kernel, family: int, kind: int) -> int:
 
     Raises an `IocpError`: ``WSAEMFILE`` (10024) when the process has too many sockets,
     ``WSAEAFNOSUPPORT`` (10047) for a family that this system lacks.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw
     """
     number = kernel.WSASocketW(
         family, kind, 0, None, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT

@@ -176,6 +176,8 @@ class Stream(SocketHandle):
         Completes with `ConnectRefusedError`, `NetworkTimeoutError`, `UnreachableError`
         and so on; the stream can then be closed, not connected again.
 
+        Lifetime: `data` may not change until the completion has been dequeued.
+
         Raises ValueError for an address that is not numeric, an `IocpError` if the system
         refuses (``WSAEISCONN`` 10056).
 
@@ -242,7 +244,8 @@ class Stream(SocketHandle):
     def shutdown(self, how: int = SD_BOTH) -> None:
         """Shut down sending (SD_SEND: the peer sees the end), receiving, or both.
 
-        Raises an `IocpError` if the system refuses (``WSAENOTCONN`` 10057).
+        Raises an `IocpError` if the system refuses (``WSAENOTCONN`` 10057), ValueError for
+        a `how` that is none of the three.
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-shutdown
         """
