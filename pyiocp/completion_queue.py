@@ -38,13 +38,14 @@ from typing import TYPE_CHECKING, Any
 from . import interrupt
 from .batch import ENTRY_WORDS, Batch
 from .completion import Completion
-from .errors import IocpError, PortClosedError, error_of_code
+from .errors import IocpError, PortClosedError, error_of_code, failed
 from .kernel import Kernel
 from .operation import COMPLETED, PENDING, Operation, Packet, PostedPacket
 from .timers import Call, Timer, Timers
 from .winapi import (
     ERROR_ABANDONED_WAIT_0,
     INVALID_HANDLE_VALUE,
+    STATUS_CANCELLED,
     WAIT_TIMEOUT,
 )
 
@@ -69,8 +70,46 @@ _BATCHES_MAX = 64
 #: wake-up socket. They are noticed after this long.
 _WAIT_MAX_MS = 1000
 
+#: How long close() waits for threads to return that it has woken.
+_RELEASE_MAX_S = 5.0
+
 #: What was still in flight when a port had to close: the kernel may yet write there.
 _kept_for_ever: list[dict[int, Packet]] = []
+
+
+def _keep_for_ever(in_flight: dict[int, Packet]) -> None:
+    """Keep packets and all they hold, also when the interpreter takes itself apart."""
+    _kept_for_ever.append(in_flight)
+    # Lifetime: at its end the interpreter clears every module, and the list with it. One
+    # reference that nobody gives back outlives that.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(in_flight))
+
+
+#: What the kernel has sent a packet for, and may yet write to.
+_unwritten: list[Packet] = []
+
+
+def _keep_unwritten(packet: Packet, status: int) -> tuple[int, int]:
+    """Keep a packet whose OVERLAPPED still says pending; return how it ended instead.
+
+    Windows writes the status before it queues the packet. Wine 8 writes it later, or
+    never, and loses what was received, if the thread that submitted is just ending: then
+    success is none, and is reported as what Windows means by it, an operation aborted.
+    """
+    # Lifetime: out of the in-flight table, but the kernel's until the status is there.
+    _unwritten[:] = [kept for kept in _unwritten if kept.unwritten]
+    _unwritten.append(packet)
+    return 0, status if failed(status) else STATUS_CANCELLED
+
+
+class _StrayPacket(PostedPacket):
+    """A packet that no operation of this port accounts for: posted by other code."""
+
+    __slots__ = ()
+
+    def finish(self, count: int, status: int) -> Completion:
+        """Return what is known of it: the number that it was posted with."""
+        return Completion(None, self.key, count, status)
 
 
 class CompletionQueue:
@@ -84,6 +123,9 @@ class CompletionQueue:
     kernel: what stands for the operating system.
     signal_receiver: makes what wakes the main thread's waits when a signal comes.
     """
+
+    handle = 0
+    """The kernel port; 0 while there is none: not yet, or no more."""
 
     def __init__(
         self,
@@ -99,7 +141,6 @@ class CompletionQueue:
             raise ValueError(f"batch must be between 1 and 65536 packets, not {batch}")
         self.closing = False
         self.closed = False
-        self.handle = 0
         self.kernel = Kernel() if kernel is None else kernel
         handle = self.kernel.CreateIoCompletionPort(INVALID_HANDLE_VALUE, None, 0, concurrency)
         if handle is None:
@@ -111,13 +152,20 @@ class CompletionQueue:
         self.in_flight: dict[int, Packet] = {}
         self.handles: set[Handle] = set()
         self.ifs_handles_by_family: dict[int, bool] = {}
+        #: Held by what lets a handle or a packet in, and by close(), which shuts the door.
+        #: Reentrant, like `_wake_lock`: the user's signal handler may post or stop, and
+        #: interrupts the main thread wherever it is.
+        self.door = threading.RLock()
         self.waiting: set[int] = set()
+        self._polling: set[int] = set()
+        self._main_wanted = False
+        self._main_returns = 0
         self.timers = Timers(self.kernel.monotonic)
         self._ready: deque[Event] = deque()
         self._unclaimed: deque[Completion] = deque()
         self._batch_size = batch
         self._batches = threading.local()
-        self._wake_lock = threading.Lock()
+        self._wake_lock = threading.RLock()
         self._wake_posted = False
         self._close_lock = threading.Lock()
         self._closer: int | None = None
@@ -145,10 +193,11 @@ class CompletionQueue:
         """
         if not 0 <= count <= 0xFFFFFFFF:
             raise ValueError(f"count must fit in 32 bits, not {count}")
-        if self.closing:
-            raise PortClosedError(f"{self!r} is closed: it takes no packet")
         packet = PostedPacket(key)
-        self._post(packet, count)
+        with self.door:
+            if self.closing:
+                raise PortClosedError(f"{self!r} is closed: it takes no packet")
+            self._post(packet, count)
         return packet
 
     def settle(self, operation: Operation) -> None:
@@ -202,7 +251,10 @@ class CompletionQueue:
         return timer
 
     def wake(self) -> None:
-        """Make one waiting thread return; at most one such packet is ever under way."""
+        """Make one waiting thread return; at most one such packet is ever under way.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus
+        """
         with self._wake_lock:
             if self._wake_posted or not self.handle:
                 return
@@ -237,22 +289,26 @@ class CompletionQueue:
             raise ValueError(f"limit must be at least 1, not {limit}")
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout}")
-        if self.closed:
+        if self.closed or (self.closing and self._closer != threading.get_ident()):
             raise PortClosedError(f"{self!r} is closed: nothing can be waited for")
         deadline = None if timeout is None else self.kernel.monotonic() + timeout
         completions: list[Completion] = []
         while True:
-            while self._unclaimed and len(completions) < limit:
-                completions.append(self._unclaimed.popleft())
-            if completions:
-                deadline = 0.0
-            over = self.gather(deadline)
-            self.dispatch(completions, limit)
-            if interrupt.noted() and interrupt.in_main_thread():
+            try:
+                with contextlib.suppress(IndexError):  # another thread was faster
+                    while self._unclaimed and len(completions) < limit:
+                        completions.append(self._unclaimed.popleft())
+                if completions:
+                    deadline = 0.0
+                over = self.gather(deadline)
+                self.dispatch(completions, limit)
+                interrupt.raise_noted()
+            except BaseException:
                 # Raised with nothing in hand: what was dequeued waits for the next call.
                 self._unclaimed.extendleft(reversed(completions))
-                completions = []
-                interrupt.raise_noted()
+                if completions and self.waiting:
+                    self.wake()
+                raise
             if completions:
                 return completions
             # Sessions and calls may leave the ready queue never empty: the time is over then too.
@@ -272,32 +328,57 @@ class CompletionQueue:
             batch = self._batches.of_thread = Batch(
                 self.kernel.GetQueuedCompletionStatusEx, self.handle, self._batch_size
             )
-        if self._ready:
-            self._poll(batch, 0)
-            self._enqueue_due_timers()
-            # Among what was dequeued may be the packet that should wake another thread.
-            if len(self._ready) > 1 and self.waiting:
-                self.wake()
-            return False
-        main = interrupt.in_main_thread()
-        if main:
-            self._hold_signals()
-        milliseconds, over = self._time_to_wait(deadline)
-        if milliseconds:
-            self.waiting.add(batch.ident)
-            try:
-                # Only now: who appended before we were in `waiting` did not wake us.
-                if self._ready or self.closing or (main and interrupt.noted()):
-                    milliseconds = 0
-                self._poll(batch, milliseconds)
-            finally:
-                self.waiting.discard(batch.ident)
-        else:
-            self._poll(batch, 0)
+        self._polling.add(batch.ident)
+        try:
+            # Only now: close() gives the port's number away when nobody is in `_polling`.
+            if self.closed:
+                return True
+            if self._ready:
+                over = False
+                self._poll(batch, 0)
+            else:
+                over = self._sleep(batch, deadline)
+        finally:
+            self._polling.discard(batch.ident)
         self._enqueue_due_timers()
+        # Among what was dequeued may be the packet that should wake another thread.
         if len(self._ready) > 1 and self.waiting:
             self.wake()
         return over and not self._ready
+
+    def _sleep(self, batch: Batch, deadline: float | None) -> bool:
+        """Wait for packets; return whether `deadline` was over already."""
+        main = interrupt.in_main_thread()
+        look_again = self._hold_signals() if main else math.inf
+        while self._main_wanted and not main:
+            time.sleep(0.001)
+        self.waiting.add(batch.ident)
+        try:
+            # Only now: who came before we were in `waiting` did not wake us.
+            milliseconds, over = self._time_to_wait(deadline, look_again)
+            if self._ready or self.closing or (main and interrupt.noted()):
+                milliseconds = 0
+            self._poll(batch, milliseconds)
+        finally:
+            self.waiting.discard(batch.ident)
+            if main:
+                self._main_returns += 1
+        return over
+
+    def rouse_main(self) -> None:
+        """Have the main thread return from its sleep, if it sleeps; called by another one.
+
+        The kernel hands a packet to whichever thread it likes. So those that it wakes
+        instead keep away from it until the main thread has had one.
+        """
+        main, returns = threading.main_thread().ident, self._main_returns
+        self._main_wanted = True
+        try:
+            while main in self.waiting and self._main_returns == returns:
+                self.wake()
+                time.sleep(0.001)
+        finally:
+            self._main_wanted = False
 
     def dispatch(self, completions: list[Completion], limit: int) -> None:
         """Hand one round of the ready queue to its receivers, the rest to `completions`.
@@ -351,21 +432,28 @@ class CompletionQueue:
             packet = in_flight.pop(words[at + 1], None)
             count, status = words[at + 3] & 0xFFFFFFFF, words[at + 2] & 0xFFFFFFFF
             if packet is not None:
+                if packet.unwritten:
+                    count, status = _keep_unwritten(packet, status)
                 ready.append((packet, count, status))
             elif words[at + 1] == 0 and words[at] == _WAKE_KEY:
                 with self._wake_lock:
                     self._wake_posted = False
             else:
-                self._unclaimed.append(Completion(None, words[at], count, status))
+                ready.append((_StrayPacket(words[at]), count, status))
 
     def _enqueue_due_timers(self) -> None:
         for timer in self.timers.pop_due():
             self._ready.append((timer, 0, 0))
 
-    def _time_to_wait(self, deadline: float | None) -> tuple[int, bool]:
-        """Return the milliseconds until the deadline or the next timer, and whether it is over."""
+    def _time_to_wait(self, deadline: float | None, seconds: float) -> tuple[int, bool]:
+        """Return how many milliseconds to sleep, and whether the deadline is over.
+
+        That is until the deadline or the next timer, and for `seconds` at most.
+        """
         now = self.kernel.monotonic()
-        until = math.inf if deadline is None else deadline
+        until = now + seconds
+        if deadline is not None:
+            until = min(until, deadline)
         timer = self.timers.next_due()
         if timer is not None and timer < until:
             until = timer
@@ -373,13 +461,14 @@ class CompletionQueue:
         # Rounded up: a wait that ends early would spin until the deadline.
         return max(0, math.ceil(min((until - now) * 1000, _WAIT_MAX_MS))), over
 
-    def _hold_signals(self) -> None:
-        """Have signals end waits of the main thread on this port."""
-        if self.closing:
-            return
-        if self._signals is None:
-            self._signals = self._make_signal_receiver(self)
-        self._signals.hold()
+    def _hold_signals(self) -> float:
+        """Have signals end the main thread's sleep; return for how many seconds they do."""
+        if self._signals is None and not self.closing:
+            with contextlib.suppress(PortClosedError):  # by another thread, just now
+                self._signals = self._make_signal_receiver(self)
+        if self._signals is None or self.closing:
+            return math.inf
+        return self._signals.hold()
 
     # The end
 
@@ -401,27 +490,18 @@ class CompletionQueue:
             if self.closed:
                 return completions
             self._closer = threading.get_ident()
-            self.closing = True
-            if self._signals is not None:
-                self._signals.cancel()
-            for handle in list(self.handles):
-                handle.cancel()
-            deadline = self.kernel.monotonic() + timeout
-            while (self.in_flight or self._ready) and not self.gather(deadline):
-                self.dispatch(completions, sys.maxsize)
-            for handle in list(self.handles):
-                handle.close()
-            if self._signals is not None:
-                self._signals.release()
-            self._release_waiters(deadline)
-            self.closed = True
-            self._closer = None
-            number, self.handle = self.handle, 0
-            self.kernel.CloseHandle(number)
+            try:
+                self._drain(completions, self.kernel.monotonic() + timeout)
+            except BaseException:
+                # A hook has ended it. The port is not closed yet: close() may be called again.
+                self._unclaimed.extendleft(reversed(completions))
+                raise
+            finally:
+                self._closer = None
         completions.extend(self._unclaimed)
         self._unclaimed.clear()
         if self.in_flight:
-            _kept_for_ever.append(self.in_flight)
+            _keep_for_ever(self.in_flight)
             kinds = ", ".join(f"{n} {kind}" for kind, n in self.in_flight_by_kind().items())
             warnings.warn(
                 f"{self!r} closed with operations in flight after {timeout} s: {kinds}."
@@ -432,9 +512,36 @@ class CompletionQueue:
         interrupt.raise_noted()
         return completions
 
-    def _release_waiters(self, deadline: float) -> None:
-        """Wake the threads that still wait, one after the other, until none does."""
-        while self.waiting and self.kernel.monotonic() < deadline:
+    def _drain(self, completions: list[Completion], deadline: float) -> None:
+        """Take back what is in flight, send every thread away, close handles and port."""
+        with self.door:
+            self.closing = True
+        if self._signals is not None:
+            self._signals.cancel()
+        for handle in list(self.handles):
+            handle.cancel()
+        over = False
+        while not over and (self.in_flight or self._ready):
+            # Calls may beget calls: the time is over then, too, however full the queue is.
+            over = self.gather(deadline) or self.kernel.monotonic() >= deadline
+            self.dispatch(completions, sys.maxsize)
+        with self.door:
+            for handle in list(self.handles):
+                handle.close()
+            if self._signals is not None:
+                self._signals.release()
+            self.closed = True
+        self._release_pollers()
+        number, self.handle = self.handle, 0
+        self.kernel.CloseHandle(number)
+
+    def _release_pollers(self) -> None:
+        """Wake the threads that still ask the kernel, one after the other, until none does.
+
+        One that came later would ask whatever port gets the number next.
+        """
+        deadline = self.kernel.monotonic() + _RELEASE_MAX_S
+        while self._polling - {threading.get_ident()} and self.kernel.monotonic() < deadline:
             self.wake()
             time.sleep(0.001)
 
@@ -457,10 +564,12 @@ class CompletionQueue:
 
     def __del__(self) -> None:
         if self.handle:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-            # The kernel may be writing to what is in flight: it is drained, or kept.
+            message = f"unclosed {self!r}"
+            # The kernel may be writing to what is in flight: it is drained, or kept, before
+            # the warning, which may be an exception.
             with contextlib.suppress(OSError):
                 self.close(timeout=1.0)
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
         if self.closed:

@@ -4,9 +4,11 @@
 of packets and storing them, which would lose completions. So, while a port waits in the
 main thread and the handler in force is Python's own, it is replaced by one that looks
 where the main thread is: inside rings 2 and 3, it only takes a note, and ``wait`` and
-``run`` raise KeyboardInterrupt as they leave; elsewhere it raises at once, as ever. A
-second Ctrl-C before the first has been raised is raised at once wherever it is, so that a
-hook that never returns can be interrupted too.
+``run`` raise KeyboardInterrupt as they leave; elsewhere it raises at once, as ever.
+
+A hook that never returns can be interrupted too: a second Ctrl-C before the first has been
+raised is raised at once, unless it, too, finds the main thread in code of rings 2 and 3
+itself and not in what that has called; a third is raised wherever it is.
 
 What belongs here: the handler and its note. How a signal ends a wait is in
 `signal_receiver`.
@@ -41,7 +43,9 @@ _GUARDED = tuple(
     )
 )
 
-_noted = False
+#: How many Ctrl-C have been noted and not raised, and how many are.
+_noted = 0
+_NOTED_MAX = 2
 
 
 def in_main_thread() -> bool:
@@ -64,24 +68,31 @@ def uninstall() -> None:
 def _handle(_number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, or take a note of it inside rings 2 and 3."""
     global _noted
-    if not _noted:
-        while frame is not None:
-            if frame.f_globals.get("__name__", "").startswith(_GUARDED):
-                _noted = True
-                return
-            frame = frame.f_back
-    _noted = False
+    # The first: anywhere inside. A further one: not in what was called from there.
+    if _noted < _NOTED_MAX and _is_guarded(frame, deep=not _noted):
+        _noted += 1
+        return
+    _noted = 0
     raise KeyboardInterrupt
+
+
+def _is_guarded(frame: FrameType | None, deep: bool) -> bool:
+    """Tell whether the frame, or one that it was called from, is of rings 2 and 3."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_GUARDED):
+            return True
+        frame = frame.f_back if deep else None
+    return False
 
 
 def noted() -> bool:
     """Tell whether a Ctrl-C is waiting to be raised."""
-    return _noted
+    return _noted > 0
 
 
 def raise_noted() -> None:
     """Raise the KeyboardInterrupt that was noted, if one was; main thread only."""
     global _noted
     if _noted and in_main_thread():
-        _noted = False
+        _noted = 0
         raise KeyboardInterrupt

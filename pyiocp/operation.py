@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from .completion import Completion
 from .errors import HandleClosedError, PortClosedError, error_of_code
 from .winapi import OVERLAPPED
-from .winapi.errorcodes import ERROR_IO_PENDING, ERROR_NOT_FOUND, status_name
+from .winapi.errorcodes import ERROR_IO_PENDING, ERROR_NOT_FOUND, STATUS_PENDING, status_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +83,11 @@ class Packet:
     def key(self) -> Any:
         """The completion key that the user knows it by."""
         raise NotImplementedError
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether the OVERLAPPED says pending: the kernel has not written how it ended."""
+        return self._words[0] == STATUS_PENDING
 
     def finish(self, count: int, status: int) -> Completion:
         """Turn the end that the kernel reported into the completion that the user sees.
@@ -173,8 +178,7 @@ class Operation(Packet):
         …), `HandleClosedError` or `PortClosedError` after a close, and RuntimeError while
         it is pending.
         """
-        if self._submit():
-            self.handle.port.enqueue((self, self.transferred, self.status))
+        self._submit(announce=True)
 
     def start(self) -> bool:
         """Submit the operation like `post`, but leave an outcome on the spot to the caller.
@@ -182,13 +186,16 @@ class Operation(Packet):
         Returns True if the operation has completed and no completion will come for it:
         the caller then does what is to be done. False if a completion will come.
         """
-        if self._submit():
+        if self._submit(announce=False):
             self.state = COMPLETED
             return True
         return False
 
-    def _submit(self) -> bool:
-        """Make the system call; True if it completed and the kernel queues no packet."""
+    def _submit(self, announce: bool) -> bool:
+        """Make the system call; True if it completed and the kernel queues no packet.
+
+        announce: have the port hand out a completion then.
+        """
         handle = self.handle
         queue = handle.port
         # The lock keeps close() from giving the handle's number away under the call.
@@ -199,6 +206,8 @@ class Operation(Packet):
                 raise PortClosedError(f"{queue!r} is closed: it takes no {self.kind}")
             if self.state is PENDING:
                 raise RuntimeError(f"{self!r} is still pending: dequeue its completion first")
+            if self._words[0] == STATUS_PENDING:
+                raise RuntimeError(f"{self!r} was abandoned by the kernel: make a new operation")
             self.state = PENDING
             # Lifetime: in the table before the call, because another thread may dequeue
             # the packet before the call has returned here.
@@ -207,6 +216,10 @@ class Operation(Packet):
                 # Completed. With skip-on-success in force no packet comes for it.
                 if handle.skips_on_success:
                     del queue.in_flight[self.address]
+                    if announce:
+                        # Under the lock: close() takes it when it cancels, and finds what
+                        # was submitted before that in flight or in the ready queue.
+                        queue.enqueue((self, self.transferred, self.status))
                     return True
                 return False
             code = queue.kernel.last_error()

@@ -7,6 +7,7 @@ workers' loop. How packets travel is in `completion_queue`.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import socket
 import sys
@@ -93,7 +94,7 @@ class CompletionPort(CompletionQueue):
 
         Raises TypeError or ValueError for what is no stream socket, and an `IocpError`
         (``ERROR_INVALID_PARAMETER`` 87: it is on a port already, or is not overlapped);
-        the socket is then still the caller's.
+        the socket is then still the caller's. `PortClosedError` on a closed port.
 
         Source: https://learn.microsoft.com/windows/win32/fileio/createiocompletionport
         """
@@ -144,8 +145,8 @@ class CompletionPort(CompletionQueue):
         no_delay: send small messages at once (TCP_NODELAY).
 
         Returns at once: accepting is done by `run`. Raises `AddressUnavailableError` if
-        the address is in use or none of this machine's, ValueError and TypeError for bad
-        arguments.
+        the address is in use or none of this machine's, `PortClosedError` on a closed
+        port, ValueError and TypeError for bad arguments.
         """
         if self.closing:
             raise PortClosedError(f"{self!r} is closed: it cannot listen")
@@ -177,8 +178,8 @@ class CompletionPort(CompletionQueue):
         timeout: seconds after which the attempt ends in a `NetworkTimeoutError`; None
             leaves it to the network stack, which takes about 21 s.
 
-        Raises OSError for a name that cannot be resolved, ValueError and TypeError for
-        bad arguments.
+        Raises OSError for a name that cannot be resolved, `PortClosedError` on a closed
+        port, ValueError and TypeError for bad arguments.
         """
         if self.closing:
             raise PortClosedError(f"{self!r} is closed: it cannot connect")
@@ -187,7 +188,10 @@ class CompletionPort(CompletionQueue):
         return session
 
     def adopt(self, session: Session) -> None:
-        """Count a new session among the port's, until it has ended."""
+        """Count a new session among the port's, until it has ended.
+
+        Raises TypeError for what is no `Session`, ValueError for one that is not new.
+        """
         if not isinstance(session, Session):
             raise TypeError(f"the factory must return a Session, not {session!r}")
         if "_pyiocp" in session.__dict__:
@@ -210,7 +214,8 @@ class CompletionPort(CompletionQueue):
         Completions of operations that are nobody's but the caller's are kept for `wait`.
 
         Raises KeyboardInterrupt on Ctrl-C in the main thread, after the hook under way;
-        a second Ctrl-C interrupts the hook. RuntimeError if the port runs already.
+        a second Ctrl-C interrupts the hook. RuntimeError if the port runs already,
+        `PortClosedError` on a closed port, ValueError for a bad number of threads.
         """
         threads = _default_threads() if threads is None else threads
         if not 1 <= threads <= 1024:
@@ -263,8 +268,9 @@ class CompletionPort(CompletionQueue):
         unclaimed: list[Completion] = []
         while not (self._stopping or self.closing):
             self.gather(None)
-            self.dispatch(unclaimed, sys.maxsize)
-            if unclaimed:
+            try:
+                self.dispatch(unclaimed, sys.maxsize)
+            finally:  # also when a hook is interrupted
                 self._unclaimed.extend(unclaimed)
                 unclaimed.clear()
             if main and interrupt.noted():
@@ -281,8 +287,9 @@ class CompletionPort(CompletionQueue):
             listener.close()
         for session in list(self.sessions):
             session.abort()
+        completions = super().close(timeout)
         _open_ports.discard(self)
-        return super().close(timeout)
+        return completions
 
 
 def _default_threads() -> int:
@@ -298,7 +305,12 @@ _open_ports: weakref.WeakSet[CompletionPort] = weakref.WeakSet()
 @atexit.register
 def _close_open_ports() -> None:
     """Give the kernel's memory back before the interpreter takes it apart."""
-    for port in list(_open_ports):
-        shown = repr(port)
-        port.close(timeout=1.0)
-        warnings.warn(f"unclosed at exit: {shown}", ResourceWarning, stacklevel=1, source=port)
+    with contextlib.ExitStack() as stack:  # all of them, also when a warning is an exception
+        for port in [port for port in _open_ports if not port.closed]:
+            stack.callback(_close_at_exit, port)
+
+
+def _close_at_exit(port: CompletionPort) -> None:
+    message = f"unclosed at exit: {port!r}"
+    port.close(timeout=1.0)
+    warnings.warn(message, ResourceWarning, stacklevel=1, source=port)

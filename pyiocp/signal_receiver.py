@@ -11,11 +11,14 @@ What belongs here: that socket. What Ctrl-C then does is in `interrupt`.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import signal
 import socket
 from typing import TYPE_CHECKING
 
 from . import interrupt
+from .errors import PortClosedError
 from .handles.socket_handle import SocketHandle
 from .winapi.errorcodes import STATUS_SUCCESS
 
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
 
 #: The receiver whose socket the interpreter writes to now: it has one such socket.
 _holder: SignalReceiver | None = None
+
+
+#: How long a look at who holds the wake-up socket is good for: it costs a system call.
+_LOOK_S = 0.05
 
 
 class SignalReceiver:
@@ -38,6 +45,7 @@ class SignalReceiver:
     def __init__(self, queue: CompletionQueue) -> None:
         self._queue = queue
         self._released = False
+        self._look_again = 0.0
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
             made.bind(("127.0.0.1", 0))
             made.connect(made.getsockname())
@@ -48,21 +56,33 @@ class SignalReceiver:
         queue.handles.discard(self._handle)  # closed here, not with the others
         self._receive = self._handle.receive_operation(bytearray(64))
         self._receive.receiver = self._on_signal
-        self._receive.post()
+        try:
+            self._receive.post()
+        except BaseException:
+            self._handle.close()
+            raise
 
-    def hold(self) -> None:
-        """Have signals wake this port from now on; main thread only."""
+    def hold(self) -> float:
+        """Have signals wake this port from now on; main thread only.
+
+        Returns after how many seconds to look again. Shortly after a look there is none:
+        then other code may have taken the socket since, as asyncio does when it makes a
+        loop, and may have left none, as asyncio does when it closes that.
+        """
         global _holder
-        if _holder is self:
-            return
+        now = self._queue.kernel.monotonic()
+        if _holder is self and now < self._look_again:
+            return _LOOK_S
+        self._look_again = now + _LOOK_S
         if _holder is not None and _holder._released:
             _holder.release()
         previous = signal.set_wakeup_fd(self._number, warn_on_full_buffer=False)
-        if previous != -1 and (_holder is None or previous != _holder._number):
+        if previous not in (-1, self._number, _holder and _holder._number):
             signal.set_wakeup_fd(previous)
-            return
-        interrupt.install()
-        _holder = self
+        elif _holder is not self:
+            interrupt.install()
+            _holder = self
+        return math.inf
 
     def cancel(self) -> None:
         """Have the pending receive come back."""
@@ -90,7 +110,10 @@ class SignalReceiver:
     def _on_signal(self, operation: Operation, count: int, status: int) -> None:
         """Take the next signal's byte; the handler itself has run, or is about to."""
         if status == STATUS_SUCCESS and not self._queue.closing:
-            self._receive.post()
+            with contextlib.suppress(PortClosedError):
+                self._receive.post()
+            if not interrupt.in_main_thread():
+                self._queue.rouse_main()
 
     def __repr__(self) -> str:
         return f"<SignalReceiver on socket {self._number}>"

@@ -9,7 +9,7 @@ import ctypes
 import socket
 from typing import TYPE_CHECKING, Any
 
-from ..errors import error_of_code
+from ..errors import PortClosedError, error_of_code
 from ..operation import PENDING, Operation
 from ..winapi import (
     DWORD,
@@ -21,6 +21,7 @@ from ..winapi import (
     SOL_SOCKET,
     address_of,
 )
+from ..winapi.errorcodes import WSA_OPERATION_ABORTED
 from .socket_handle import open_socket
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ class AcceptOperation(Operation):
         if completion.error is None:
             try:
                 self.accepted = self._make_stream()
+            except PortClosedError:  # by another thread, just now
+                aborted = error_of_code("AcceptEx", WSA_OPERATION_ABORTED, None, self)
+                completion = type(completion)(self, self.key, 0, status, aborted)
             except OSError as error:
                 completion = type(completion)(self, self.key, 0, status, error)
         if self.accepted is None:

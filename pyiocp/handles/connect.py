@@ -50,8 +50,8 @@ class DisconnectOperation(Operation):
 
     __slots__ = ()
 
-    def _submit(self) -> bool:
-        done = super()._submit()
+    def _submit(self, announce: bool) -> bool:
+        done = super()._submit(announce)
         if not done and self.handle.skips_on_success and self._words[0] != STATUS_PENDING:
             self.handle.port.settle(self)
         return done

@@ -10,7 +10,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HandleClosedError, error_of_code
+from ..errors import HandleClosedError, PortClosedError, error_of_code
 from ..winapi import FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE
 
 if TYPE_CHECKING:
@@ -51,22 +51,28 @@ class Handle:
         #: Held by a submission and by close(): the number must not be reused in between.
         self.lock = threading.Lock()
         kernel = port.kernel
-        # The kernel's own key is a serial number: it shows in a debugger. Packets are
-        # routed by their OVERLAPPED, because socket numbers, and these, mean nothing to it.
-        if kernel.CreateIoCompletionPort(number, port.handle, next(_serials), 0) is None:
-            raise error_of_code("CreateIoCompletionPort", kernel.last_error(), None, self)
-        self.skips_on_success = skip_on_success and bool(
-            kernel.SetFileCompletionNotificationModes(
-                number, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE
+        # Under the lock the port stays: its number would be another's, and 0 means a new one.
+        with port.door:
+            if port.closed:
+                raise PortClosedError(f"{port!r} is closed: it takes no {self.kind}")
+            # The kernel's own key is a serial number: it shows in a debugger. Packets are
+            # routed by their OVERLAPPED: socket numbers, and these, mean nothing to it.
+            if kernel.CreateIoCompletionPort(number, port.handle, next(_serials), 0) is None:
+                raise error_of_code("CreateIoCompletionPort", kernel.last_error(), None, self)
+            self.skips_on_success = skip_on_success and bool(
+                kernel.SetFileCompletionNotificationModes(
+                    number, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE
+                )
             )
-        )
-        port.handles.add(self)
+            port.handles.add(self)
 
     def close(self) -> None:
         """Close the handle. Operations still pending complete, as cancelled or aborted.
 
         Closing only asks: their memory stays the kernel's until their completions have
         been dequeued. Closing twice does nothing. Any thread may call it.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-closesocket
         """
         with self.lock:
             if self.closed:
