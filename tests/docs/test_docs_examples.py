@@ -179,7 +179,7 @@ def test_example_in_docstring_runs(name: str, text: str) -> None:
 # Programs in examples/
 
 PROGRAM_FILES = sorted((ROOT / "examples").glob("*.py"))
-VISITORS_OF_FILES = {"echo": "echoes"}
+VISITORS_OF_FILES = {"echo": "slow_reader"}
 
 
 @windows_only

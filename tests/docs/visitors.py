@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -26,13 +27,13 @@ def connect(port: int) -> socket.socket:
 
 def receive(client: socket.socket, count: int) -> bytes:
     """Return exactly so many bytes, or fewer if the stream ends before."""
-    received = b""
+    received = bytearray()
     while len(received) < count:
         data = client.recv(count - len(received))
         if not data:
             break
         received += data
-    return received
+    return bytes(received)
 
 
 def echoes(port: int) -> None:
@@ -43,6 +44,20 @@ def echoes(port: int) -> None:
         assert receive(client, len(sent)) == sent
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
+
+
+def slow_reader(port: int) -> None:
+    """Who sends a lot before reading any of it gets all of it back in the end.
+
+    More than sockets hold and than a session queues before its `send` says False.
+    """
+    sent = bytes(range(256)) * (12 << 12)
+    with connect(port) as client:
+        sender = threading.Thread(target=client.sendall, args=(sent,))
+        sender.start()
+        sender.join(0.5)  # by then the server has what it takes from a client that does not read
+        assert receive(client, len(sent)) == sent
+        sender.join()
 
 
 def lines(port: int) -> None:
@@ -81,5 +96,5 @@ def silence(port: int) -> None:
 
 
 VISITORS: dict[str, Callable[[int], None]] = {
-    visitor.__name__: visitor for visitor in (echoes, lines, chat, goodbye, silence)
+    visitor.__name__: visitor for visitor in (echoes, slow_reader, lines, chat, goodbye, silence)
 }
