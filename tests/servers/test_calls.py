@@ -1,0 +1,176 @@
+"""Calls on the port: soon, later, in order, and never lost without a word."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from typing import Any
+
+import pytest
+from faulty_kernel import FaultyKernel, WakeCounter
+from journal import eventually, served
+
+from pyiocp import CompletionPort, PortClosedError
+
+LOCAL = ("127.0.0.1", 0)
+
+
+def test_calls_come_in_order_with_their_arguments(port: CompletionPort) -> None:
+    called: list[Any] = []
+    for n in range(100):
+        port.call_soon(called.append, n)
+    assert called == []
+    assert port.wait(0) == []
+    assert called == list(range(100))
+
+
+def test_call_from_a_call_comes_in_a_later_round(port: CompletionPort) -> None:
+    """C10: what a call asks for comes after what was ready before."""
+    called: list[str] = []
+
+    def first() -> None:
+        called.append("first")
+        port.call_soon(called.append, "third")
+
+    port.call_soon(first)
+    port.call_soon(called.append, "second")
+    assert eventually(lambda: port.wait(0) == [] and len(called) == 3)
+    assert called == ["first", "second", "third"]
+
+
+def test_later_calls_come_in_the_order_of_their_times(port: CompletionPort) -> None:
+    """Asked for in another order; and none comes before its time."""
+    called: list[tuple[str, float]] = []
+    begun = port.kernel.monotonic()
+
+    def note(name: str) -> None:
+        called.append((name, port.kernel.monotonic() - begun))
+
+    port.call_later(0.09, note, "c")
+    port.call_later(0.03, note, "a")
+    port.call_later(0.06, note, "b")
+    port.call_later(0, note, "now")
+    while len(called) < 4:
+        assert port.wait(0.2) == []
+        assert port.kernel.monotonic() - begun < 10
+    assert [name for name, _ in called] == ["now", "a", "b", "c"]
+    for (_, at), least in zip(called, (0, 0.03, 0.06, 0.09), strict=True):
+        assert at >= least
+
+
+def test_equal_times_keep_the_order_of_asking(port: CompletionPort) -> None:
+    kernel_now = port.kernel.monotonic()
+    port.timers._monotonic = lambda: kernel_now
+    called: list[int] = []
+    for n in range(10):
+        port.call_later(0, called.append, n)
+    port.wait(0)
+    assert called == list(range(10))
+
+
+def test_cancelled_timer_is_not_called_and_keeps_nothing(port: CompletionPort) -> None:
+    """Its function and arguments are free at once, long before it would have been due."""
+
+    class Argument:
+        pass
+
+    argument = Argument()
+    called: list[Any] = []
+    timer = port.call_later(3600, called.append, argument)
+    gone = weakref.ref(argument)
+    del argument
+    timer.cancel()
+    timer.cancel()
+    gc.collect()
+    assert gone() is None
+    soon = port.call_later(0, called.append, "soon")
+    soon.cancel()
+    port.wait(0.01)
+    assert called == []
+
+
+def test_timer_cancelled_by_an_earlier_call_of_its_round(port: CompletionPort) -> None:
+    """Both are due; the first cancels the second, which is in the ready queue already."""
+    called: list[str] = []
+    timers: list[Any] = []
+    port.call_later(0, lambda: timers[0].cancel())
+    timers.append(port.call_later(0, called.append, "cancelled"))
+    port.call_later(0, called.append, "kept")
+    assert eventually(lambda: port.wait(0) == [] and bool(called))
+    assert called == ["kept"]
+
+
+def test_exceptions_are_logged_and_the_rest_is_called(
+    port: CompletionPort, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Soon and later alike: with the traceback and the function's name."""
+    called: list[str] = []
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    port.call_soon(broken)
+    port.call_later(0, broken)
+    port.call_soon(called.append, "after")
+    assert eventually(lambda: port.wait(0) == [] and len(caplog.records) == 2)
+    assert called == ["after"]
+    for record in caplog.records:
+        assert "broken" in record.getMessage()
+        assert record.exc_info is not None
+        assert record.exc_info[0] is ZeroDivisionError
+    caplog.clear()
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+def test_impossible_time_is_refused(port: CompletionPort, seconds: float) -> None:
+    with pytest.raises(ValueError, match="seconds"):
+        port.call_later(seconds, print)
+
+
+def test_sooner_timer_from_another_thread_ends_the_wait_in_time(port: CompletionPort) -> None:
+    """The worker sleeps until a timer in an hour; the new one is called all the same."""
+    port.call_later(3600, print)
+    called = threading.Event()
+    with served(port):
+        assert eventually(lambda: bool(port.waiting))
+        begun = time.monotonic()
+        port.call_later(0.05, called.set)
+        assert called.wait(10)
+        assert 0.04 <= time.monotonic() - begun < 0.9
+
+
+def test_closed_port_takes_no_calls() -> None:
+    port = CompletionPort()
+    port.close()
+    with pytest.raises(PortClosedError):
+        port.call_soon(print)
+
+
+def test_call_asked_for_before_the_close_is_made() -> None:
+    """close() drains: also what was to be called."""
+    called: list[str] = []
+    port = CompletionPort()
+    port.call_soon(called.append, "made")
+    port.close()
+    assert called == ["made"]
+
+
+def test_calls_into_busy_workers_wake_nobody_in_vain() -> None:
+    """C18: 1,000 calls from the workers themselves: at most one wake-up at a time."""
+    kernel = FaultyKernel()
+    counter = WakeCounter(kernel)
+    called: list[int] = []
+    with CompletionPort(kernel=kernel) as port:
+
+        def again(n: int) -> None:
+            called.append(n)
+            if n < 1000:
+                port.call_soon(again, n + 1)
+
+        port.call_soon(again, 1)
+        with served(port, threads=2):
+            assert eventually(lambda: len(called) == 1000, 30)
+    assert called == list(range(1, 1001))
+    assert counter.outstanding_max == 1
