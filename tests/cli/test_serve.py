@@ -71,3 +71,37 @@ def test_address_in_use_is_one_line() -> None:
     assert re.fullmatch(
         rf"pyiocp: error: cannot listen at {address}: .*WSAE\w+ .*\n", done.stderr
     ), done.stderr
+
+
+def send_until_blocked(client: socket.socket, chunk: bytes) -> int:
+    """Send until nothing was taken for the socket's timeout, or 64 MB; return the bytes sent."""
+    sent = 0
+    try:
+        while sent < 1 << 26:
+            sent += client.send(chunk)
+    except TimeoutError:
+        pass
+    return sent
+
+
+def test_a_client_that_does_not_read_is_not_read_from(start_interruptible: Start) -> None:
+    """It can send until both systems' buffers and the server's queue are full, and no more.
+
+    What it sent comes back when it reads at last. The server's limit, at which it would
+    abort a session, is 64 MB; were there no back-pressure, that would be reached.
+    """
+    command = start_interruptible("serve", "echo", "--address", "127.0.0.1:0")
+    port = int(command.line_with("listening at ").rpartition(":")[2].partition(";")[0])
+    chunk = bytes(range(256)) * 1024
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.settimeout(1.0)
+        sent = send_until_blocked(client, chunk)
+        assert sent < 1 << 26
+        client.settimeout(20)
+        client.shutdown(socket.SHUT_WR)
+        back = bytearray()
+        while data := client.recv(1 << 20):
+            back += data
+    assert back == (chunk * (sent // len(chunk) + 1))[:sent]
+    command.press_ctrl_c()
+    assert command.end() == 0
