@@ -89,6 +89,11 @@ class Packet:
         """Whether the OVERLAPPED says pending: the kernel has not written how it ended."""
         return self._words[0] == STATUS_PENDING
 
+    @property
+    def memory(self) -> tuple[Any, ...]:
+        """What the kernel may read or write; first the words of the OVERLAPPED."""
+        return (self._words, self.overlapped, self.buffers)
+
     def finish(self, count: int, status: int) -> Completion:
         """Turn the end that the kernel reported into the completion that the user sees.
 
@@ -161,6 +166,11 @@ class Operation(Packet):
         self._function = function
         self._failure = failure
         self._arguments = arguments
+
+    @property
+    def memory(self) -> tuple[Any, ...]:
+        """What the kernel may read or write: also what the call's arguments point to."""
+        return (*super().memory, self._arguments)
 
     @property
     def key(self) -> Any:

@@ -28,6 +28,11 @@ class ConnectOperation(Operation):
         self.exported: Any = None
         """What keeps the first data in place; set by who sets the call."""
 
+    @property
+    def memory(self) -> tuple[Any, ...]:
+        """What the kernel may read or write, the first data among it."""
+        return (*super().memory, self.exported)
+
     def finish(self, count: int, status: int) -> Completion:
         """Tell the socket that it is connected: getpeername and shutdown need that."""
         completion = super().finish(count, status)
