@@ -335,6 +335,8 @@ class CompletionQueue:
                 return True
             if self._ready:
                 over = False
+                if self._signals is None and interrupt.in_main_thread():
+                    self._hold_signals()
                 self._poll(batch, 0)
             else:
                 over = self._sleep(batch, deadline)

@@ -90,9 +90,9 @@ def noted() -> bool:
     return _noted > 0
 
 
-def raise_noted() -> None:
-    """Raise the KeyboardInterrupt that was noted, if one was; main thread only."""
+def raise_noted(presses: int = 1) -> None:
+    """Raise the KeyboardInterrupt that was noted, if there were so many; main thread only."""
     global _noted
-    if _noted and in_main_thread():
+    if _noted >= presses and in_main_thread():
         _noted = 0
         raise KeyboardInterrupt

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,9 @@ class CompletionPort(CompletionQueue):
         self._running = threading.Lock()
         self._stopping = False
         self._worker_failure: BaseException | None = None
+        #: The threads of `run` besides the one that called it, until their last hook.
+        self._at_work: list[threading.Thread] = []
+        self._left_behind = False
         _open_ports.add(self)
 
     # Ring 2
@@ -214,7 +218,8 @@ class CompletionPort(CompletionQueue):
         Completions of operations that are nobody's but the caller's are kept for `wait`.
 
         Raises KeyboardInterrupt on Ctrl-C in the main thread, after the hook under way;
-        a second Ctrl-C interrupts the hook. RuntimeError if the port runs already,
+        a second Ctrl-C interrupts the hook, or leaves one that is on another thread: the
+        port runs until that has ended. RuntimeError if the port runs already,
         `PortClosedError` on a closed port, ValueError for a bad number of threads.
         """
         threads = _default_threads() if threads is None else threads
@@ -224,23 +229,39 @@ class CompletionPort(CompletionQueue):
             raise PortClosedError(f"{self!r} is closed: it cannot run")
         if not self._running.acquire(False):
             raise RuntimeError(f"{self!r} runs already")
+        if self._at_work:
+            self._running.release()
+            raise RuntimeError(f"{self!r} runs already: a hook on another thread has not ended")
+        if self._left_behind:
+            self._left_behind = self._stopping = False
         workers = [
             threading.Thread(target=self._work_aside, name=f"pyiocp worker {n}", daemon=True)
             for n in range(1, threads)
         ]
         try:
             for worker in workers:
-                worker.start()
+                self._at_work.append(worker)
+                try:
+                    worker.start()
+                except BaseException:
+                    self._at_work.remove(worker)
+                    raise
             self._work()
         finally:
             self._stopping = True
-            for worker in workers:
-                while worker.is_alive():
+            try:
+                # Not by Thread.join: interrupted, CPython 3.11's takes the thread for dead.
+                while self._at_work:
                     self.wake()
-                    worker.join(0.05)
-            self._stopping = False
+                    time.sleep(0.001)
+                    interrupt.raise_noted(presses=2)
+                for worker in workers:
+                    worker.join()
+            finally:
+                # A second Ctrl-C does not wait for a hook on another thread.
+                self._left_behind = self._stopping = bool(self._at_work)
+                self._running.release()
             failure, self._worker_failure = self._worker_failure, None
-            self._running.release()
         interrupt.raise_noted()
         if failure is not None:
             raise failure
@@ -261,6 +282,8 @@ class CompletionPort(CompletionQueue):
         except BaseException as error:  # noqa: BLE001, run() raises it
             self._worker_failure = error
             self.stop()
+        finally:
+            self._at_work.remove(threading.current_thread())
 
     def _work(self) -> None:
         """Serve in this thread."""

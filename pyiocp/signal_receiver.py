@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .completion_queue import CompletionQueue
     from .operation import Operation
 
+#: Those of the ports that are open: while there are any, the handler is in force.
+_receivers: set[SignalReceiver] = set()
+
 #: The receiver whose socket the interpreter writes to now: it has one such socket.
 _holder: SignalReceiver | None = None
 
@@ -43,7 +46,10 @@ class SignalReceiver:
     """
 
     def __init__(self, queue: CompletionQueue) -> None:
+        # First of all: from now on KeyboardInterrupt does not come in the middle of this.
+        interrupt.install()
         self._queue = queue
+        _receivers.add(self)
         self._released = False
         self._look_again = 0.0
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
@@ -59,7 +65,7 @@ class SignalReceiver:
         try:
             self._receive.post()
         except BaseException:
-            self._handle.close()
+            self.release()
             raise
 
     def hold(self) -> float:
@@ -76,11 +82,11 @@ class SignalReceiver:
         self._look_again = now + _LOOK_S
         if _holder is not None and _holder._released:
             _holder.release()
+        interrupt.install()
         previous = signal.set_wakeup_fd(self._number, warn_on_full_buffer=False)
         if previous not in (-1, self._number, _holder and _holder._number):
             signal.set_wakeup_fd(previous)
-        elif _holder is not self:
-            interrupt.install()
+        else:
             _holder = self
         return math.inf
 
@@ -104,6 +110,8 @@ class SignalReceiver:
             current = signal.set_wakeup_fd(-1)
             if current not in (-1, self._number):
                 signal.set_wakeup_fd(current)
+        _receivers.discard(self)
+        if not _receivers and interrupt.in_main_thread():
             interrupt.uninstall()
         self._handle.close()
 
