@@ -154,16 +154,18 @@ def test_work_is_done_although_waking_fails(
     kernel.wrap("PostQueuedCompletionStatus", refusal)
     kernel.wrap("GetQueuedCompletionStatusEx", dequeue)
     port = open_port()
-    thread = threading.Thread(target=port.wait, args=(1.5,))
+    thread = threading.Thread(target=port.wait, args=(30.0,))
     thread.start()
     assert asleep.wait(10)
     with caplog.at_level(logging.WARNING, logger="pyiocp"):
         port.call_soon(called.set)
-        assert called.wait(10)
+        assert called.wait(5)
     assert refusal.refused >= 1
     assert "PostQueuedCompletionStatus failed" in caplog.text
     refusal.enabled = False
+    port.post("enough")
     thread.join(10)
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("timeout", [0.0001, 1e-9, 0.0004])
