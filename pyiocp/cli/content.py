@@ -69,11 +69,12 @@ class Echo:
             message = self.outstanding[0] if self.outstanding else b""
             count = min(len(message) - self._matched, len(data) - at)
             # Slices of bytes, because comparing memoryviews takes ten times as long.
-            if not count or data[at : at + count] != message[self._matched :][:count]:
+            end = self._matched + count
+            if not count or data[at : at + count] != message[self._matched : end]:
                 self._wrong = bytearray(message[: self._matched] + data[at:])
                 break
             at += count
-            self._matched += count
+            self._matched = end
             self.checked_bytes += count
             if self._matched == len(message):
                 self.outstanding.popleft()

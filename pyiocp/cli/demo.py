@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..port import CompletionPort
 from .address import show_address
 from .arguments import number_between
+from .client import DEPTH
 from .load import CONNECT_MAX_S, FINISH_MAX_S, Load, Outcome, Plan
 from .progress import make_progress
 from .resources import Resources, count_handles, count_in_flight, settle_handles, warm_up
@@ -229,7 +230,8 @@ def show_result(result: dict[str, Any], output: TextIO) -> None:
             f" {counted(result['messages'], 'message')} came back:\n"
             f"  {result['messages_per_s']:,.0f} messages/s,"
             f" {result['megabytes_per_s']:,.1f} MB/s each way\n"
-            f"  round trip p50 {p50}, p99 {p99}, longest {longest}\n"
+            f"  round trip p50 {p50}, p99 {p99}, longest {longest}, with {DEPTH} messages under way"
+            " on every connection\n"
         )
     write(
         f"\nchecked: {result['bytes_sent']:,} bytes out, {result['bytes_back']:,} bytes back,"
