@@ -46,6 +46,7 @@ from .winapi import (
     ERROR_ABANDONED_WAIT_0,
     INVALID_HANDLE_VALUE,
     STATUS_CANCELLED,
+    STATUS_PENDING,
     WAIT_TIMEOUT,
 )
 
@@ -86,19 +87,22 @@ def _keep_for_ever(in_flight: dict[int, Packet]) -> None:
 
 
 #: What the kernel has sent a packet for, and may yet write to.
-_unwritten: list[Packet] = []
+_unwritten: list[tuple[Any, ...]] = []
+_unwritten_lock = threading.Lock()
 
 
 def _keep_unwritten(packet: Packet, status: int) -> tuple[int, int]:
-    """Keep a packet whose OVERLAPPED still says pending; return how it ended instead.
+    """Keep the memory of a packet that still says pending; return how it ended instead.
 
     Windows writes the status before it queues the packet. Wine 8 writes it later, or
     never, and loses what was received, if the thread that submitted is just ending: then
     success is none, and is reported as what Windows means by it, an operation aborted.
     """
-    # Lifetime: out of the in-flight table, but the kernel's until the status is there.
-    _unwritten[:] = [kept for kept in _unwritten if kept.unwritten]
-    _unwritten.append(packet)
+    # Lifetime: out of the in-flight table, but the kernel's until the status is there. Only
+    # what it may write to: the packet itself would keep its handle and the whole port.
+    with _unwritten_lock:
+        _unwritten[:] = [memory for memory in _unwritten if memory[0][0] == STATUS_PENDING]
+        _unwritten.append(packet.memory)
     return 0, status if failed(status) else STATUS_CANCELLED
 
 
