@@ -235,7 +235,7 @@ def test_wait_goes_on_after_an_early_return(
     assert port.wait(0.2) == []
     assert time.monotonic() - begun >= 0.2
     assert len(asked) == 3
-    assert all(0 < ms <= 200 for ms in asked)
+    assert all(0 < ms <= 201 for ms in asked)  # rounded up
     assert asked == sorted(asked, reverse=True)
 
 
