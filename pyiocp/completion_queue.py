@@ -162,6 +162,7 @@ class CompletionQueue:
         self.door = threading.RLock()
         self.waiting: set[int] = set()
         self._polling: set[int] = set()
+        self._dispatching: set[int] = set()
         self._main_wanted = False
         self._main_returns = 0
         self.timers = Timers(self.kernel.monotonic)
@@ -392,6 +393,16 @@ class CompletionQueue:
         One round is what is there now: what is appended meanwhile waits until the kernel
         has been asked again.
         """
+        ident = threading.get_ident()
+        outermost = ident not in self._dispatching
+        self._dispatching.add(ident)
+        try:
+            self._dispatch_round(completions, limit)
+        finally:
+            if outermost:
+                self._dispatching.discard(ident)
+
+    def _dispatch_round(self, completions: list[Completion], limit: int) -> None:
         ready = self._ready
         for _ in range(len(ready)):
             if len(completions) >= limit:
@@ -527,7 +538,7 @@ class CompletionQueue:
         for handle in list(self.handles):
             handle.cancel()
         over = False
-        while not over and (self.in_flight or self._ready):
+        while not over and (self.in_flight or self._ready or self._hooks_elsewhere()):
             # Calls may beget calls: the time is over then, too, however full the queue is.
             over = self.gather(deadline) or self.kernel.monotonic() >= deadline
             self.dispatch(completions, sys.maxsize)
@@ -540,6 +551,10 @@ class CompletionQueue:
         self._release_pollers()
         number, self.handle = self.handle, 0
         self.kernel.CloseHandle(number)
+
+    def _hooks_elsewhere(self) -> bool:
+        """Whether a hook on another thread has yet to end; of servers, see `CompletionPort`."""
+        return False
 
     def _release_pollers(self) -> None:
         """Wake the threads that still ask the kernel, one after the other, until none does.
@@ -571,10 +586,13 @@ class CompletionQueue:
     def __del__(self) -> None:
         if self.handle:
             message = f"unclosed {self!r}"
+            # A collection may come between somebody's call and their last_error().
+            code = ctypes.get_last_error()
             # The kernel may be writing to what is in flight: it is drained, or kept, before
             # the warning, which may be an exception.
             with contextlib.suppress(OSError):
                 self.close(timeout=1.0)
+            ctypes.set_last_error(code)
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:

@@ -5,11 +5,9 @@ What belongs here: connecting. What a connection does is the session's business.
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any
 
 from .errors import OperationCancelledError, error_of_code
-from .handles.socket_handle import open_socket
 from .handles.stream import Stream
 from .resolve import resolve
 from .winapi import IPPROTO_TCP, TCP_NODELAY
@@ -40,8 +38,7 @@ class Connector:
         self._timer: Timer | None = None
         self._timed_out = False
         self._ended = False
-        number = open_socket(port.kernel, family, socket.SOCK_STREAM)
-        stream = Stream(port, number, key=session, family=family)
+        stream = Stream.open(port, family, session)
         try:
             if no_delay:
                 stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)

@@ -11,13 +11,11 @@ What belongs here: accepting. What a connection does is the session's business.
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 from .errors import HandleClosedError, IocpError, PortClosedError
 from .handles.accept import AcceptOperation
-from .handles.socket_handle import open_socket
 from .handles.stream import Stream
 from .resolve import resolve
 from .winapi import IPPROTO_TCP, TCP_NODELAY
@@ -66,8 +64,7 @@ class Listener:
         self.address = numeric  # until the system has chosen: errors name it
         self._factory = factory
         self._retry_s = _RETRY_FIRST_S
-        number = open_socket(port.kernel, family, socket.SOCK_STREAM)
-        self._stream = Stream(port, number, key=self, family=family)
+        self._stream = Stream.open(port, family, self)
         try:
             self._stream.bind(numeric, exclusive=exclusive)
             if no_delay:

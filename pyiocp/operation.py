@@ -26,7 +26,13 @@ from typing import TYPE_CHECKING, Any
 from .completion import Completion
 from .errors import HandleClosedError, PortClosedError, error_of_code
 from .winapi import OVERLAPPED
-from .winapi.errorcodes import ERROR_IO_PENDING, ERROR_NOT_FOUND, STATUS_PENDING, status_name
+from .winapi.errorcodes import (
+    ERROR_IO_PENDING,
+    ERROR_NOT_FOUND,
+    STATUS_PENDING,
+    STATUS_SUCCESS,
+    status_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,8 +241,10 @@ class Operation(Packet):
             code = queue.kernel.last_error()
             if code == ERROR_IO_PENDING:
                 return False  # Pending: the packet will tell.
-            # Failed: the kernel kept nothing, and no packet will come.
+            # Failed: the kernel kept nothing, and no packet will come. A call may have written
+            # STATUS_PENDING before it failed.
             del queue.in_flight[self.address]
+            self._words[0] = STATUS_SUCCESS
             self.state = IDLE
         raise error_of_code(self.function_name, code, None, self)
 

@@ -22,7 +22,6 @@ from .completion_queue import CompletionQueue
 from .connection import Connection
 from .connector import Connector
 from .errors import PortClosedError
-from .handles.socket_handle import open_socket
 from .handles.stream import Stream
 from .listener import Listener
 from .session import Session
@@ -105,13 +104,7 @@ class CompletionPort(CompletionQueue):
         if self.closing:
             raise PortClosedError(f"{self!r} is closed: it takes no stream")
         if sock is None:
-            family = socket.AF_INET if family is None else family
-            number = open_socket(self.kernel, family, socket.SOCK_STREAM)
-            try:
-                return Stream(self, number, key=key, family=family)
-            except BaseException:
-                self.kernel.closesocket(number)
-                raise
+            return Stream.open(self, socket.AF_INET if family is None else family, key)
         if isinstance(sock, int):
             family = socket.AF_INET if family is None else family
             return Stream(self, sock, key=key, family=family)
@@ -206,6 +199,8 @@ class CompletionPort(CompletionQueue):
     def forget(self, session: Session) -> None:
         """No longer count a session, which has ended."""
         self.sessions.discard(session)
+        if self.closing:
+            self.wake()  # close() waits for the last one
 
     # Workers
 
@@ -294,11 +289,18 @@ class CompletionPort(CompletionQueue):
             try:
                 self.dispatch(unclaimed, sys.maxsize)
             finally:  # also when a hook is interrupted
-                self._unclaimed.extend(unclaimed)
-                unclaimed.clear()
+                if unclaimed:
+                    self._unclaimed.extend(unclaimed)
+                    unclaimed.clear()
+                    if self.waiting:
+                        self.wake()  # one of them may be in wait(), for these
             if main and interrupt.noted():
                 self._stopping = True
         self.wake()
+
+    def _hooks_elsewhere(self) -> bool:
+        # Within a hook of one session there is no waiting for that session's end.
+        return bool(self.sessions) and threading.get_ident() not in self._dispatching
 
     def close(self, timeout: float = 5.0) -> list[Completion]:
         """Close the listeners, abort the sessions, and then as `CompletionQueue.close`.

@@ -33,7 +33,7 @@ from ..winapi import (
 from ..winapi.errorcodes import WSAEINVAL
 from .accept import FIRST_DATA_MAX, AcceptOperation
 from .connect import ConnectOperation, DisconnectOperation
-from .socket_handle import SocketHandle
+from .socket_handle import SocketHandle, open_socket
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -86,6 +86,16 @@ class Stream(SocketHandle):
         self._peer = peer
         skips = has_ifs_handles(port, number, family)
         super().__init__(port, number, family=family, key=key, skip_on_success=skips)
+
+    @classmethod
+    def open(cls, port: CompletionQueue, family: int, key: Any) -> Stream:
+        """Return the stream of a new socket; an `IocpError` if the system gives none."""
+        number = open_socket(port.kernel, family, socket.SOCK_STREAM)
+        try:
+            return cls(port, number, family=family, key=key)
+        except BaseException:
+            port.kernel.closesocket(number)
+            raise
 
     # Operations
 

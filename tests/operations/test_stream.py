@@ -289,7 +289,10 @@ def test_bad_arguments_are_refused_with_words(port: CompletionPort, pair: Pair) 
         port.wait(0, limit=0)
     with pytest.raises(TypeError, match="socket"):
         port.stream("socket")  # type: ignore[arg-type]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, pytest.raises(ValueError):
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        pytest.raises(ValueError, match="a stream socket"),
+    ):
         port.stream(udp)
-    with pytest.raises(ValueError, match="numeric|address"):
+    with pytest.raises(ValueError, match=r"numeric|address"):
         port.stream().connect(("example.org", 80))

@@ -183,7 +183,6 @@ def test_closing_the_port_ends_every_session() -> None:
         peer.close()
 
 
-@pytest.mark.xfail(strict=True, reason="close() does not wait for hooks under way elsewhere yet")
 def test_closing_the_port_waits_for_a_hook_of_another_thread() -> None:
     """A worker is in a hook: close() returns after that session's on_close, not before."""
     inside = threading.Event()
