@@ -331,7 +331,10 @@ class CompletionQueue:
             batch = self._batches.of_thread
         except AttributeError:
             batch = self._batches.of_thread = Batch(
-                self.kernel.GetQueuedCompletionStatusEx, self.handle, self._batch_size
+                self.kernel.GetQueuedCompletionStatusEx,
+                self.kernel.last_error,
+                self.handle,
+                self._batch_size,
             )
         self._polling.add(batch.ident)
         try:
@@ -432,7 +435,7 @@ class CompletionQueue:
         for _ in range(_BATCHES_MAX):
             words = batch.fill(milliseconds)
             if words is None:
-                code = self.kernel.last_error()
+                code = batch.error
                 if code == WAIT_TIMEOUT or (code == ERROR_ABANDONED_WAIT_0 and self.closing):
                     return
                 raise error_of_code("GetQueuedCompletionStatusEx", code, None, self)

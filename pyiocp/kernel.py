@@ -11,6 +11,7 @@ What belongs here: which functions rings 2 and 3 use, and nothing about how.
 
 from __future__ import annotations
 
+import ctypes
 import time
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,8 @@ class Kernel:
         self.getpeername = winapi.getpeername
         self.closesocket = winapi.closesocket
 
-        self.last_error = winapi.last_error
+        # In C as well: see Operation on what may happen between two bytecodes.
+        self.last_error = getattr(ctypes, "get_last_error", winapi.last_error)
         self.monotonic = time.monotonic
 
     def AcceptEx(self, socket: int) -> Callable[..., int]:

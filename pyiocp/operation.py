@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import ctypes
 import enum
+from functools import partial
+from operator import call
 from typing import TYPE_CHECKING, Any
 
 from .completion import Completion
@@ -148,7 +150,7 @@ class Operation(Packet):
     Source: https://learn.microsoft.com/windows/win32/sync/synchronous-and-asynchronous-i-o
     """
 
-    __slots__ = ("_arguments", "_failure", "_function", "buffers", "function_name", "handle")
+    __slots__ = ("_arguments", "_attempt", "_failure", "buffers", "function_name", "handle")
 
     def __init__(self, handle: Handle, kind: str) -> None:
         super().__init__(kind)
@@ -169,7 +171,7 @@ class Operation(Packet):
         The arguments are ctypes objects; kept here, they keep the memory behind them.
         """
         self.function_name = name
-        self._function = function
+        self._attempt = (partial(function, *arguments), self.handle.port.kernel.last_error)
         self._failure = failure
         self._arguments = arguments
 
@@ -228,7 +230,11 @@ class Operation(Packet):
             # Lifetime: in the table before the call, because another thread may dequeue
             # the packet before the call has returned here.
             queue.in_flight[self.address] = self
-            if self._function(*self._arguments) != self._failure:
+            # Two C functions and no bytecode in between: there, a garbage collection or a
+            # signal handler may run, whose own calls replace the error code, and a pending
+            # operation taken for a failed one would be freed under the kernel (C26).
+            result, code = map(call, self._attempt)
+            if result != self._failure:
                 # Completed. With skip-on-success in force no packet comes for it.
                 if handle.skips_on_success:
                     del queue.in_flight[self.address]
@@ -238,7 +244,6 @@ class Operation(Packet):
                         queue.enqueue((self, self.transferred, self.status))
                     return True
                 return False
-            code = queue.kernel.last_error()
             if code == ERROR_IO_PENDING:
                 return False  # Pending: the packet will tell.
             # Failed: the kernel kept nothing, and no packet will come. A call may have written

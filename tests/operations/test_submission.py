@@ -23,6 +23,7 @@ from pyiocp.winapi import (
     WSAENOTCONN,
     WSAPROTOCOL_INFOW,
     XP1_IFS_HANDLES,
+    CancelIoEx,
 )
 
 
@@ -384,3 +385,34 @@ def test_a_failed_call_does_not_take_the_handle_with_it(
         assert port.handles == set() or all(h.internal for h in port.handles)
         ours.sendall(b"still mine")
         assert peer.recv(20) == b"still mine"
+
+
+def test_error_code_survives_a_finalizer_that_calls_windows(
+    port: CompletionPort, pair: tuple[Stream, socket.socket]
+) -> None:
+    """C26: a collection at every chance, whose finalizers make failing calls of their own.
+
+    A receive that the kernel has pending, taken for a failed one, would raise here.
+    """
+    stream, peer = pair
+
+    class Trash:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            CancelIoEx(0xDEAD0, None)  # fails, and says why
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(200):
+            Trash()
+            stream.receive(bytearray(8))
+            peer.sendall(b"x")
+            while not (completions := port.wait(5)):
+                pass
+            assert [c.bytes for c in completions] == [1]
+    finally:
+        gc.set_threshold(*threshold)
+        gc.collect()
