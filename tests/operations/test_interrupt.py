@@ -207,7 +207,8 @@ class Load:
     def press(self, presses: int, one_by_one: bool) -> None:
         """Press Ctrl-C at any moment, or, one by one, when the one before has arrived."""
         for _ in range(presses):
-            self.finished.wait(0.002 + self.chance.random() / 50)
+            if self.finished.wait(0.002 + self.chance.random() / 50):
+                return
             signal.raise_signal(signal.SIGINT)
             if one_by_one:
                 self.interrupts.get(timeout=LONG_S)
@@ -240,8 +241,10 @@ class Load:
                     self.interrupts.put(None)
             except KeyboardInterrupt:
                 interrupts += 1
-        with contextlib.suppress(KeyboardInterrupt):
-            until(lambda: not any(thread.is_alive() for thread in threads[1:]))
+        deadline = time.monotonic() + 2 * LONG_S
+        while any(thread.is_alive() for thread in threads[1:]) and time.monotonic() < deadline:
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(0.001)
         while completions := self.port.wait(0.3):
             self.completions.put(completions)
         self.completions.put(None)
