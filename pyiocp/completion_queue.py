@@ -38,15 +38,15 @@ from typing import TYPE_CHECKING, Any
 from . import interrupt
 from .batch import ENTRY_WORDS, Batch
 from .completion import Completion
-from .errors import IocpError, PortClosedError, error_of_code, failed
+from .errors import IocpError, PortClosedError, error_of_code
+from .kept_memory import keep_for_ever, keep_unwritten
 from .kernel import Kernel
-from .operation import COMPLETED, PENDING, Operation, Packet, PostedPacket
+from .operation import COMPLETED, PENDING, Operation, Packet, PostedPacket, StrayPacket
 from .timers import Call, Timer, Timers
+from .waker import WAKE_KEY, Waker
 from .winapi import (
     ERROR_ABANDONED_WAIT_0,
     INVALID_HANDLE_VALUE,
-    STATUS_CANCELLED,
-    STATUS_PENDING,
     WAIT_TIMEOUT,
 )
 
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pyiocp")
 
-_WAKE_KEY = 0xFFFFFFFF
-
 #: Batches dequeued in a row before what they brought is dispatched.
 _BATCHES_MAX = 64
 
@@ -73,47 +71,6 @@ _WAIT_MAX_MS = 1000
 
 #: How long close() waits for threads to return that it has woken.
 _RELEASE_MAX_S = 5.0
-
-#: What was still in flight when a port had to close: the kernel may yet write there.
-_kept_for_ever: list[dict[int, Packet]] = []
-
-
-def _keep_for_ever(in_flight: dict[int, Packet]) -> None:
-    """Keep packets and all they hold, also when the interpreter takes itself apart."""
-    _kept_for_ever.append(in_flight)
-    # Lifetime: at its end the interpreter clears every module, and the list with it. One
-    # reference that nobody gives back outlives that.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(in_flight))
-
-
-#: What the kernel has sent a packet for, and may yet write to.
-_unwritten: list[tuple[Any, ...]] = []
-_unwritten_lock = threading.Lock()
-
-
-def _keep_unwritten(packet: Packet, status: int) -> tuple[int, int]:
-    """Keep the memory of a packet that still says pending; return how it ended instead.
-
-    Windows writes the status before it queues the packet. Wine 8 writes it later, or
-    never, and loses what was received, if the thread that submitted is just ending: then
-    success is none, and is reported as what Windows means by it, an operation aborted.
-    """
-    # Lifetime: out of the in-flight table, but the kernel's until the status is there. Only
-    # what it may write to: the packet itself would keep its handle and the whole port.
-    with _unwritten_lock:
-        _unwritten[:] = [memory for memory in _unwritten if memory[0][0] == STATUS_PENDING]
-        _unwritten.append(packet.memory)
-    return 0, status if failed(status) else STATUS_CANCELLED
-
-
-class _StrayPacket(PostedPacket):
-    """A packet that no operation of this port accounts for: posted by other code."""
-
-    __slots__ = ()
-
-    def finish(self, count: int, status: int) -> Completion:
-        """Return what is known of it: the number that it was posted with."""
-        return Completion(None, self.key, count, status)
 
 
 class CompletionQueue:
@@ -157,8 +114,8 @@ class CompletionQueue:
         self.handles: set[Handle] = set()
         self.ifs_handles_by_family: dict[int, bool] = {}
         #: Held by what lets a handle or a packet in, and by close(), which shuts the door.
-        #: Reentrant, like `_wake_lock`: the user's signal handler may post or stop, and
-        #: interrupts the main thread wherever it is.
+        #: Reentrant: the user's signal handler may post or stop, and interrupts the main
+        #: thread wherever it is.
         self.door = threading.RLock()
         self.waiting: set[int] = set()
         self._polling: set[int] = set()
@@ -170,8 +127,7 @@ class CompletionQueue:
         self._unclaimed: deque[Completion] = deque()
         self._batch_size = batch
         self._batches = threading.local()
-        self._wake_lock = threading.RLock()
-        self._wake_posted = False
+        self._waker = Waker(self)
         self._close_lock = threading.Lock()
         self._closer: int | None = None
         self._make_signal_receiver = signal_receiver
@@ -260,17 +216,7 @@ class CompletionQueue:
 
         Source: https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus
         """
-        with self._wake_lock:
-            if self._wake_posted or not self.handle:
-                return
-            self._wake_posted = True
-            if self.kernel.PostQueuedCompletionStatus(self.handle, 0, _WAKE_KEY, None):
-                return
-            # The kernel is out of memory. Whoever waits looks again within a second,
-            # and the next wake() tries again.
-            self._wake_posted = False
-        code = self.kernel.last_error()
-        logger.warning("%s", error_of_code("PostQueuedCompletionStatus", code, None, self))
+        self._waker.wake()
 
     # Getting completions out
 
@@ -320,6 +266,12 @@ class CompletionQueue:
             over = over or (deadline is not None and self.kernel.monotonic() >= deadline)
             if (over or self.closing) and not self._unclaimed:
                 return completions
+
+    def keep_for_wait(self, completions: list[Completion]) -> None:
+        """Have `wait` return these, on this or another thread."""
+        self._unclaimed.extend(completions)
+        if self.waiting:
+            self.wake()
 
     def gather(self, deadline: float | None) -> bool:
         """Bring what the kernel has into the ready queue; wait if both are empty.
@@ -453,13 +405,12 @@ class CompletionQueue:
             count, status = words[at + 3] & 0xFFFFFFFF, words[at + 2] & 0xFFFFFFFF
             if packet is not None:
                 if packet.unwritten:
-                    count, status = _keep_unwritten(packet, status)
+                    count, status = keep_unwritten(packet, status)
                 ready.append((packet, count, status))
-            elif words[at + 1] == 0 and words[at] == _WAKE_KEY:
-                with self._wake_lock:
-                    self._wake_posted = False
+            elif words[at + 1] == 0 and words[at] == WAKE_KEY:
+                self._waker.arrived()
             else:
-                ready.append((_StrayPacket(words[at]), count, status))
+                ready.append((StrayPacket(words[at]), count, status))
 
     def _enqueue_due_timers(self) -> None:
         for timer in self.timers.pop_due():
@@ -521,7 +472,7 @@ class CompletionQueue:
         completions.extend(self._unclaimed)
         self._unclaimed.clear()
         if self.in_flight:
-            _keep_for_ever(self.in_flight)
+            keep_for_ever(self.in_flight)
             kinds = ", ".join(f"{n} {kind}" for kind, n in self.in_flight_by_kind().items())
             warnings.warn(
                 f"{self!r} closed with operations in flight after {timeout} s: {kinds}."

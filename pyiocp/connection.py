@@ -38,6 +38,7 @@ from .errors import (
     failed,
 )
 from .inbox import Inbox
+from .interrupt import calls_hooks
 from .operation import Operation
 from .winapi import (
     DWORD,
@@ -269,6 +270,7 @@ class Connection:
 
     # What happens, one at a time: all of this runs within the inbox
 
+    @calls_hooks
     def _connected(self) -> None:
         if self.state is CLOSED:  # aborted before there was a connection
             self._open_stream.close()
@@ -293,6 +295,7 @@ class Connection:
             self._receiving = False
             self._break_off(_as_os_error(error))
 
+    @calls_hooks
     def _received(self, count: int, status: int) -> None:
         self._receiving = False
         if self.state is CLOSED:
@@ -310,6 +313,7 @@ class Connection:
             else:
                 self._sent_all()
 
+    @calls_hooks
     def _hand_over(self, count: int) -> None:
         data = memoryview(self._buffer)[:count]
         self._session.on_receive(data)
@@ -352,6 +356,7 @@ class Connection:
             if count < 0:
                 self._queue.appendleft(data[count:])
 
+    @calls_hooks
     def _sent(self, count: int, status: int) -> None:
         with self._lock:
             self._sending = False
@@ -403,6 +408,7 @@ class Connection:
             self.stream.close()
         self._end()
 
+    @calls_hooks
     def _end(self) -> None:
         """Say goodbye, once nothing of this session is in flight any more."""
         if self._receiving or self._sending or self._connecting or self._ended:

@@ -7,8 +7,8 @@ where the main thread is: inside rings 2 and 3, it only takes a note, and ``wait
 ``run`` raise KeyboardInterrupt as they leave; elsewhere it raises at once, as ever.
 
 A hook that never returns can be interrupted too: a second Ctrl-C before the first has been
-raised is raised at once, unless it, too, finds the main thread in code of rings 2 and 3
-itself and not in what that has called; a third is raised wherever it is.
+raised is raised at once if it finds the main thread in a hook, which is what `calls_hooks`
+marks, or in the user's code besides; a third is raised wherever it is.
 
 What belongs here: the handler and its note. How a signal ends a wait is in
 `signal_receiver`.
@@ -18,30 +18,22 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections.abc import Callable
+    from types import CodeType, FrameType
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _PACKAGE = __name__.rpartition(".")[0]
 
-#: Where KeyboardInterrupt could part a packet from its operation.
-_GUARDED = tuple(
-    f"{_PACKAGE}.{name}"
-    for name in (
-        "batch",
-        "completion_queue",
-        "connection",
-        "connector",
-        "handles",
-        "inbox",
-        "listener",
-        "operation",
-        "port",
-        "session",
-        "timers",
-    )
-)
+#: What of the package stands outside rings 2 and 3, and may be interrupted like any code.
+_OUTSIDE = {"winapi", "models", "aio", "cli"}
+
+#: The functions that call hooks, and other functions of the user's.
+_calling_hooks: set[CodeType] = set()
 
 #: How many Ctrl-C have been noted and not raised, and how many are.
 _noted = 0
@@ -65,23 +57,31 @@ def uninstall() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def calls_hooks(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Mark a function that calls the user's: those may be interrupted, this one may not."""
+    _calling_hooks.add(function.__code__)
+    return function
+
+
 def _handle(_number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, or take a note of it inside rings 2 and 3."""
     global _noted
-    # The first: anywhere inside. A further one: not in what was called from there.
-    if _noted < _NOTED_MAX and _is_guarded(frame, deep=not _noted):
+    # The first waits for a hook to end, a second one does not.
+    if _noted < _NOTED_MAX and _is_guarded(frame, hooks_too=not _noted):
         _noted += 1
         return
     _noted = 0
     raise KeyboardInterrupt
 
 
-def _is_guarded(frame: FrameType | None, deep: bool) -> bool:
-    """Tell whether the frame, or one that it was called from, is of rings 2 and 3."""
+def _is_guarded(frame: FrameType | None, hooks_too: bool) -> bool:
+    """Tell whether rings 2 and 3 are at work in the frame, themselves or by what they call."""
+    innermost = frame
     while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(_GUARDED):
-            return True
-        frame = frame.f_back if deep else None
+        package, _, module = frame.f_globals.get("__name__", "").partition(".")
+        if package == _PACKAGE and module.partition(".")[0] not in _OUTSIDE:
+            return hooks_too or frame is innermost or frame.f_code not in _calling_hooks
+        frame = frame.f_back
     return False
 
 

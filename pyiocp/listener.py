@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import HandleClosedError, IocpError, PortClosedError
 from .handles.accept import AcceptOperation
 from .handles.stream import Stream
+from .interrupt import calls_hooks
 from .resolve import resolve
 from .winapi import IPPROTO_TCP, TCP_NODELAY
 
@@ -115,6 +116,7 @@ class Listener:
             self.port.call_later(self._retry_s, self._post, operation)
             self._retry_s = min(self._retry_s * 2, _RETRY_MAX_S)
 
+    @calls_hooks
     def _make_session(self, stream: Stream) -> None:
         try:
             session = self._factory()

@@ -138,6 +138,16 @@ class PostedPacket(Packet):
         return f"<PostedPacket {self._key!r} at {self.address:#x}: {self.state.value}>"
 
 
+class StrayPacket(PostedPacket):
+    """A packet that no operation of this port accounts for: posted by other code."""
+
+    __slots__ = ()
+
+    def finish(self, count: int, status: int) -> Completion:
+        """Return what is known of it: the number that it was posted with."""
+        return Completion(None, self.key, count, status)
+
+
 class Operation(Packet):
     """An overlapped request on one handle.
 

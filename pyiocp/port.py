@@ -1,31 +1,26 @@
 """CompletionPort: the object that everything starts from.
 
-What belongs here: the ways into the other files (`stream`, `listen`, `connect`), and the
-workers' loop. How packets travel is in `completion_queue`.
+What belongs here: the ways into ring 3 (`listen`, `connect`, `run`), and what of it is alive.
+How packets travel is in `completion_queue`, the kinds of handle are in `handle_port`.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import os
-import socket
-import sys
 import threading
-import time
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from . import interrupt
-from .completion_queue import CompletionQueue
 from .connection import Connection
 from .connector import Connector
 from .errors import PortClosedError
-from .handles.stream import Stream
+from .handle_port import HandlePort
 from .listener import Listener
 from .session import Session
 from .signal_receiver import SignalReceiver
+from .workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +29,7 @@ if TYPE_CHECKING:
     from .kernel import Kernel
 
 
-class CompletionPort(CompletionQueue):
+class CompletionPort(HandlePort):
     """An I/O completion port.
 
     ::
@@ -75,50 +70,10 @@ class CompletionPort(CompletionQueue):
         )
         self.sessions: set[Session] = set()
         self.listeners: set[Listener] = set()
-        self._running = threading.Lock()
-        self._stopping = False
-        self._worker_failure: BaseException | None = None
-        #: The threads of `run` besides the one that called it, until their last hook.
-        self._at_work: list[threading.Thread] = []
-        self._left_behind = False
+        self._workers = Workers(self)
         _open_ports.add(self)
 
-    # Ring 2
-
-    def stream(
-        self, sock: socket.socket | int | None = None, *, key: Any = None, family: int | None = None
-    ) -> Stream:
-        """Associate a stream socket with the port and return its `Stream`.
-
-        sock: a TCP socket of Python's, or the number of one, which belongs to the stream
-            from then on: a Python socket is detached. None makes a new one.
-        key: any object; it comes back with every completion.
-        family: AF_INET or AF_INET6; needed for a number that is not IPv4, or a new one.
-
-        Raises TypeError or ValueError for what is no stream socket, and an `IocpError`
-        (``ERROR_INVALID_PARAMETER`` 87: it is on a port already, or is not overlapped);
-        the socket is then still the caller's. `PortClosedError` on a closed port.
-
-        Source: https://learn.microsoft.com/windows/win32/fileio/createiocompletionport
-        """
-        if self.closing:
-            raise PortClosedError(f"{self!r} is closed: it takes no stream")
-        if sock is None:
-            return Stream.open(self, socket.AF_INET if family is None else family, key)
-        if isinstance(sock, int):
-            family = socket.AF_INET if family is None else family
-            return Stream(self, sock, key=key, family=family)
-        if not isinstance(sock, socket.socket):
-            raise TypeError(f"a socket or its number is needed, not {sock!r}")
-        if sock.type != socket.SOCK_STREAM:
-            raise ValueError(f"a stream socket is needed, not {sock!r}")
-        if sock.fileno() < 0:
-            raise ValueError(f"{sock!r} is closed")
-        stream = Stream(self, sock.fileno(), key=key, family=sock.family)
-        sock.detach()
-        return stream
-
-    # Ring 3
+    # Servers and clients
 
     def listen(
         self,
@@ -217,49 +172,7 @@ class CompletionPort(CompletionQueue):
         port runs until that has ended. RuntimeError if the port runs already,
         `PortClosedError` on a closed port, ValueError for a bad number of threads.
         """
-        threads = _default_threads() if threads is None else threads
-        if not 1 <= threads <= 1024:
-            raise ValueError(f"threads must be between 1 and 1024, not {threads}")
-        if self.closed:
-            raise PortClosedError(f"{self!r} is closed: it cannot run")
-        if not self._running.acquire(False):
-            raise RuntimeError(f"{self!r} runs already")
-        if self._at_work:
-            self._running.release()
-            raise RuntimeError(f"{self!r} runs already: a hook on another thread has not ended")
-        if self._left_behind:
-            self._left_behind = self._stopping = False
-        workers = [
-            threading.Thread(target=self._work_aside, name=f"pyiocp worker {n}", daemon=True)
-            for n in range(1, threads)
-        ]
-        try:
-            for worker in workers:
-                self._at_work.append(worker)
-                try:
-                    worker.start()
-                except BaseException:
-                    self._at_work.remove(worker)
-                    raise
-            self._work()
-        finally:
-            self._stopping = True
-            try:
-                # Not by Thread.join: interrupted, CPython 3.11's takes the thread for dead.
-                while self._at_work:
-                    self.wake()
-                    time.sleep(0.001)
-                    interrupt.raise_noted(presses=2)
-                for worker in workers:
-                    worker.join()
-            finally:
-                # A second Ctrl-C does not wait for a hook on another thread.
-                self._left_behind = self._stopping = bool(self._at_work)
-                self._running.release()
-            failure, self._worker_failure = self._worker_failure, None
-        interrupt.raise_noted()
-        if failure is not None:
-            raise failure
+        self._workers.run(threads)
 
     def stop(self) -> None:
         """Make `run` return, after the hooks under way; from any thread, also from a hook.
@@ -267,36 +180,7 @@ class CompletionPort(CompletionQueue):
         Nothing is closed: `run` may be called again. Without a `run` under way, the next
         one returns at once.
         """
-        self._stopping = True
-        self.wake()
-
-    def _work_aside(self) -> None:
-        """Serve in a thread of `run`'s; what goes wrong there ends all of them."""
-        try:
-            self._work()
-        except BaseException as error:  # noqa: BLE001, run() raises it
-            self._worker_failure = error
-            self.stop()
-        finally:
-            self._at_work.remove(threading.current_thread())
-
-    def _work(self) -> None:
-        """Serve in this thread."""
-        main = interrupt.in_main_thread()
-        unclaimed: list[Completion] = []
-        while not (self._stopping or self.closing):
-            self.gather(None)
-            try:
-                self.dispatch(unclaimed, sys.maxsize)
-            finally:  # also when a hook is interrupted
-                if unclaimed:
-                    self._unclaimed.extend(unclaimed)
-                    unclaimed.clear()
-                    if self.waiting:
-                        self.wake()  # one of them may be in wait(), for these
-            if main and interrupt.noted():
-                self._stopping = True
-        self.wake()
+        self._workers.stop()
 
     def _hooks_elsewhere(self) -> bool:
         # Within a hook of one session there is no waiting for that session's end.
@@ -315,13 +199,6 @@ class CompletionPort(CompletionQueue):
         completions = super().close(timeout)
         _open_ports.discard(self)
         return completions
-
-
-def _default_threads() -> int:
-    """One, where a lock lets only one run; else one per processor."""
-    if getattr(sys, "_is_gil_enabled", lambda: True)():
-        return 1
-    return os.cpu_count() or 1
 
 
 _open_ports: weakref.WeakSet[CompletionPort] = weakref.WeakSet()

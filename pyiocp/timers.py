@@ -15,6 +15,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from .interrupt import calls_hooks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,6 +33,7 @@ class Call:
         self._arguments = arguments
         self.state: Any = None
 
+    @calls_hooks
     def receiver(self, packet: Any, count: int, status: int) -> None:
         """Call the function; what it raises is logged, because nobody waits for it."""
         try:

@@ -36,11 +36,11 @@ def nothing_left() -> Iterator[None]:
     if sys.platform != "win32":
         yield
         return
-    from pyiocp import completion_queue
+    from pyiocp import kept_memory
     from pyiocp.handle_count import handle_count
 
     threads = set(threading.enumerate())
-    kept = len(completion_queue._kept_for_ever)
+    kept = len(kept_memory.kept_for_ever)
     most = handle_count() + HANDLES_OF_FIRST_USE
     yield
     if open_ports() or handle_count() > most:
@@ -50,7 +50,7 @@ def nothing_left() -> Iterator[None]:
     for thread in left:
         thread.join(5)
     assert [t for t in left if t.is_alive()] == [], "a thread was left running"
-    assert len(completion_queue._kept_for_ever) == kept, "operations were left in flight"
+    assert len(kept_memory.kept_for_ever) == kept, "operations were left in flight"
     assert handle_count() <= most, "handles were left open"
 
 

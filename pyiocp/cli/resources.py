@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from .. import completion_queue
+from .. import kept_memory
 from ..handle_count import handle_count
 from ..port import CompletionPort
 from ..session import Session
@@ -49,7 +49,7 @@ class Resources:
 
 def count_in_flight(port: CompletionPort) -> int:
     """Return the operations that the kernel has not given back to this or an earlier port."""
-    kept = sum(map(len, completion_queue._kept_for_ever))
+    kept = sum(map(len, kept_memory.kept_for_ever))
     return len(port.in_flight) or kept
 
 

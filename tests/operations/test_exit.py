@@ -17,12 +17,28 @@ BOUND_S = 30
 """How long a program may take: starting the interpreter is most of it. Over that it hangs."""
 
 IN_FLIGHT = '''
-    import gc, os, signal, socket, sys, threading, time, warnings
+    import ctypes, gc, os, signal, socket, sys, threading, time, warnings
     from pyiocp import CompletionPort, Kernel, Session
+
+    def ender():
+        """Return what ends the process with an odd exit code when its owner is freed.
+
+        A capsule, because a garbage collection calls what Python objects have as finalizers
+        before it knows whether they go.
+        """
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype = ctypes.py_object
+        new.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        return new(1, None, ctypes.cast(ctypes.WinDLL("kernel32").ExitProcess, ctypes.c_void_p))
 
     class Buffer(bytearray):
         def __del__(self, write=os.write):
             write(1, b"freed\\n")
+
+    class SacredBuffer(bytearray):
+        def __init__(self, size):
+            super().__init__(size)
+            self.ender = ender()
 
     def fill(port):
         "Have a receive, an accept and a send in flight, and a zero-byte receive."
@@ -331,15 +347,15 @@ def test_port_that_could_not_be_made_is_dropped_in_silence() -> None:
 def test_what_the_kernel_keeps_is_kept_and_named(ending: str, code: int, filter_: str) -> None:
     """CancelIoEx does nothing here, so that the receive's memory is the kernel's for ever.
 
-    The buffer would say so if it were freed, at the interpreter's very end too, where the
-    modules that hold it are taken apart.
+    The buffer would end the process if it were freed, at the interpreter's very end too,
+    where the modules that hold it are taken apart.
     """
     program = f"""
         ours, peer = socket.socketpair()
         peer.detach()
         port = CompletionPort(kernel=Stuck())
         stream = port.stream(ours)
-        stream.receive(Buffer(100))
+        stream.receive(SacredBuffer(100))
         try:
             {ending}
         except ResourceWarning as warning:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import concurrent.futures
 import contextlib
 import queue
 import random
@@ -28,7 +29,7 @@ from typing import Any, Self
 import pytest
 from faulty_kernel import FaultyKernel
 
-from pyiocp import CompletionPort, Session, completion_queue, interrupt
+from pyiocp import CompletionPort, Session, completion_queue, interrupt, signal_receiver
 
 LONG_S = 10.0
 """Bounds what should come at once; a test that reaches it has failed."""
@@ -330,33 +331,45 @@ def test_second_ctrl_c_interrupts_a_hook_that_does_not_end(port: CompletionPort,
     assert port.in_flight_by_kind() == {}
 
 
-def test_second_ctrl_c_leaves_run_although_a_worker_is_in_a_hook(port: CompletionPort) -> None:
+@pytest.mark.parametrize("main_in_hook", [False, True])
+def test_second_ctrl_c_leaves_run_although_a_worker_is_in_a_hook(
+    port: CompletionPort, main_in_hook: bool
+) -> None:
     """Only the main thread can be interrupted; the hook of the other ends by itself, later.
 
-    Until then the port runs, and says so; then it may run again.
+    Until then the port runs, and says so; then it may run again. With the main thread in a
+    hook as well, the second Ctrl-C ends that one, and a further one leaves the other.
     """
-    in_hook = threading.Event()
+    in_hooks = [threading.Event(), threading.Event()]
     release = threading.Event()
 
     def hook() -> None:
-        if threading.current_thread() is threading.main_thread():
-            port.call_soon(hook)
+        port.call_soon(hook)
+        if threading.current_thread() is not threading.main_thread():
+            in_hooks[0].set()
+            release.wait(LONG_S)
+        elif main_in_hook and in_hooks[0].is_set():
+            in_hooks[1].set()
+            while True:
+                time.sleep(0.001)
+        else:
             time.sleep(0.01)
-            return
-        in_hook.set()
-        release.wait(LONG_S)
 
     def joining() -> bool:
-        return interrupt.noted() and not port.waiting
+        return port._workers._stopping and not port.waiting
 
+    presses: list[Callable[[], Any]] = [in_hooks[main_in_hook].is_set, joining]
+    if main_in_hook:
+        presses.insert(1, interrupt.noted)
     port.call_soon(hook)
-    with Presser(in_hook.is_set, joining) as presser:
+    with Presser(*presses) as presser:
         with pytest.raises(KeyboardInterrupt):
             port.run(threads=2)
-        assert time.perf_counter() - presser.times[1] < AT_ONCE_S
+        assert time.perf_counter() - presser.times[-1] < AT_ONCE_S
     with pytest.raises(RuntimeError, match="runs already"):
         port.run(threads=1)
     release.set()
+    in_hooks[0].clear()
     port.call_later(0.05, port.stop)
 
     def runs_again() -> bool:
@@ -367,6 +380,30 @@ def test_second_ctrl_c_leaves_run_although_a_worker_is_in_a_hook(port: Completio
         return True
 
     until(runs_again)
+
+
+def test_second_ctrl_c_finds_the_port_at_its_own_work(port: CompletionPort) -> None:
+    """While it makes the socket that signals wake it by, in the code of another module.
+
+    It is noted, like the first: raised there, it would leave half of that socket behind.
+    """
+    real = socket.socket.bind
+    made = socket.socket
+
+    class Pressed(made):
+        def bind(self, address: Any) -> None:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            real(self, address)
+
+    signal_receiver.socket.socket = Pressed
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            port.wait(LONG_S)
+    finally:
+        signal_receiver.socket.socket = made
+    port.post("after")
+    assert [completion.key for completion in port.wait(LONG_S)] == ["after"]
 
 
 def test_sessions_go_on_after_ctrl_c(port: CompletionPort) -> None:
@@ -599,14 +636,8 @@ def test_ctrl_c_ends_an_event_loop_while_a_thread_of_it_waits(port: CompletionPo
     """The loop holds the wake-up socket, a port waits in one of its threads: both end."""
     port.wait(0.01)
 
-    async def main() -> None:
-        await asyncio.to_thread(port.wait)
-
-    def waiting() -> bool:
-        return bool(port.waiting)
-
     def let_go() -> None:
-        until(waiting)
+        until(lambda: port.waiting)
         signal.raise_signal(signal.SIGINT)
         arrived.wait(LONG_S)
         port.post("let the thread go")
@@ -614,17 +645,21 @@ def test_ctrl_c_ends_an_event_loop_while_a_thread_of_it_waits(port: CompletionPo
     arrived = threading.Event()
     thread = threading.Thread(target=let_go)
     loop = asyncio.new_event_loop()
+    executor = concurrent.futures.ThreadPoolExecutor(1)
     try:
-        thread.start()
-        task = loop.create_task(main())
+        waits = loop.run_in_executor(executor, port.wait)
+        loop.call_soon(thread.start)
         with pytest.raises(KeyboardInterrupt):
-            loop.run_until_complete(task)
+            loop.run_until_complete(waits)
+        assert not arrived.is_set()
         arrived.set()
-        loop.run_until_complete(task)
+        # Not until it is done: asyncio, interrupted just then, no longer hears of threads.
+        while not waits.done():
+            loop.run_until_complete(asyncio.sleep(0.01))
     finally:
         arrived.set()
         thread.join(LONG_S)
-        loop.run_until_complete(loop.shutdown_default_executor())
+        executor.shutdown()
         loop.close()
     assert latency(port, "wait()") < AT_ONCE_S
 

@@ -61,7 +61,9 @@ OUTSTANDING_MAX = 40
 SOCKET_BUFFER_BYTES = 8192
 """Small, so that a large send is soon too much for the socket, and stays pending."""
 
-IN_ORDER_MAX = 1 if hasattr(ctypes.WinDLL("ntdll"), "wine_get_version") else 3
+WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
+
+IN_ORDER_MAX = 1 if WINE else 3
 """Receives, or sends, with bytes that are outstanding on one end at a time.
 
 Windows carries them out in the order of their posting. Wine 8 lets one overtake another
@@ -381,10 +383,10 @@ class Model:
         if error is None:
             assert completion.bytes <= pending.capacity
             if kind == "send" and completion.bytes < pending.capacity:
-                # Windows sends all, or fails. Wine 8 reports a send that it has begun, when
-                # it is cancelled or the peer shuts down its own side, as the success of a part.
-                shaken = pending.cancelled or pending.end.incoming.ended
-                assert shaken or pending.end.may_fail or self.port.closing, completion
+                # Windows sends all, or fails. Wine 8 ends a send that it has begun, when a
+                # receive is pending and the peer shuts down its side, as the success of a part.
+                assert WINE, completion
+                assert pending.end.incoming.ended, completion
                 pending.end.outgoing.torn = True
         elif isinstance(error, OperationCancelledError):
             assert pending.cancelled or pending.end.closed or self.port.closing
@@ -437,20 +439,23 @@ class Model:
     def _check_given_back(self) -> None:
         """What is over, and not kept to be posted again, has given back its buffers."""
         waiting = {id(pending) for end in self._all_ends() for pending in end.receives}
-        in_use = {operation for operation, _ in self.again} | set(self.outstanding)
-        still: list[tuple[weakref.ref[Operation], Pending]] = []
-        for reference, pending in self.over:
-            if id(pending) in waiting:  # for the completion of one before it
-                still.append((reference, pending))
-                continue
-            pending.completion = None
-            if reference() not in in_use:
-                if reference() is not None:
-                    gc.collect()  # an error's traceback has it, in a cycle
-                assert reference() is None, "an operation is kept that is over"
-                for buffer in pending.buffers:
-                    buffer.append(0)
+        # A completion may wait for that of a receive posted before it.
+        still = [(reference, pending) for reference, pending in self.over if id(pending) in waiting]
+        done = [
+            (reference, pending) for reference, pending in self.over if id(pending) not in waiting
+        ]
         self.over = still
+        for _, pending in done:
+            pending.completion = None
+        in_use: set[Operation | None] = {*self.outstanding, *(o for o, _ in self.again)}
+        in_use |= {reference() for reference, _ in still}
+        done = [(reference, pending) for reference, pending in done if reference() not in in_use]
+        if any(reference() is not None for reference, _ in done):
+            gc.collect()  # an error's traceback has it, in a cycle
+        for reference, pending in done:
+            assert reference() is None, "an operation is kept that is over"
+            for buffer in pending.buffers:
+                buffer.append(0)
 
     def _all_ends(self) -> Iterator[End]:
         for connection in self.connections:

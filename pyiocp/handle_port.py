@@ -1,0 +1,51 @@
+"""HandlePort: a completion queue, and the ways into every kind of handle on it.
+
+What belongs here: which kinds there are, and which of them the caller's arguments mean.
+What a kind does stands with it, in `handles`; sessions are not known here.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from .completion_queue import CompletionQueue
+from .errors import PortClosedError
+from .handles.stream import Stream
+
+
+class HandlePort(CompletionQueue):
+    """Ring 2: handles of every kind and their operations; users make a `CompletionPort`."""
+
+    def stream(
+        self, sock: socket.socket | int | None = None, *, key: Any = None, family: int | None = None
+    ) -> Stream:
+        """Associate a stream socket with the port and return its `Stream`.
+
+        sock: a TCP socket of Python's, or the number of one, which belongs to the stream
+            from then on: a Python socket is detached. None makes a new one.
+        key: any object; it comes back with every completion.
+        family: AF_INET or AF_INET6; needed for a number that is not IPv4, or a new one.
+
+        Raises TypeError or ValueError for what is no stream socket, and an `IocpError`
+        (``ERROR_INVALID_PARAMETER`` 87: it is on a port already, or is not overlapped);
+        the socket is then still the caller's. `PortClosedError` on a closed port.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/createiocompletionport
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it takes no stream")
+        if sock is None:
+            return Stream.open(self, socket.AF_INET if family is None else family, key)
+        if isinstance(sock, int):
+            family = socket.AF_INET if family is None else family
+            return Stream(self, sock, key=key, family=family)
+        if not isinstance(sock, socket.socket):
+            raise TypeError(f"a socket or its number is needed, not {sock!r}")
+        if sock.type != socket.SOCK_STREAM:
+            raise ValueError(f"a stream socket is needed, not {sock!r}")
+        if sock.fileno() < 0:
+            raise ValueError(f"{sock!r} is closed")
+        stream = Stream(self, sock.fileno(), key=key, family=sock.family)
+        sock.detach()
+        return stream

@@ -1,0 +1,54 @@
+"""Waker: makes a thread that waits on a port return, by a packet that is nobody's.
+
+Packets pile up in the kernel while no thread takes them, so one is posted only when none
+is under way: whoever dequeues it says so.
+
+What belongs here: that packet. Whom to wake, and when, is the port's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from .errors import error_of_code
+
+if TYPE_CHECKING:
+    from .completion_queue import CompletionQueue
+
+logger = logging.getLogger("pyiocp")
+
+WAKE_KEY = 0xFFFFFFFF
+"""The number that the packet is posted with; handles have theirs from 1 upwards."""
+
+
+class Waker:
+    """The wake-up packet of one port. Any thread may call any method."""
+
+    def __init__(self, queue: CompletionQueue) -> None:
+        self._queue = queue
+        #: Reentrant: the user's signal handler may wake, and interrupts the main thread
+        #: wherever it is.
+        self._lock = threading.RLock()
+        self._posted = False
+
+    def wake(self) -> None:
+        """Post the packet, unless it is under way."""
+        queue = self._queue
+        with self._lock:
+            if self._posted or not queue.handle:
+                return
+            self._posted = True
+            if queue.kernel.PostQueuedCompletionStatus(queue.handle, 0, WAKE_KEY, None):
+                return
+            # The kernel is out of memory. Whoever waits looks again within a second,
+            # and the next wake() tries again.
+            self._posted = False
+            code = queue.kernel.last_error()
+        logger.warning("%s", error_of_code("PostQueuedCompletionStatus", code, None, queue))
+
+    def arrived(self) -> None:
+        """Take note that the packet has been dequeued."""
+        with self._lock:
+            self._posted = False
