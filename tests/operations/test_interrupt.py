@@ -256,6 +256,8 @@ class Load:
         return interrupts
 
 
+# KeyboardInterrupt in a weak reference's callback, outside the port, is for Python to lose.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("one_by_one", [True, False], ids=["one by one", "at random"])
 @pytest.mark.parametrize("wait", ["wait()", "run(1)", "run(2)"])
 def test_fifty_ctrl_c_in_a_row_lose_no_completion(wait: str, one_by_one: bool) -> None:
