@@ -6,6 +6,7 @@ Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselve
 from .completion import Completion as Completion
 from .connection import SendQueueOverflowError as SendQueueOverflowError
 from .connection import SessionState as SessionState
+from .errors import AccessDeniedError as AccessDeniedError
 from .errors import AddressUnavailableError as AddressUnavailableError
 from .errors import ConnectionLostError as ConnectionLostError
 from .errors import ConnectRefusedError as ConnectRefusedError
@@ -16,9 +17,13 @@ from .errors import MessageTruncatedError as MessageTruncatedError
 from .errors import NetworkTimeoutError as NetworkTimeoutError
 from .errors import NotConnectedError as NotConnectedError
 from .errors import OperationCancelledError as OperationCancelledError
+from .errors import PathExistsError as PathExistsError
+from .errors import PathNotFoundError as PathNotFoundError
 from .errors import PeerResetError as PeerResetError
+from .errors import PipeClosedError as PipeClosedError
 from .errors import PortClosedError as PortClosedError
 from .errors import ResourceLimitError as ResourceLimitError
+from .errors import SharingViolationError as SharingViolationError
 from .errors import UnreachableError as UnreachableError
 from .handles.stream import Stream as Stream
 from .kernel import Kernel as Kernel

@@ -58,8 +58,12 @@ class Completion:
         return self._error
 
     def _make_error(self) -> IocpError:
-        function = "the operation" if self.operation is None else self.operation.function_name
-        return error_of_status(function, self.status, self.operation)
+        operation = self.operation
+        if operation is None:
+            return error_of_status("the operation", self.status)
+        return error_of_status(
+            operation.function_name, self.status, operation, operation.winerror_of
+        )
 
     @property
     def data(self) -> memoryview:

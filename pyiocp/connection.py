@@ -164,6 +164,9 @@ class Connection:
         assert self.stream is not None, "only a session that never had one has no stream"
         return self.stream
 
+    def _error_of(self, function: str, status: int) -> IocpError:
+        return error_of_status(function, status, self._session, self._open_stream.winerror_of)
+
     def _make_receive(self) -> None:
         size = self._session.receive_size
         if size < 1:
@@ -301,7 +304,7 @@ class Connection:
         if self.state is CLOSED:
             self._end()
         elif failed(status):
-            self._break_off(error_of_status("WSARecv", status, self._session))
+            self._break_off(self._error_of("WSARecv", status))
         elif count:
             if self.state is OPEN:
                 self._hand_over(count)
@@ -369,7 +372,7 @@ class Connection:
         if self.state is CLOSED:
             self._end()
         elif failed(status):
-            self._break_off(error_of_status("WSASend", status, self._session))
+            self._break_off(self._error_of("WSASend", status))
         else:
             if writable and self.state is OPEN:
                 self._session.on_writable()

@@ -3,21 +3,30 @@
 Win32, Winsock and the kernel number the same failure differently: a connection reset is
 ``ERROR_NETNAME_DELETED`` (64) from GetQueuedCompletionStatus, ``WSAECONNRESET`` (10054)
 from WSAGetOverlappedResult and ``STATUS_CONNECTION_RESET`` in the OVERLAPPED itself. The
-NTSTATUS is what the kernel wrote, so the mapping here is by NTSTATUS, in one table, and
-every exception keeps all of its numbers.
+NTSTATUS is what the kernel wrote, so the mapping here is by NTSTATUS, and every exception
+keeps all of its numbers.
 
-What belongs here: the exception classes and that table. For a status that is not in the
-table ntdll's own translation is taken.
+The same status means one thing on a socket and another on a file: STATUS_SHARING_VIOLATION
+is an address in use there and a file in use here. So there are two tables, `WINERROR_OF`
+for every handle and `SOCKET_WINERROR_OF` for sockets, which goes first there; each kind of
+handle names its own (``Handle.winerror_of``). For a status in neither, ntdll's own
+translation is taken.
+
+What belongs here: the exception classes and those tables. What a code means in words is
+told by `explain`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .winapi import RtlNtStatusToDosError
 from .winapi import errorcodes as codes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class IocpError(OSError):
@@ -100,6 +109,26 @@ class HandleInvalidError(IocpError):
     """The handle is closed, is none, or is of a kind that the function does not take."""
 
 
+class PathNotFoundError(IocpError, FileNotFoundError):
+    """There is no file, directory, pipe or device of that name."""
+
+
+class PathExistsError(IocpError, FileExistsError):
+    """There is a file, directory or pipe of that name already."""
+
+
+class AccessDeniedError(IocpError, PermissionError):
+    """The system does not let this user, or this handle, do that."""
+
+
+class SharingViolationError(IocpError, PermissionError):
+    """Another handle has the file open, or the range locked, and does not share it, for now."""
+
+
+class PipeClosedError(IocpError, BrokenPipeError):
+    """The other end of the pipe has been closed, or has been disconnected by its server."""
+
+
 class PortClosedError(ValueError):
     """The completion port is closed, or is closing: it takes no more operations."""
 
@@ -116,6 +145,12 @@ _REMEDIES = {
     codes.WSAECONNREFUSED: "nobody listens there",
     codes.WSAECONNRESET: "the peer reset the connection",
     codes.WSA_OPERATION_ABORTED: "cancelled",
+    codes.ERROR_NOT_ENOUGH_QUOTA: "too much memory is locked by pending operations",
+    codes.ERROR_SHARING_VIOLATION: "another handle has it open and does not share it",
+    codes.ERROR_LOCK_VIOLATION: "another handle has locked a part of it",
+    codes.ERROR_BROKEN_PIPE: "the other end of the pipe has been closed",
+    codes.ERROR_NO_DATA: "the other end of the pipe has been closed",
+    codes.ERROR_PIPE_NOT_CONNECTED: "the server has disconnected the pipe",
 }
 
 _CLASSES: dict[int, type[IocpError]] = {
@@ -143,19 +178,66 @@ _CLASSES: dict[int, type[IocpError]] = {
     codes.ERROR_WORKING_SET_QUOTA: ResourceLimitError,
     codes.ERROR_NO_SYSTEM_RESOURCES: ResourceLimitError,
     codes.ERROR_NOT_ENOUGH_MEMORY: ResourceLimitError,
+    codes.ERROR_NOT_ENOUGH_QUOTA: ResourceLimitError,
+    codes.ERROR_PAGEFILE_QUOTA: ResourceLimitError,
+    codes.ERROR_COMMITMENT_LIMIT: ResourceLimitError,
+    codes.ERROR_NONPAGED_SYSTEM_RESOURCES: ResourceLimitError,
+    codes.ERROR_PAGED_SYSTEM_RESOURCES: ResourceLimitError,
+    codes.ERROR_TOO_MANY_OPEN_FILES: ResourceLimitError,
+    codes.ERROR_TOO_MANY_CMDS: ResourceLimitError,
     codes.WSAEMSGSIZE: MessageTruncatedError,
     codes.ERROR_MORE_DATA: MessageTruncatedError,
     codes.ERROR_INVALID_HANDLE: HandleInvalidError,
     codes.WSAENOTSOCK: HandleInvalidError,
+    codes.ERROR_FILE_NOT_FOUND: PathNotFoundError,
+    codes.ERROR_PATH_NOT_FOUND: PathNotFoundError,
+    codes.ERROR_FILE_EXISTS: PathExistsError,
+    codes.ERROR_ALREADY_EXISTS: PathExistsError,
+    codes.ERROR_ACCESS_DENIED: AccessDeniedError,
+    codes.ERROR_PRIVILEGE_NOT_HELD: AccessDeniedError,
+    codes.WSAEACCES: AccessDeniedError,
+    codes.ERROR_SHARING_VIOLATION: SharingViolationError,
+    codes.ERROR_LOCK_VIOLATION: SharingViolationError,
+    codes.ERROR_BROKEN_PIPE: PipeClosedError,
+    codes.ERROR_NO_DATA: PipeClosedError,
+    codes.ERROR_PIPE_NOT_CONNECTED: PipeClosedError,
 }
 
-#: The kernel's numbers, as the code that says best what happened to a socket operation.
+#: The kernel's numbers as Win32 codes, for every kind of handle. Of how operations end when
+#: nothing failed ntdll has another opinion, or none; the rest is as ntdll has it.
 WINERROR_OF: dict[int, int] = {
-    codes.STATUS_CANCELLED: codes.WSA_OPERATION_ABORTED,
-    codes.STATUS_REQUEST_ABORTED: codes.WSA_OPERATION_ABORTED,
+    codes.STATUS_CANCELLED: codes.ERROR_OPERATION_ABORTED,
+    codes.STATUS_REQUEST_ABORTED: codes.ERROR_OPERATION_ABORTED,
     # A handle closed under its operation: the first is Wine's answer, the second Windows'.
-    codes.STATUS_HANDLES_CLOSED: codes.WSA_OPERATION_ABORTED,
-    codes.STATUS_FILE_CLOSED: codes.WSA_OPERATION_ABORTED,
+    codes.STATUS_HANDLES_CLOSED: codes.ERROR_OPERATION_ABORTED,
+    codes.STATUS_FILE_CLOSED: codes.ERROR_OPERATION_ABORTED,
+    codes.STATUS_INSUFFICIENT_RESOURCES: codes.ERROR_NO_SYSTEM_RESOURCES,
+    codes.STATUS_QUOTA_EXCEEDED: codes.ERROR_NOT_ENOUGH_QUOTA,
+    codes.STATUS_WORKING_SET_QUOTA: codes.ERROR_WORKING_SET_QUOTA,
+    codes.STATUS_PAGEFILE_QUOTA: codes.ERROR_PAGEFILE_QUOTA,
+    codes.STATUS_NO_MEMORY: codes.ERROR_NOT_ENOUGH_MEMORY,
+    codes.STATUS_COMMITMENT_LIMIT: codes.ERROR_COMMITMENT_LIMIT,
+    codes.STATUS_TOO_MANY_COMMANDS: codes.ERROR_TOO_MANY_CMDS,
+    codes.STATUS_TOO_MANY_OPENED_FILES: codes.ERROR_TOO_MANY_OPEN_FILES,
+    codes.STATUS_BUFFER_OVERFLOW: codes.ERROR_MORE_DATA,
+    codes.STATUS_INVALID_HANDLE: codes.ERROR_INVALID_HANDLE,
+    codes.STATUS_OBJECT_TYPE_MISMATCH: codes.ERROR_INVALID_HANDLE,
+    codes.STATUS_OBJECT_NAME_NOT_FOUND: codes.ERROR_FILE_NOT_FOUND,
+    codes.STATUS_OBJECT_PATH_NOT_FOUND: codes.ERROR_PATH_NOT_FOUND,
+    codes.STATUS_OBJECT_NAME_COLLISION: codes.ERROR_ALREADY_EXISTS,
+    codes.STATUS_ACCESS_DENIED: codes.ERROR_ACCESS_DENIED,
+    codes.STATUS_PRIVILEGE_NOT_HELD: codes.ERROR_PRIVILEGE_NOT_HELD,
+    codes.STATUS_SHARING_VIOLATION: codes.ERROR_SHARING_VIOLATION,
+    codes.STATUS_FILE_LOCK_CONFLICT: codes.ERROR_LOCK_VIOLATION,
+    codes.STATUS_LOCK_NOT_GRANTED: codes.ERROR_LOCK_VIOLATION,
+    codes.STATUS_PIPE_BROKEN: codes.ERROR_BROKEN_PIPE,
+    codes.STATUS_PIPE_CLOSING: codes.ERROR_NO_DATA,
+    codes.STATUS_PIPE_DISCONNECTED: codes.ERROR_PIPE_NOT_CONNECTED,
+}
+
+#: The same for sockets: the code that says best what happened to a connection.
+SOCKET_WINERROR_OF: dict[int, int] = {
+    **WINERROR_OF,
     codes.STATUS_REMOTE_DISCONNECT: codes.WSAECONNRESET,
     codes.STATUS_CONNECTION_RESET: codes.WSAECONNRESET,
     codes.STATUS_LINK_FAILED: codes.WSAECONNRESET,
@@ -180,17 +262,26 @@ WINERROR_OF: dict[int, int] = {
     codes.STATUS_SHARING_VIOLATION: codes.WSAEADDRINUSE,
     codes.STATUS_TOO_MANY_ADDRESSES: codes.WSAENOBUFS,
     codes.STATUS_INVALID_ADDRESS_COMPONENT: codes.WSAEADDRNOTAVAIL,
+    codes.STATUS_INVALID_ADDRESS: codes.WSAEADDRNOTAVAIL,
     codes.STATUS_INSUFFICIENT_RESOURCES: codes.WSAENOBUFS,
     codes.STATUS_QUOTA_EXCEEDED: codes.WSAENOBUFS,
     codes.STATUS_WORKING_SET_QUOTA: codes.WSAENOBUFS,
+    codes.STATUS_PAGEFILE_QUOTA: codes.WSAENOBUFS,
+    codes.STATUS_COMMITMENT_LIMIT: codes.WSAENOBUFS,
     codes.STATUS_NO_MEMORY: codes.WSAENOBUFS,
     codes.STATUS_BUFFER_OVERFLOW: codes.WSAEMSGSIZE,
+    codes.STATUS_INVALID_BUFFER_SIZE: codes.WSAEMSGSIZE,
     codes.STATUS_INVALID_HANDLE: codes.WSAENOTSOCK,
     codes.STATUS_OBJECT_TYPE_MISMATCH: codes.WSAENOTSOCK,
     codes.STATUS_ACCESS_DENIED: codes.WSAEACCES,
     codes.STATUS_ACCESS_VIOLATION: codes.WSAEFAULT,
+    codes.STATUS_BUFFER_TOO_SMALL: codes.WSAEFAULT,
     codes.STATUS_INVALID_PARAMETER: codes.WSAEINVAL,
     codes.STATUS_NOT_SUPPORTED: codes.WSAEOPNOTSUPP,
+    codes.STATUS_NOT_IMPLEMENTED: codes.WSAEOPNOTSUPP,
+    codes.STATUS_NETWORK_BUSY: codes.WSAENETDOWN,
+    codes.STATUS_UNEXPECTED_NETWORK_ERROR: codes.WSAENETDOWN,
+    codes.STATUS_INVALID_NETWORK_RESPONSE: codes.WSAENETDOWN,
 }
 
 
@@ -203,9 +294,17 @@ def failed(status: int) -> bool:
     return status >= 0x80000000
 
 
-def error_of_status(function: str, status: int, subject: Any = None) -> IocpError:
-    """Return the exception for an operation of `function` that ended in `status`."""
-    winerror = WINERROR_OF.get(status)
+def error_of_status(
+    function: str,
+    status: int,
+    subject: Any = None,
+    winerror_of: Mapping[int, int] = WINERROR_OF,
+) -> IocpError:
+    """Return the exception for an operation of `function` that ended in `status`.
+
+    status: unsigned. winerror_of: the table of the operation's kind of handle.
+    """
+    winerror = winerror_of.get(status)
     if winerror is None:
         winerror = RtlNtStatusToDosError(status - (1 << 32) if status >> 31 else status)
     return error_of_code(function, winerror, status, subject)

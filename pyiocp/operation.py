@@ -26,7 +26,7 @@ from operator import call
 from typing import TYPE_CHECKING, Any
 
 from .completion import Completion
-from .errors import HandleClosedError, PortClosedError, error_of_code
+from .errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
 from .winapi import OVERLAPPED
 from .winapi.errorcodes import (
     ERROR_IO_PENDING,
@@ -37,7 +37,7 @@ from .winapi.errorcodes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .handles.handle import Handle
 
@@ -91,6 +91,11 @@ class Packet:
     def key(self) -> Any:
         """The completion key that the user knows it by."""
         raise NotImplementedError
+
+    @property
+    def winerror_of(self) -> Mapping[int, int]:
+        """What each NTSTATUS means here: see `errors`."""
+        return WINERROR_OF
 
     @property
     def unwritten(self) -> bool:
@@ -189,6 +194,11 @@ class Operation(Packet):
     def memory(self) -> tuple[Any, ...]:
         """What the kernel may read or write: also what the call's arguments point to."""
         return (*super().memory, self._arguments)
+
+    @property
+    def winerror_of(self) -> Mapping[int, int]:
+        """What each NTSTATUS means on this kind of handle."""
+        return self.handle.winerror_of
 
     @property
     def key(self) -> Any:

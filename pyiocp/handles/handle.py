@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import HandleClosedError, PortClosedError, error_of_code
+from ..errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
 from ..winapi import FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..completion_queue import CompletionQueue
 
 _serials = itertools.count(1)
@@ -33,6 +35,8 @@ class Handle:
     """
 
     kind = "handle"
+    winerror_of: ClassVar[Mapping[int, int]] = WINERROR_OF
+    """The Win32 code for the NTSTATUS that an operation ends in: the table for this kind."""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
-from ..errors import error_of_code
+from ..errors import SOCKET_WINERROR_OF, error_of_code
 from ..operation import Operation
 from ..winapi import (
     DWORD,
@@ -59,6 +59,7 @@ class SocketHandle(Handle):
     """A socket on a completion port. ``family`` is AF_INET or AF_INET6."""
 
     kind = "socket"
+    winerror_of = SOCKET_WINERROR_OF
 
     def __init__(
         self,

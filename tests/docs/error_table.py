@@ -30,11 +30,23 @@ def codes_by_class() -> dict[str, list[str]]:
 
 
 def statuses_by_class() -> dict[str, list[str]]:
-    """Return the names of the NTSTATUS values that each class stands for."""
+    """Return the names of the NTSTATUS values that each class stands for.
+
+    One that means something else on a socket than on a file or pipe says where.
+    """
     found: dict[str, list[str]] = {}
-    for status in errors.WINERROR_OF:
-        kind = type(errors.error_of_status("", status))
-        found.setdefault(kind.__name__, []).append(f"`{errorcodes.status_name(status)}`")
+    for status in errors.SOCKET_WINERROR_OF:
+        name = f"`{errorcodes.status_name(status)}`"
+        on_socket = type(errors.error_of_status("", status, None, errors.SOCKET_WINERROR_OF))
+        if status not in errors.WINERROR_OF:
+            found.setdefault(on_socket.__name__, []).append(name)
+            continue
+        elsewhere = type(errors.error_of_status("", status))
+        if elsewhere is on_socket:
+            found.setdefault(on_socket.__name__, []).append(name)
+        else:
+            found.setdefault(on_socket.__name__, []).append(f"{name} (sockets)")
+            found.setdefault(elsewhere.__name__, []).append(f"{name} (files, pipes)")
     return found
 
 

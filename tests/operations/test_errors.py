@@ -9,16 +9,31 @@ import struct
 import pytest
 
 from pyiocp import (
+    AccessDeniedError,
     CompletionPort,
     ConnectionLostError,
     ConnectRefusedError,
     IocpError,
+    MessageTruncatedError,
     NetworkTimeoutError,
     OperationCancelledError,
+    PathExistsError,
+    PathNotFoundError,
     PeerResetError,
+    PipeClosedError,
     ResourceLimitError,
+    SharingViolationError,
 )
-from pyiocp.errors import error_of_code, error_of_status
+from pyiocp.errors import SOCKET_WINERROR_OF, WINERROR_OF, error_of_code, error_of_status
+from pyiocp.handles.handle import Handle
+from pyiocp.operation import Operation
+from pyiocp.winapi import (
+    FILE_FLAG_OVERLAPPED,
+    GENERIC_READ,
+    OPEN_EXISTING,
+    CreateFileW,
+    RtlNtStatusToDosError,
+)
 from pyiocp.winapi import errorcodes as codes
 
 CODES = [
@@ -35,9 +50,21 @@ CODES = [
     (10060, NetworkTimeoutError, TimeoutError),
     (1453, ResourceLimitError, OSError),
     (10055, ResourceLimitError, OSError),
+    (1816, ResourceLimitError, OSError),
+    (2, PathNotFoundError, FileNotFoundError),
+    (3, PathNotFoundError, FileNotFoundError),
+    (80, PathExistsError, FileExistsError),
+    (183, PathExistsError, FileExistsError),
+    (5, AccessDeniedError, PermissionError),
+    (10013, AccessDeniedError, PermissionError),
+    (32, SharingViolationError, PermissionError),
+    (33, SharingViolationError, PermissionError),
+    (109, PipeClosedError, BrokenPipeError),
+    (232, PipeClosedError, BrokenPipeError),
+    (233, PipeClosedError, BrokenPipeError),
 ]
 
-STATUSES = [
+SOCKET_STATUSES = [
     (codes.STATUS_CANCELLED, 995, OperationCancelledError),
     (codes.STATUS_CONNECTION_RESET, 10054, PeerResetError),
     (codes.STATUS_REMOTE_DISCONNECT, 10054, PeerResetError),
@@ -51,6 +78,22 @@ STATUSES = [
     # A handle closed under its operation, as Windows and as Wine report it.
     (codes.STATUS_FILE_CLOSED, 995, OperationCancelledError),
     (codes.STATUS_HANDLES_CLOSED, 995, OperationCancelledError),
+]
+
+
+FILE_STATUSES = [
+    (codes.STATUS_CANCELLED, 995, OperationCancelledError),
+    (codes.STATUS_FILE_CLOSED, 995, OperationCancelledError),
+    (codes.STATUS_HANDLES_CLOSED, 995, OperationCancelledError),
+    (codes.STATUS_OBJECT_NAME_NOT_FOUND, 2, PathNotFoundError),
+    (codes.STATUS_ACCESS_DENIED, 5, AccessDeniedError),
+    (codes.STATUS_SHARING_VIOLATION, 32, SharingViolationError),
+    (codes.STATUS_FILE_LOCK_CONFLICT, 33, SharingViolationError),
+    (codes.STATUS_END_OF_FILE, 38, IocpError),
+    (codes.STATUS_PIPE_BROKEN, 109, PipeClosedError),
+    (codes.STATUS_PIPE_DISCONNECTED, 233, PipeClosedError),
+    (codes.STATUS_BUFFER_OVERFLOW, 234, MessageTruncatedError),
+    (codes.STATUS_WORKING_SET_QUOTA, 1453, ResourceLimitError),
 ]
 
 
@@ -72,15 +115,49 @@ def test_code_of_either_numbering_is_one_class(
     assert "WSARecv" in str(error)
 
 
-@pytest.mark.parametrize(("status", "code", "kind"), STATUSES)
+@pytest.mark.parametrize(("status", "code", "kind"), SOCKET_STATUSES)
 def test_status_gives_the_class_and_keeps_both_numbers(
     status: int, code: int, kind: type[IocpError]
 ) -> None:
     """C16: the kernel's number decides, and stays on the exception, unsigned."""
-    error = error_of_status("WSARecv", status)
+    error = error_of_status("WSARecv", status, None, SOCKET_WINERROR_OF)
     assert type(error) is kind
     assert (error.winerror, error.ntstatus) == (code, status)
     assert error.ntstatus >= 0x80000000
+
+
+@pytest.mark.parametrize(("status", "code", "kind"), FILE_STATUSES)
+def test_status_of_a_file_or_pipe_is_win32s_code(
+    status: int, code: int, kind: type[IocpError]
+) -> None:
+    """C16: what is an address in use on a socket is a file in use on a file."""
+    error = error_of_status("ReadFile", status)
+    assert type(error) is kind
+    assert (error.winerror, error.ntstatus) == (code, status)
+
+
+@pytest.mark.skipif(os.name != "nt", reason="asks ntdll")
+def test_codes_of_files_are_ntdlls() -> None:
+    """C16: but for how operations end when nothing failed, of which ntdll knows less."""
+    ends = {
+        codes.STATUS_CANCELLED,
+        codes.STATUS_REQUEST_ABORTED,
+        codes.STATUS_HANDLES_CLOSED,
+        codes.STATUS_FILE_CLOSED,
+    }
+    failures = {status: code for status, code in WINERROR_OF.items() if status not in ends}
+    assert {status: RtlNtStatusToDosError(status - 2**32) for status in failures} == failures
+
+
+def test_kind_of_handle_decides_what_a_status_means(port: CompletionPort) -> None:
+    """C16: the same status on an operation of a socket and on one of another handle."""
+    null = CreateFileW("NUL", GENERIC_READ, 0, None, OPEN_EXISTING, FILE_FLAG_OVERLAPPED, None)
+    found = {}
+    for handle in (port.stream(), Handle(port, null)):
+        completion = Operation(handle, "probe").finish(0, codes.STATUS_SHARING_VIOLATION)
+        assert isinstance(completion.error, IocpError)
+        found[handle.kind] = completion.error.winerror
+    assert found == {"stream": 10048, "handle": 32}
 
 
 def test_unknown_numbers_are_kept() -> None:
