@@ -34,7 +34,10 @@ class Waker:
         self._posted = False
 
     def wake(self) -> None:
-        """Post the packet, unless it is under way."""
+        """Post the packet, unless it is under way.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus
+        """
         queue = self._queue
         with self._lock:
             if self._posted or not queue.handle:

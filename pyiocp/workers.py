@@ -36,7 +36,7 @@ class Workers:
         self._left_behind = False
 
     def run(self, threads: int | None) -> None:
-        """Serve with so many threads, this one among them; see ``CompletionPort.run``."""
+        """Serve with so many threads, this one among them; see `CompletionPort.run`."""
         threads = _default_threads() if threads is None else threads
         if not 1 <= threads <= 1024:
             raise ValueError(f"threads must be between 1 and 1024, not {threads}")
