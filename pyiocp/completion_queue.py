@@ -212,10 +212,7 @@ class CompletionQueue:
         return timer
 
     def wake(self) -> None:
-        """Make one waiting thread return; at most one such packet is ever under way.
-
-        Source: https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus
-        """
+        """Make one waiting thread return."""
         self._waker.wake()
 
     # Getting completions out

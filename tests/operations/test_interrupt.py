@@ -346,7 +346,8 @@ def test_second_ctrl_c_leaves_run_although_a_worker_is_in_a_hook(
     release = threading.Event()
 
     def hook() -> None:
-        port.call_soon(hook)
+        if not release.is_set():
+            port.call_soon(hook)
         if threading.current_thread() is not threading.main_thread():
             in_hooks[0].set()
             release.wait(LONG_S)

@@ -30,6 +30,14 @@ def ready() -> None:
     subprocess.run([sys.executable, ROOT / "run.py", "python", "-c", "pass"], check=True)
 
 
+def link_or_copy(source: str, target: str) -> None:
+    """Have a file at another place as well; without a copy, on the same file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 @pytest.fixture
 def empty_checkout(tmp_path: Path) -> Checkout:
     """Return a checkout without anything in its cache."""
@@ -38,7 +46,7 @@ def empty_checkout(tmp_path: Path) -> Checkout:
 
 @pytest.fixture(scope="session")
 def make_checkout(
-    ready: None, tmp_path_factory: pytest.TempPathFactory
+    ready: None, run: ModuleType, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Checkout]]:
     """Return a function that makes a checkout which need not download the interpreter."""
     made: list[Checkout] = []
@@ -46,8 +54,8 @@ def make_checkout(
     def make(name: str) -> Checkout:
         checkout = Checkout(tmp_path_factory.mktemp("runner") / name)
         made.append(checkout)
-        downloads = ROOT / ".cache" / "downloads"
-        shutil.copytree(downloads, checkout.cache / "downloads", copy_function=os.link)
+        downloads = checkout.cache / "downloads"
+        shutil.copytree(run.CACHE / "downloads", downloads, copy_function=link_or_copy)
         return checkout
 
     yield make
