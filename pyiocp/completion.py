@@ -57,10 +57,12 @@ class Completion:
             self._error = self._make_error()
         return self._error
 
-    def _make_error(self) -> IocpError:
+    def _make_error(self) -> IocpError | None:
         operation = self.operation
         if operation is None:
             return error_of_status("the operation", self.status)
+        if self.status in operation.ordinary_ends.values():
+            return None
         return error_of_status(
             operation.function_name, self.status, operation, operation.winerror_of
         )

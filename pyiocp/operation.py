@@ -23,7 +23,8 @@ import ctypes
 import enum
 from functools import partial
 from operator import call
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .completion import Completion
 from .errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
@@ -70,6 +71,10 @@ class Packet:
     function_name: str
     internal = False
     """Whether the port itself made it: then it counts as nobody's."""
+    ordinary_ends: ClassVar[Mapping[int, int]] = MappingProxyType({})
+    """Ends that the system reports as failures and that are none for this kind, such as the
+    end of a file: the code of a call that ends so, for which no packet comes, and the
+    NTSTATUS that stands for it, or with which a packet comes."""
 
     __slots__ = ("__weakref__", "_words", "address", "kind", "overlapped", "receiver", "state")
 
@@ -165,7 +170,19 @@ class Operation(Packet):
     Source: https://learn.microsoft.com/windows/win32/sync/synchronous-and-asynchronous-i-o
     """
 
+    packet_is_certain: ClassVar[bool] = True
+    """Whether the system keeps to its rules about the packet of what ends on the spot."""
+
     __slots__ = ("_arguments", "_attempt", "_failure", "buffers", "function_name", "handle")
+
+    queued_codes: ClassVar[frozenset[int]] = frozenset()
+    """Codes of a failed call that has done its work and queues a packet all the same.
+
+    The status behind such a code is a warning, and the kernel leaves out the packet of an
+    operation that ends at once only for an error (and for a success, if told to).
+    """
+    outcomes: ClassVar[Mapping[int, int]] = MappingProxyType({})
+    """Codes of a failed call that say how the operation ended, as NTSTATUS: no refusals."""
 
     def __init__(self, handle: Handle, kind: str) -> None:
         super().__init__(kind)
@@ -256,7 +273,9 @@ class Operation(Packet):
             result, code = map(call, self._attempt)
             if result != self._failure:
                 # Completed. With skip-on-success in force no packet comes for it.
-                if handle.skips_on_success:
+                if not self.packet_is_certain:
+                    queue.settle(self)  # or so they say: the port sees whether one comes
+                elif handle.skips_on_success:
                     del queue.in_flight[self.address]
                     if announce:
                         # Under the lock: close() takes it when it cancels, and finds what
@@ -269,6 +288,12 @@ class Operation(Packet):
             # Failed: the kernel kept nothing, and no packet will come. A call may have written
             # STATUS_PENDING before it failed.
             del queue.in_flight[self.address]
+            if code in self.ordinary_ends:
+                # Failed in name only: completed, after all.
+                self._words[0], self._words[1] = self.ordinary_ends[code], 0
+                if announce:
+                    queue.enqueue((self, 0, self.status))
+                return True
             self._words[0] = STATUS_SUCCESS
             self.state = IDLE
         raise error_of_code(self.function_name, code, None, self)
