@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .advapi32 import *
 from .binding import FunctionUnavailableError as FunctionUnavailableError
 from .binding import available as available
 from .binding import last_error as last_error

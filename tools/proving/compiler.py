@@ -34,6 +34,7 @@ HEADERS = (
     "winternl.h",
     "ntstatus.h",
     "psapi.h",
+    "sddl.h",
 )
 
 FLAGS = (

@@ -54,6 +54,9 @@ class SYSTEM_INFO(Structure):
 
 LPSYSTEM_INFO = Pointer[SYSTEM_INFO]
 
+# Memory that a function has allocated for its caller.
+HLOCAL = HANDLE
+
 
 @kernel32(since="Windows NT 3.1")
 def VirtualAlloc(
@@ -205,4 +208,16 @@ def GetLargePageMinimum() -> SIZE_T:
     """Return the size in bytes of a large page, or 0 if the processor has none.
 
     Source: https://learn.microsoft.com/windows/win32/api/memoryapi/nf-memoryapi-getlargepageminimum
+    """
+
+
+@kernel32(since="Windows NT 3.1")
+def LocalFree(hMem: HLOCAL) -> HLOCAL:
+    """Free what another function has allocated for its caller, and says so.
+
+    hMem: the address; None does nothing.
+
+    Returns None, or `hMem` on failure: ask last_error().
+
+    Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-localfree
     """
