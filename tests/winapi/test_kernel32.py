@@ -262,6 +262,24 @@ def test_a_file_ends_where_it_is_told_to(handles: Handles, tmp_path: Path) -> No
     assert FlushFileBuffers(file)
 
 
+def test_a_file_ends_where_it_is_told_to_without_its_position(
+    handles: Handles, tmp_path: Path
+) -> None:
+    """Longer, then shorter; a negative size is refused, and nothing has moved the position."""
+    file = open_file(handles, tmp_path / "size", 0)
+    size, position = LARGE_INTEGER(), LARGE_INTEGER()
+    for wanted in (2**32 + 5, 5):
+        end = FILE_END_OF_FILE_INFO(wanted)
+        assert SetFileInformationByHandle(file, FileEndOfFileInfo, byref(end), sizeof(end))
+        assert GetFileSizeEx(file, byref(size))
+        assert wanted == size.value
+    end = FILE_END_OF_FILE_INFO(-1)
+    assert not SetFileInformationByHandle(file, FileEndOfFileInfo, byref(end), sizeof(end))
+    assert ERROR_INVALID_PARAMETER == last_error()
+    assert SetFilePointerEx(file, 0, byref(position), FILE_CURRENT)
+    assert 0 == position.value
+
+
 def test_a_locked_range_excludes_other_handles(handles: Handles, tmp_path: Path) -> None:
     """An exclusive lock makes a second handle's lock fail at once, until it is undone."""
     mine, other = (open_file(handles, tmp_path / "locked", 0) for _ in range(2))

@@ -264,3 +264,19 @@ def test_a_cancelled_wait_queues_nothing(handles: Handles, iocp: int) -> None:
     assert SetEvent(event)
     assert WAIT_TIMEOUT == look(iocp).error
     assert "STATUS_CANCELLED" == status_name(NtCancelWaitCompletionPacket(packet, True))
+
+
+def test_a_file_tells_the_sectors_of_its_volume(handles: Handles, tmp_path: Path) -> None:
+    """A power of two, 512 bytes at least, and no more than a page mostly."""
+    path = tmp_path / "file"
+    path.touch()
+    share = FILE_SHARE_READ | FILE_SHARE_WRITE
+    file = handles.keep(CreateFileW(str(path), GENERIC_READ, share, None, OPEN_EXISTING, 0, None))
+    outcome, size = IO_STATUS_BLOCK(), FILE_FS_SIZE_INFORMATION()
+    status = NtQueryVolumeInformationFile(
+        file, byref(outcome), byref(size), sizeof(size), FileFsSizeInformation
+    )
+    assert ok(status)
+    assert size.BytesPerSector in (512, 1024, 2048, 4096, 8192)
+    assert size.SectorsPerAllocationUnit > 0
+    assert 0 <= size.AvailableAllocationUnits <= size.TotalAllocationUnits

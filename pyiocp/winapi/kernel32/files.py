@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ..overlapped import LPOVERLAPPED
-from ..structure import Union
+from ..structure import Structure, Union
 from ..types import (
     BOOL,
     DWORD,
     HANDLE,
+    INT,
     LARGE_INTEGER,
     LPCVOID,
     LPCWSTR,
@@ -37,6 +38,21 @@ class FILE_SEGMENT_ELEMENT(Union):
 
     def __repr__(self) -> str:
         return f"FILE_SEGMENT_ELEMENT({self.Alignment:#x})"
+
+
+FILE_INFO_BY_HANDLE_CLASS = INT
+
+# SetFileInformationByHandle: FileInformationClass.
+FileEndOfFileInfo = 6
+
+
+class FILE_END_OF_FILE_INFO(Structure):
+    """``EndOfFile``: how many bytes the file shall have.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winbase/ns-winbase-file_end_of_file_info
+    """
+
+    _fields_ = (("EndOfFile", LARGE_INTEGER),)
 
 
 @kernel32(since="Windows NT 3.1")
@@ -263,6 +279,27 @@ def SetEndOfFile(hFile: HANDLE) -> BOOL:
     Returns 0 on failure: ask last_error(). ERROR_USER_MAPPED_FILE (1224): it is mapped.
 
     Source: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-setendoffile
+    """
+
+
+@kernel32(since="Windows Vista")
+def SetFileInformationByHandle(
+    hFile: HANDLE,
+    FileInformationClass: FILE_INFO_BY_HANDLE_CLASS,
+    lpFileInformation: LPVOID,
+    dwBufferSize: DWORD,
+) -> BOOL:
+    """Change what belongs to a file, such as its size, without moving its position.
+
+    hFile: the file; FileEndOfFileInfo needs FILE_WRITE_DATA access.
+    FileInformationClass: FileEndOfFileInfo.
+    lpFileInformation: the structure of that class: a FILE_END_OF_FILE_INFO.
+    dwBufferSize: its size in bytes.
+
+    Returns 0 on failure: ask last_error(). ERROR_USER_MAPPED_FILE (1224): it is mapped;
+    ERROR_DISK_FULL (112); ERROR_INVALID_PARAMETER (87): the size is negative.
+
+    Source: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-setfileinformationbyhandle
     """
 
 

@@ -9,6 +9,7 @@ from ..types import (
     ACCESS_MASK,
     HANDLE,
     INT,
+    LARGE_INTEGER,
     NTSTATUS,
     PHANDLE,
     PLARGE_INTEGER,
@@ -21,6 +22,7 @@ from .library import ntdll
 from .objects import POBJECT_ATTRIBUTES
 
 FILE_INFORMATION_CLASS = INT
+FS_INFORMATION_CLASS = INT
 
 # NtCreateFile: CreateDisposition.
 FILE_SUPERSEDE = 0x00000000
@@ -46,6 +48,9 @@ FILE_OPEN_REPARSE_POINT = 0x00200000
 # NtSetInformationFile and NtQueryInformationFile: FileInformationClass.
 FileIoCompletionNotificationInformation = 41
 FileReplaceCompletionInformation = 61
+
+# NtQueryVolumeInformationFile: FsInformationClass.
+FileFsSizeInformation = 3
 
 
 class _Outcome(Union):
@@ -112,6 +117,23 @@ class FILE_IO_COMPLETION_NOTIFICATION_INFORMATION(Structure):
 
 
 PFILE_IO_COMPLETION_NOTIFICATION_INFORMATION = Pointer[FILE_IO_COMPLETION_NOTIFICATION_INFORMATION]
+
+
+class FILE_FS_SIZE_INFORMATION(Structure):
+    """The size of a volume in allocation units, and the size of those in sectors of bytes.
+
+    Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntddk/ns-ntddk-_file_fs_size_information
+    """
+
+    _fields_ = (
+        ("TotalAllocationUnits", LARGE_INTEGER),
+        ("AvailableAllocationUnits", LARGE_INTEGER),
+        ("SectorsPerAllocationUnit", ULONG),
+        ("BytesPerSector", ULONG),
+    )
+
+
+PFILE_FS_SIZE_INFORMATION = Pointer[FILE_FS_SIZE_INFORMATION]
 
 
 @ntdll(since="Windows NT 3.1")
@@ -245,4 +267,26 @@ def NtSetInformationFile(
     Microsoft does not say.
 
     Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/nf-ntifs-ntsetinformationfile
+    """
+
+
+@ntdll(since="Windows NT 3.1")
+def NtQueryVolumeInformationFile(
+    FileHandle: HANDLE,
+    IoStatusBlock: PIO_STATUS_BLOCK,
+    FsInformation: PVOID,
+    Length: ULONG,
+    FsInformationClass: FS_INFORMATION_CLASS,
+) -> NTSTATUS:
+    """Ask what belongs to the volume that a file is on.
+
+    FileHandle: the file.
+    IoStatusBlock: receives the outcome.
+    FsInformation, Length: room for the structure of that class, in bytes.
+    FsInformationClass: FileFsSizeInformation, for a FILE_FS_SIZE_INFORMATION.
+
+    Returns an NTSTATUS. STATUS_INVALID_DEVICE_REQUEST (0xC0000010),
+    STATUS_INVALID_PARAMETER (0xC000000D): it is no file of a volume.
+
+    Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/nf-ntifs-ntqueryvolumeinformationfile
     """
