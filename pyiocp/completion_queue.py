@@ -64,6 +64,10 @@ logger = logging.getLogger("pyiocp")
 #: Batches dequeued in a row before what they brought is dispatched.
 _BATCHES_MAX = 64
 
+#: How many packets are dispatched between two looks at the timers. At 2,000 connections, a
+#: look a round only let timers be 1.9 s late.
+_TIMERS_EVERY = 64
+
 #: What bounds a wait when nothing else does. Two things cannot be signalled: a wake-up
 #: packet that the kernel refused, and a Ctrl-C while other code holds the interpreter's
 #: wake-up socket. They are noticed after this long.
@@ -356,9 +360,11 @@ class CompletionQueue:
 
     def _dispatch_round(self, completions: list[Completion], limit: int) -> None:
         ready = self._ready
-        for _ in range(len(ready)):
+        for dispatched in range(1, len(ready) + 1):
             if len(completions) >= limit:
                 return
+            if not dispatched % _TIMERS_EVERY:
+                self._enqueue_due_timers()
             try:
                 packet, count, status = ready.popleft()
             except IndexError:
@@ -410,8 +416,9 @@ class CompletionQueue:
                 ready.append((StrayPacket(words[at]), count, status))
 
     def _enqueue_due_timers(self) -> None:
-        for timer in self.timers.pop_due():
-            self._ready.append((timer, 0, 0))
+        """Put timers that are due before all that is ready: a game's tick does not queue."""
+        if due := self.timers.pop_due():
+            self._ready.extendleft((timer, 0, 0) for timer in reversed(due))
 
     def _time_to_wait(self, deadline: float | None, seconds: float) -> tuple[int, bool]:
         """Return how many milliseconds to sleep, and whether the deadline is over.

@@ -60,6 +60,23 @@ def test_later_calls_come_in_the_order_of_their_times(port: CompletionPort) -> N
         assert at >= least
 
 
+def test_timers_do_not_queue_behind_what_is_ready(port: CompletionPort) -> None:
+    """A thousand calls are ready, a timer becomes due during the first: it is soon called."""
+    called: list[str] = []
+    due = port.kernel.monotonic() + 0.05
+    port.call_later(0.05, called.append, "timer")
+
+    def first() -> None:
+        while port.kernel.monotonic() < due:
+            pass
+
+    port.call_soon(first)
+    for _ in range(1000):
+        port.call_soon(called.append, "call")
+    assert eventually(lambda: port.wait(0) == [] and len(called) == 1001)
+    assert called.index("timer") < 64
+
+
 def test_equal_times_keep_the_order_of_asking(port: CompletionPort) -> None:
     kernel_now = port.kernel.monotonic()
     port.timers._monotonic = lambda: kernel_now
