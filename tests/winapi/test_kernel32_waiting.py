@@ -305,6 +305,22 @@ def test_a_job_posts_the_life_of_its_process(handles: Handles, iocp: int) -> Non
     assert (1, 0) == (account.TotalProcesses, account.ActiveProcesses)
 
 
+def test_ending_a_job_ends_its_process(handles: Handles) -> None:
+    """The exit code is the one given; before, it is STILL_ACTIVE."""
+    job = handles.keep(CreateJobObjectW(None, None))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        rights = PROCESS_SET_QUOTA | PROCESS_TERMINATE | PROCESS_QUERY_INFORMATION | SYNCHRONIZE
+        process, code = handles.keep(OpenProcess(rights, False, child.pid)), DWORD()
+        assert child.pid == GetProcessId(process)
+        assert AssignProcessToJobObject(job, process), error_name(last_error())
+        assert GetExitCodeProcess(process, byref(code))
+        assert STILL_ACTIVE == code.value
+        assert TerminateJobObject(job, 77)
+        assert WAIT_OBJECT_0 == WaitForSingleObject(process, 10_000)
+        assert GetExitCodeProcess(process, byref(code))
+        assert 77 == code.value
+
+
 def test_a_jobs_limits_are_kept(handles: Handles) -> None:
     """What is set as extended limits is what is read."""
     job = handles.keep(CreateJobObjectW(None, None))

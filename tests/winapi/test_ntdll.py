@@ -280,3 +280,36 @@ def test_a_file_tells_the_sectors_of_its_volume(handles: Handles, tmp_path: Path
     assert size.BytesPerSector in (512, 1024, 2048, 4096, 8192)
     assert size.SectorsPerAllocationUnit > 0
     assert 0 <= size.AvailableAllocationUnits <= size.TotalAllocationUnits
+
+
+def test_a_file_tells_how_it_was_opened(handles: Handles, tmp_path: Path) -> None:
+    """Only a file that was opened without FILE_FLAG_OVERLAPPED is a synchronous one."""
+    synchronous = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT
+    seen = []
+    for flags in (0, FILE_FLAG_OVERLAPPED):
+        name = str(tmp_path / "file")
+        file = handles.keep(CreateFileW(name, GENERIC_READ, 1, None, OPEN_ALWAYS, flags, None))
+        mode, outcome = FILE_MODE_INFORMATION(), IO_STATUS_BLOCK()
+        size = sizeof(mode)
+        assert ok(
+            NtQueryInformationFile(file, byref(outcome), byref(mode), size, FileModeInformation)
+        )
+        seen.append(bool(mode.Mode & synchronous))
+        assert FILE_TYPE_DISK == GetFileType(file)
+    assert [True, False] == seen
+    assert FILE_TYPE_PIPE == GetFileType(pipe_pair(handles)[0])
+
+
+def test_a_handle_tells_the_type_of_its_object(handles: Handles) -> None:
+    """An event is an Event, a pipe a File; what is no handle is told by its status."""
+
+    def type_of(handle: int) -> str:
+        memory = ctypes.create_string_buffer(256)
+        status = NtQueryObject(handle, ObjectTypeInformation, memory, 256, None)
+        assert ok(status), status_name(status)
+        return PUBLIC_OBJECT_TYPE_INFORMATION.from_buffer(memory).TypeName.Buffer
+
+    assert "Event" == type_of(handles.keep(CreateEventW(None, True, False, None)))
+    assert "File" == type_of(pipe_pair(handles)[0])
+    invalid = NtQueryObject(0x7770, ObjectTypeInformation, None, 0, None)
+    assert STATUS_INVALID_HANDLE == invalid & 0xFFFFFFFF

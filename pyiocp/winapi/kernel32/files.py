@@ -317,6 +317,19 @@ def GetFileSizeEx(hFile: HANDLE, lpFileSize: PLARGE_INTEGER) -> BOOL:
 
 
 @kernel32(since="Windows NT 3.1")
+def GetFileType(hFile: HANDLE) -> DWORD:
+    """Tell whether a handle is of a disk file, a pipe or socket, or a character device.
+
+    hFile: the handle.
+
+    Returns FILE_TYPE_DISK, FILE_TYPE_PIPE (sockets too), FILE_TYPE_CHAR (a console, NUL), or
+    FILE_TYPE_UNKNOWN (0), also on failure: ask last_error().
+
+    Source: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-getfiletype
+    """
+
+
+@kernel32(since="Windows NT 3.1")
 def LockFileEx(
     hFile: HANDLE,
     dwFlags: DWORD,

@@ -14,6 +14,7 @@ from ..types import (
     LPVOID,
     PVOID,
     SIZE_T,
+    UINT,
     ULONG_PTR,
     ULONGLONG,
 )
@@ -210,4 +211,17 @@ def AssignProcessToJobObject(hJob: HANDLE, hProcess: HANDLE) -> BOOL:
     in a job already; ERROR_NOT_ENOUGH_QUOTA (1816): the job's limit of processes.
 
     Source: https://learn.microsoft.com/windows/win32/api/jobapi2/nf-jobapi2-assignprocesstojobobject
+    """
+
+
+@kernel32(since="Windows 2000")
+def TerminateJobObject(hJob: HANDLE, uExitCode: UINT) -> BOOL:
+    """End all processes of a job, and of the jobs in it.
+
+    hJob: a job with JOB_OBJECT_TERMINATE access.
+    uExitCode: what each of them ends with.
+
+    Returns 0 on failure: ask last_error().
+
+    Source: https://learn.microsoft.com/windows/win32/api/jobapi2/nf-jobapi2-terminatejobobject
     """

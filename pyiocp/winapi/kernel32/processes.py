@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..structure import Structure
-from ..types import BOOL, DWORD, HANDLE, PDWORD, Pointer
+from ..types import BOOL, DWORD, HANDLE, LPDWORD, PDWORD, Pointer
 from .library import kernel32
 
 
@@ -81,6 +81,32 @@ def OpenThread(dwDesiredAccess: DWORD, bInheritHandle: BOOL, dwThreadId: DWORD) 
     such thread; ERROR_ACCESS_DENIED (5).
 
     Source: https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-openthread
+    """
+
+
+@kernel32(since="Windows XP SP1")
+def GetProcessId(Process: HANDLE) -> DWORD:
+    """Return the identifier of a process.
+
+    Process: a process with PROCESS_QUERY_LIMITED_INFORMATION access.
+
+    Returns 0 on failure: ask last_error().
+
+    Source: https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-getprocessid
+    """
+
+
+@kernel32(since="Windows NT 3.1")
+def GetExitCodeProcess(hProcess: HANDLE, lpExitCode: LPDWORD) -> BOOL:
+    """Read what a process has ended with.
+
+    hProcess: a process with PROCESS_QUERY_LIMITED_INFORMATION access.
+    lpExitCode: receives it; STILL_ACTIVE (259) while the process runs, or if it ended with
+        259: to know, wait for it.
+
+    Returns 0 on failure: ask last_error().
+
+    Source: https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-getexitcodeprocess
     """
 
 

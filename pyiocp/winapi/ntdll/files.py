@@ -46,6 +46,7 @@ FILE_OPEN_FOR_BACKUP_INTENT = 0x00004000
 FILE_OPEN_REPARSE_POINT = 0x00200000
 
 # NtSetInformationFile and NtQueryInformationFile: FileInformationClass.
+FileModeInformation = 16
 FileIoCompletionNotificationInformation = 41
 FileReplaceCompletionInformation = 61
 
@@ -117,6 +118,21 @@ class FILE_IO_COMPLETION_NOTIFICATION_INFORMATION(Structure):
 
 
 PFILE_IO_COMPLETION_NOTIFICATION_INFORMATION = Pointer[FILE_IO_COMPLETION_NOTIFICATION_INFORMATION]
+
+
+class FILE_MODE_INFORMATION(Structure):
+    """How a file was opened: NtCreateFile's options FILE_WRITE_THROUGH and its like.
+
+    Without FILE_SYNCHRONOUS_IO_* the handle is an overlapped one.
+
+    Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/ns-ntifs-_file_mode_information
+    """
+
+    _fields_ = (("Mode", ULONG),)
+    _in_hexadecimal_ = ("Mode",)
+
+
+PFILE_MODE_INFORMATION = Pointer[FILE_MODE_INFORMATION]
 
 
 class FILE_FS_SIZE_INFORMATION(Structure):
@@ -237,9 +253,11 @@ def NtQueryInformationFile(
     FileHandle: the handle.
     IoStatusBlock: receives the outcome.
     FileInformation, Length: room for the structure of that class, in bytes.
-    FileInformationClass: FileIoCompletionNotificationInformation (Windows Vista).
+    FileInformationClass: FileModeInformation, FileIoCompletionNotificationInformation
+        (Windows Vista).
 
-    Returns an NTSTATUS. STATUS_INFO_LENGTH_MISMATCH (0xC0000004): not that size.
+    Returns an NTSTATUS. STATUS_INFO_LENGTH_MISMATCH (0xC0000004): not that size;
+    STATUS_OBJECT_TYPE_MISMATCH (0xC0000024): not a handle of a file, pipe, socket or device.
 
     Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/nf-ntifs-ntqueryinformationfile
     """

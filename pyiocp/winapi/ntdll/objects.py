@@ -5,7 +5,13 @@ from __future__ import annotations
 import ctypes
 
 from ..structure import Structure
-from ..types import HANDLE, PVOID, PWSTR, ULONG, USHORT, Pointer
+from ..types import HANDLE, INT, NTSTATUS, PULONG, PVOID, PWSTR, ULONG, USHORT, Pointer
+from .library import ntdll
+
+OBJECT_INFORMATION_CLASS = INT
+
+# NtQueryObject: ObjectInformationClass.
+ObjectTypeInformation = 2
 
 # OBJECT_ATTRIBUTES: Attributes.
 OBJ_INHERIT = 0x00000002
@@ -67,3 +73,40 @@ class OBJECT_ATTRIBUTES(Structure):
 
 
 POBJECT_ATTRIBUTES = Pointer[OBJECT_ATTRIBUTES]
+
+
+class PUBLIC_OBJECT_TYPE_INFORMATION(Structure):
+    """The type of an object: ``TypeName`` is ``"File"``, ``"Event"``, ``"Process"`` and so on.
+
+    Lifetime: the name stands in the same memory, behind the structure.
+
+    Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/ns-ntifs-__public_object_type_information
+    """
+
+    _fields_ = (("TypeName", UNICODE_STRING), ("Reserved", ULONG * 22))
+
+
+PPUBLIC_OBJECT_TYPE_INFORMATION = Pointer[PUBLIC_OBJECT_TYPE_INFORMATION]
+
+
+@ntdll(since="Windows NT 3.1")
+def NtQueryObject(
+    Handle: HANDLE,
+    ObjectInformationClass: OBJECT_INFORMATION_CLASS,
+    ObjectInformation: PVOID,
+    ObjectInformationLength: ULONG,
+    ReturnLength: PULONG,
+) -> NTSTATUS:
+    """Ask what kind of object a handle is of.
+
+    Handle: any handle.
+    ObjectInformationClass: ObjectTypeInformation.
+    ObjectInformation: a PUBLIC_OBJECT_TYPE_INFORMATION, with room for the name behind it.
+    ObjectInformationLength: all of that, in bytes.
+    ReturnLength: receives the bytes that it needs, or None.
+
+    Returns an NTSTATUS. STATUS_INVALID_HANDLE (0xC0000008): not an open handle;
+    STATUS_INFO_LENGTH_MISMATCH (0xC0000004): not enough room.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winternl/nf-winternl-ntqueryobject
+    """
