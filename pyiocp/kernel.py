@@ -40,9 +40,28 @@ class Kernel:
         self.CancelIoEx = winapi.CancelIoEx
         self.CloseHandle = winapi.CloseHandle
 
+        self.CreateFileW = winapi.CreateFileW
+        self.DuplicateHandle = winapi.DuplicateHandle
+        self.GetCurrentProcess = winapi.GetCurrentProcess
+        self.ReadFile = winapi.untyped(winapi.ReadFile)
+        self.WriteFile = winapi.untyped(winapi.WriteFile)
+        self.ReadFileScatter = winapi.untyped(winapi.ReadFileScatter)
+        self.WriteFileGather = winapi.untyped(winapi.WriteFileGather)
+        self.DeviceIoControl = winapi.untyped(winapi.DeviceIoControl)
+        self.LockFileEx = winapi.untyped(winapi.LockFileEx)
+        self.UnlockFileEx = winapi.UnlockFileEx
+        self.FlushFileBuffers = winapi.FlushFileBuffers
+        self.GetFileSizeEx = winapi.GetFileSizeEx
+        self.SetFileInformationByHandle = winapi.SetFileInformationByHandle
+        self.NtQueryVolumeInformationFile = winapi.NtQueryVolumeInformationFile
+
         self.WSASocketW = winapi.WSASocketW
         self.WSARecv = winapi.untyped(winapi.WSARecv)
         self.WSASend = winapi.untyped(winapi.WSASend)
+        self.WSARecvFrom = winapi.untyped(winapi.WSARecvFrom)
+        self.WSASendTo = winapi.untyped(winapi.WSASendTo)
+        self.WSAIoctl = winapi.WSAIoctl
+        self.connect = winapi.connect
         self.bind = winapi.bind
         self.listen = winapi.listen
         self.shutdown = winapi.shutdown
@@ -71,3 +90,11 @@ class Kernel:
     def DisconnectEx(self, socket: int) -> Callable[..., int]:
         """Return the DisconnectEx of this socket's provider, without argument conversion."""
         return winapi.untyped(winapi.DisconnectEx.on(socket))
+
+    def WSARecvMsg(self, socket: int) -> Callable[..., int]:
+        """Return the WSARecvMsg of this socket's provider, without argument conversion."""
+        return winapi.untyped(winapi.WSARecvMsg.on(socket))
+
+    def WSASendMsg(self, socket: int) -> Callable[..., int]:
+        """Return the WSASendMsg of this socket's provider, without argument conversion."""
+        return winapi.untyped(winapi.WSASendMsg.on(socket))
