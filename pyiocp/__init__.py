@@ -25,6 +25,11 @@ from .errors import PortClosedError as PortClosedError
 from .errors import ResourceLimitError as ResourceLimitError
 from .errors import SharingViolationError as SharingViolationError
 from .errors import UnreachableError as UnreachableError
+from .handles.control_data import ControlData as ControlData
+from .handles.control_data import ControlMessage as ControlMessage
+from .handles.control_data import Ecn as Ecn
+from .handles.datagram import Datagram as Datagram
+from .handles.datagram_receive import DatagramCompletion as DatagramCompletion
 from .handles.stream import Stream as Stream
 from .kernel import Kernel as Kernel
 from .listener import Listener as Listener

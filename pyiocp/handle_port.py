@@ -11,6 +11,7 @@ from typing import Any
 
 from .completion_queue import CompletionQueue
 from .errors import PortClosedError
+from .handles.datagram import Datagram
 from .handles.stream import Stream
 
 
@@ -37,15 +38,62 @@ class HandlePort(CompletionQueue):
             raise PortClosedError(f"{self!r} is closed: it takes no stream")
         if sock is None:
             return Stream.open(self, socket.AF_INET if family is None else family, key)
-        if isinstance(sock, int):
-            family = socket.AF_INET if family is None else family
-            return Stream(self, sock, key=key, family=family)
-        if not isinstance(sock, socket.socket):
-            raise TypeError(f"a socket or its number is needed, not {sock!r}")
-        if sock.type != socket.SOCK_STREAM:
-            raise ValueError(f"a stream socket is needed, not {sock!r}")
-        if sock.fileno() < 0:
-            raise ValueError(f"{sock!r} is closed")
-        stream = Stream(self, sock.fileno(), key=key, family=sock.family)
-        sock.detach()
+        number, family = _number_and_family(sock, socket.SOCK_STREAM, family)
+        stream = Stream(self, number, key=key, family=family)
+        if isinstance(sock, socket.socket):
+            sock.detach()
         return stream
+
+    def datagram(
+        self,
+        sock: socket.socket | int | None = None,
+        *,
+        key: Any = None,
+        family: int | None = None,
+        report_unreachable: bool = False,
+    ) -> Datagram:
+        """Associate a datagram socket with the port and return its `Datagram`.
+
+        sock: a UDP socket of Python's, or the number of one, which belongs to the handle
+            from then on: a Python socket is detached. None makes a new one.
+        key: any object; it comes back with every completion.
+        family: AF_INET or AF_INET6; needed for a number that is not IPv4, or a new one.
+        report_unreachable: have receives fail with `PeerResetError` after a datagram sent
+            from this socket met a closed port; by default nothing tells of it.
+
+        Raises TypeError or ValueError for what is no datagram socket, and an `IocpError`
+        (``ERROR_INVALID_PARAMETER`` 87: it is on a port already, or is not overlapped);
+        the socket is then still the caller's. `PortClosedError` on a closed port.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/createiocompletionport
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it takes no datagram socket")
+        if sock is None:
+            family = socket.AF_INET if family is None else family
+            return Datagram.open(self, family, key, report_unreachable)
+        number, family = _number_and_family(sock, socket.SOCK_DGRAM, family)
+        datagram = Datagram(
+            self, number, key=key, family=family, report_unreachable=report_unreachable
+        )
+        if isinstance(sock, socket.socket):
+            sock.detach()
+        return datagram
+
+
+_KINDS = {socket.SOCK_STREAM: "stream", socket.SOCK_DGRAM: "datagram"}
+
+
+def _number_and_family(
+    sock: socket.socket | int, kind: socket.SocketKind, family: int | None
+) -> tuple[int, int]:
+    """Return the number and family of a caller's socket, which has to be of a kind."""
+    if isinstance(sock, int):
+        return sock, socket.AF_INET if family is None else family
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"a socket or its number is needed, not {sock!r}")
+    if sock.type != kind:
+        raise ValueError(f"a {_KINDS[kind]} socket is needed, not {sock!r}")
+    if sock.fileno() < 0:
+        raise ValueError(f"{sock!r} is closed")
+    return sock.fileno(), sock.family

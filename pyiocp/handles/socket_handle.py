@@ -1,6 +1,6 @@
 """SocketHandle: what every kind of socket on a completion port has in common.
 
-What belongs here: options, addresses, and the receive that all sockets know. What else a
+What belongs here: options, addresses, and the receive and send that all sockets know. What else a
 socket does depends on its kind.
 """
 
@@ -89,6 +89,27 @@ class SocketHandle(Handle):
             DWORD(len(array)),
             None,
             ctypes.byref(DWORD(MSG_PEEK if peek else 0)),
+            ctypes.byref(operation.overlapped),
+            None,
+        )
+        return operation
+
+    def send_operation(self, *buffers: Buffer) -> Operation:
+        """Return a send that has not been posted yet, to be posted again and again."""
+        if not buffers:
+            raise ValueError("send() needs at least one buffer")
+        operation = Operation(self, "send")
+        operation.buffers = buffers
+        array = wsabufs(*buffers, read_only=True)
+        operation._calls(
+            "WSASend",
+            self.port.kernel.WSASend,
+            SOCKET_ERROR,
+            SOCKET(self.number),
+            ctypes.byref(array),
+            DWORD(len(array)),
+            None,
+            DWORD(0),
             ctypes.byref(operation.overlapped),
             None,
         )

@@ -22,7 +22,6 @@ from ..winapi import (
     SD_SEND,
     SO_PROTOCOL_INFOW,
     SOCKET,
-    SOCKET_ERROR,
     SOL_SOCKET,
     TF_REUSE_SOCKET,
     WSAPROTOCOL_INFOW,
@@ -135,23 +134,7 @@ class Stream(SocketHandle):
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasend
         """
-        if not buffers:
-            raise ValueError("send() needs at least one buffer")
-        operation = Operation(self, "send")
-        operation.buffers = buffers
-        array = wsabufs(*buffers, read_only=True)
-        operation._calls(
-            "WSASend",
-            self.port.kernel.WSASend,
-            SOCKET_ERROR,
-            SOCKET(self.number),
-            ctypes.byref(array),
-            DWORD(len(array)),
-            None,
-            DWORD(0),
-            ctypes.byref(operation.overlapped),
-            None,
-        )
+        operation = self.send_operation(*buffers)
         operation.post()
         return operation
 

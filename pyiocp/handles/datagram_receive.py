@@ -1,0 +1,245 @@
+"""The receives of a datagram socket, and the completion with what they tell.
+
+A receive brings more than bytes: the sender's address, flags, control data. The kernel
+writes them into room beside the OVERLAPPED, which the next post() of the operation uses
+again. So the completion, a value that nobody changes, has its own copy, and reads it when
+it is asked.
+
+Two codes of the call are no refusal. WSAEMSGSIZE: the datagram was there and longer than
+the buffers; the operation has ended, in a warning, and its packet comes as any other
+(seen on Windows by https://github.com/lalinsky/zio/pull/733). WSAECONNRESET: an earlier
+send was answered by "port unreachable"; nothing is wrong with this receive or this
+socket, and no packet comes, so the port makes a completion of it.
+
+What belongs here: these operations and their completion. The socket is in `datagram`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ..completion import Completion
+from ..operation import PENDING, Operation
+from ..winapi import (
+    DWORD,
+    INT,
+    LPSOCKADDR,
+    MSG_CTRUNC,
+    MSG_PEEK,
+    MSG_TRUNC,
+    SOCKADDR_IN6,
+    SOCKADDR_STORAGE,
+    SOCKET,
+    SOCKET_ERROR,
+    WSAMSG,
+    address_of,
+    wsabufs,
+)
+from ..winapi.errorcodes import (
+    STATUS_BUFFER_OVERFLOW,
+    STATUS_PORT_UNREACHABLE,
+    WSAECONNRESET,
+    WSAEMSGSIZE,
+)
+from .control_data import ControlData, control_room
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from .datagram import Datagram
+
+_FAMILY_SIZE = 2
+
+
+class DatagramCompletion(Completion):
+    """The end of a receive on a `Datagram`: the datagram, or why there is none.
+
+    Besides what every completion has:
+
+    ``address`` is the sender, as Python's ``socket`` module writes addresses; None if the
+    receive failed. ``truncated`` tells whether the datagram was longer than the buffers:
+    what fitted is in them, ``bytes`` says how much, and the rest is lost; ``error`` is
+    then a `MessageTruncatedError`.
+
+    Of `Datagram.receive_message` only: ``control`` is the `ControlData`, and
+    ``control_truncated`` tells whether the room for it was too small; ``error`` is then
+    a `MessageTruncatedError` too, although the datagram may be whole. ``flags`` is what
+    the system says besides: ``MSG_BCAST`` and ``MSG_MCAST``.
+    """
+
+    __slots__ = ("_control", "_sender", "flags")
+
+    def __init__(
+        self,
+        operation: Operation,
+        key: Any,
+        count: int,
+        status: int,
+        *,
+        sender: bytes,
+        control: bytes = b"",
+        flags: int = 0,
+    ) -> None:
+        super().__init__(operation, key, count, status)
+        self._sender = sender
+        self._control = control
+        self.flags = flags
+
+    @property
+    def address(self) -> Any:
+        """The sender's address; None if no datagram came."""
+        return address_of(self._sender) if any(self._sender[:_FAMILY_SIZE]) else None
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the datagram was longer than the buffers, and the rest of it is lost."""
+        if self.flags & (MSG_TRUNC | MSG_CTRUNC):
+            return bool(self.flags & MSG_TRUNC)
+        return self.status == STATUS_BUFFER_OVERFLOW
+
+    @property
+    def control_truncated(self) -> bool:
+        """Whether there was more control data than room for it."""
+        return bool(self.flags & MSG_CTRUNC)
+
+    @property
+    def control(self) -> ControlData:
+        """The control data of a `Datagram.receive_message`."""
+        return ControlData.of(self._control)
+
+
+class _FromRoom(ctypes.Structure):
+    """What WSARecvFrom reads and writes besides the buffers."""
+
+    _fields_ = (("flags", DWORD), ("size", INT), ("address", SOCKADDR_STORAGE))
+
+
+class _MessageRoom(ctypes.Structure):
+    """What WSARecvMsg reads and writes besides the buffers and the control data."""
+
+    _fields_ = (("message", WSAMSG), ("address", SOCKADDR_STORAGE))
+
+
+class DatagramReceive(Operation):
+    """A receive on a datagram socket; it completes with a `DatagramCompletion`."""
+
+    __slots__ = ("_fresh", "_room", "_sender_at")
+
+    queued_codes = frozenset((WSAEMSGSIZE,))
+    outcomes = MappingProxyType({WSAECONNRESET: STATUS_PORT_UNREACHABLE})
+
+    def __init__(self, datagram: Datagram, kind: str, buffers: tuple[Buffer, ...]) -> None:
+        super().__init__(datagram, kind)
+        self.buffers = buffers
+
+    def _make_room(self, structure: type[_FromRoom | _MessageRoom]) -> Any:
+        """Return the structure that the kernel writes to, in memory of this operation."""
+        # Lifetime: the structure exports the bytearray and the arguments of the call refer
+        # to the structure; the operation keeps both until the packet has come.
+        memory = bytearray(ctypes.sizeof(structure))
+        self._room = memoryview(memory)
+        self._sender_at = structure.address.offset
+        return structure.from_buffer(memory)
+
+    def _keep_fresh(self) -> None:
+        """Keep the room as it has to be before each call, up to the address' family."""
+        self._fresh = bytes(self._room[: self._sender_at + _FAMILY_SIZE])
+
+    def _submit(self, announce: bool) -> bool:
+        if self.state is not PENDING:  # if it is, the room is the kernel's, and this is refused
+            self._room[: len(self._fresh)] = self._fresh
+        return super()._submit(announce)
+
+    def _sender(self) -> bytes:
+        return bytes(self._room[self._sender_at : self._sender_at + ctypes.sizeof(SOCKADDR_IN6)])
+
+
+class ReceiveFromOperation(DatagramReceive):
+    """A receive with the sender's address: WSARecvFrom."""
+
+    __slots__ = ()
+
+    def __init__(self, datagram: Datagram, buffers: tuple[Buffer, ...], peek: bool) -> None:
+        super().__init__(datagram, "receive_from", buffers)
+        room = self._make_room(_FromRoom)
+        room.flags = MSG_PEEK if peek else 0
+        room.size = ctypes.sizeof(SOCKADDR_STORAGE)
+        self._keep_fresh()
+        array = wsabufs(*(buffers or (bytearray(),)))
+        self._calls(
+            "WSARecvFrom",
+            datagram.port.kernel.WSARecvFrom,
+            SOCKET_ERROR,
+            SOCKET(datagram.number),
+            ctypes.byref(array),
+            DWORD(len(array)),
+            None,
+            ctypes.byref(room, _FromRoom.flags.offset),
+            ctypes.byref(room, _FromRoom.address.offset),
+            ctypes.byref(room, _FromRoom.size.offset),
+            ctypes.byref(self.overlapped),
+            None,
+        )
+
+    def finish(self, count: int, status: int) -> DatagramCompletion:
+        """Copy what the next post() writes over."""
+        return DatagramCompletion(self, self.key, count, status, sender=self._sender())
+
+
+class ReceiveMessageOperation(DatagramReceive):
+    """A receive with the sender's address and control data: WSARecvMsg."""
+
+    __slots__ = ("_control", "_message")
+
+    def __init__(
+        self, datagram: Datagram, buffers: tuple[Buffer, ...], peek: bool, control_size: int
+    ) -> None:
+        super().__init__(datagram, "receive_message", buffers)
+        room = self._make_room(_MessageRoom)
+        array = wsabufs(*(buffers or (bytearray(),)))
+        # Lifetime: the message holds bare addresses; what is at them is kept by `memory`.
+        self._control = (control_room(control_size), array)
+        self._message = message = room.message
+        message.name = ctypes.cast(ctypes.addressof(room.address), LPSOCKADDR)
+        message.namelen = ctypes.sizeof(SOCKADDR_STORAGE)
+        message.lpBuffers = ctypes.cast(array, type(message.lpBuffers))
+        message.dwBufferCount = len(array)
+        if control_size:
+            message.Control.buf = ctypes.addressof(self._control[0])
+            message.Control.len = control_size
+        message.dwFlags = MSG_PEEK if peek else 0
+        self._keep_fresh()
+        self._calls(
+            "WSARecvMsg",
+            datagram.extension(datagram.port.kernel.WSARecvMsg),
+            SOCKET_ERROR,
+            SOCKET(datagram.number),
+            ctypes.byref(room),
+            None,
+            ctypes.byref(self.overlapped),
+            None,
+        )
+
+    @property
+    def memory(self) -> tuple[Any, ...]:
+        """What the kernel may read or write, the room for control data among it."""
+        return (*super().memory, self._control)
+
+    def finish(self, count: int, status: int) -> DatagramCompletion:
+        """Copy what the next post() writes over."""
+        message = self._message
+        sender = self._sender()
+        if not any(sender[:_FAMILY_SIZE]):  # no datagram came: the rest is as it was before
+            return DatagramCompletion(self, self.key, count, status, sender=sender)
+        memory = memoryview(self._control[0]).cast("B")
+        return DatagramCompletion(
+            self,
+            self.key,
+            count,
+            status,
+            sender=sender,
+            control=bytes(memory[: message.Control.len]),
+            flags=message.dwFlags & ~MSG_PEEK,
+        )
