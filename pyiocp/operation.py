@@ -182,7 +182,10 @@ class Operation(Packet):
     operation that ends at once only for an error (and for a success, if told to).
     """
     outcomes: ClassVar[Mapping[int, int]] = MappingProxyType({})
-    """Codes of a failed call that say how the operation ended, as NTSTATUS: no refusals."""
+    """Codes of a failed call that are how the operation ended, and no refusal; as NTSTATUS.
+
+    No packet comes for them either. Unlike `ordinary_ends` they are errors.
+    """
 
     def __init__(self, handle: Handle, kind: str) -> None:
         super().__init__(kind)
@@ -283,14 +286,15 @@ class Operation(Packet):
                         queue.enqueue((self, self.transferred, self.status))
                     return True
                 return False
-            if code == ERROR_IO_PENDING:
+            if code == ERROR_IO_PENDING or code in self.queued_codes:
                 return False  # Pending: the packet will tell.
             # Failed: the kernel kept nothing, and no packet will come. A call may have written
             # STATUS_PENDING before it failed.
             del queue.in_flight[self.address]
-            if code in self.ordinary_ends:
+            end = self.ordinary_ends.get(code) or self.outcomes.get(code)
+            if end is not None:
                 # Failed in name only: completed, after all.
-                self._words[0], self._words[1] = self.ordinary_ends[code], 0
+                self._words[0], self._words[1] = end, 0
                 if announce:
                     queue.enqueue((self, 0, self.status))
                 return True
