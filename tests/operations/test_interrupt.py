@@ -640,18 +640,21 @@ def test_ctrl_c_ends_an_event_loop_while_a_thread_of_it_waits(port: CompletionPo
     port.wait(0.01)
 
     def let_go() -> None:
-        until(lambda: port.waiting)
+        until(lambda: port.waiting and running)
+        time.sleep(0.05)  # for the loop to sleep, where nothing of asyncio's is interrupted
         signal.raise_signal(signal.SIGINT)
         arrived.wait(LONG_S)
         port.post("let the thread go")
 
+    running: list[bool] = []
     arrived = threading.Event()
     thread = threading.Thread(target=let_go)
     loop = asyncio.new_event_loop()
     executor = concurrent.futures.ThreadPoolExecutor(1)
     try:
         waits = loop.run_in_executor(executor, port.wait)
-        loop.call_soon(thread.start)
+        loop.call_soon(running.append, True)
+        thread.start()
         with pytest.raises(KeyboardInterrupt):
             loop.run_until_complete(waits)
         assert not arrived.is_set()
