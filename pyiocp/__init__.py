@@ -4,8 +4,6 @@ Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselve
 """
 
 from .completion import Completion as Completion
-from .connection import SendQueueOverflowError as SendQueueOverflowError
-from .connection import SessionState as SessionState
 from .errors import AccessDeniedError as AccessDeniedError
 from .errors import AddressUnavailableError as AddressUnavailableError
 from .errors import ConnectionLostError as ConnectionLostError
@@ -35,5 +33,7 @@ from .kernel import Kernel as Kernel
 from .listener import Listener as Listener
 from .operation import Operation as Operation
 from .port import CompletionPort as CompletionPort
+from .send_queue import SendQueueOverflowError as SendQueueOverflowError
 from .session import Session as Session
+from .session_state import SessionState as SessionState
 from .winapi import FunctionUnavailableError as FunctionUnavailableError

@@ -137,6 +137,10 @@ class HandleClosedError(ValueError):
     """The stream was closed or detached: it takes no more operations."""
 
 
+REFUSALS = (IocpError, HandleClosedError, PortClosedError)
+"""What posting an operation raises when the system, or a closed handle or port, refuses it."""
+
+
 _REMEDIES = {
     codes.WSAENOBUFS: "too much memory is locked by pending operations",
     codes.ERROR_WORKING_SET_QUOTA: "too much memory is locked by pending operations",

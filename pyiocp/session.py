@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from .connection import Connection, NoConnection, SessionState
+from .connection import Connection, NoConnection
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from .session_state import SessionState
 
 
 class Session:

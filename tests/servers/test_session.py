@@ -309,7 +309,7 @@ def test_pausing_in_a_hook_lets_nothing_more_in(port: CompletionPort) -> None:
         [session] = sessions
         for expected in (b"a", b"ab", b"abc"):
             assert session.wait_received(len(expected)) == expected
-            assert eventually(lambda: not session._pyiocp._receiving)
+            assert eventually(lambda: not session._pyiocp._receives.receiving)
             assert bytes(session.received) == expected
             session.resume_receiving()
 
