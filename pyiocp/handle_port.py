@@ -6,12 +6,14 @@ What a kind does stands with it, in `handles`; sessions are not known here.
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
 from .completion_queue import CompletionQueue
 from .errors import PortClosedError
 from .handles.datagram import Datagram
+from .handles.file import File
 from .handles.stream import Stream
 
 
@@ -43,6 +45,51 @@ class HandlePort(CompletionQueue):
         if isinstance(sock, socket.socket):
             sock.detach()
         return stream
+
+    def file(
+        self,
+        path: str | bytes | os.PathLike[Any],
+        mode: str = "r",
+        *,
+        key: Any = None,
+        share: str = "rw",
+        sequential: bool = False,
+        random: bool = False,
+        write_through: bool = False,
+        unbuffered: bool = False,
+    ) -> File:
+        """Open or create a file and return its `File` on the port.
+
+        path: as for Python's ``open``. mode: ``"r"`` to read, ``"w"`` to write a new or
+            emptied file, ``"x"`` a new one, ``"a"`` to append; with ``+`` to read and write.
+        key: any object; it comes back with every completion.
+        share: what other handles may do meanwhile: ``r`` read, ``w`` write, ``d`` delete
+            and rename; ``""`` excludes them all.
+        sequential, random: how it will be read: the system's cache reads ahead or does not.
+        write_through: a write completes when the disk has it.
+        unbuffered: leave out the system's cache. Offsets, lengths and addresses of buffers
+            must then be multiples of the file's ``sector_size``.
+
+        Raises `PathNotFoundError` (FileNotFoundError), `PathExistsError` (FileExistsError),
+        `AccessDeniedError` and `SharingViolationError` (PermissionError) or another
+        `IocpError`, each with ``filename``; ValueError for bad letters or flags that exclude
+        each other; `PortClosedError` on a closed port.
+
+        Source: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it takes no file")
+        return File.open(
+            self,
+            path,
+            mode,
+            key=key,
+            share=share,
+            sequential=sequential,
+            random=random,
+            write_through=write_through,
+            unbuffered=unbuffered,
+        )
 
     def datagram(
         self,
