@@ -19,7 +19,16 @@ from pyiocp import Kernel
 from pyiocp.winapi import OVERLAPPED_ENTRY
 
 #: Functions that are looked up on a socket, and called through what the look-up returns.
-LOOKED_UP = ("AcceptEx", "ConnectEx", "DisconnectEx", "GetAcceptExSockaddrs")
+LOOKED_UP = (
+    "AcceptEx",
+    "ConnectEx",
+    "DisconnectEx",
+    "GetAcceptExSockaddrs",
+    "TransmitFile",
+    "TransmitPackets",
+    "WSARecvMsg",
+    "WSASendMsg",
+)
 
 WAKE_KEY = 0xFFFFFFFF
 
