@@ -6,6 +6,7 @@ Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselve
 from .completion import Completion as Completion
 from .errors import AccessDeniedError as AccessDeniedError
 from .errors import AddressUnavailableError as AddressUnavailableError
+from .errors import AlreadyAssociatedError as AlreadyAssociatedError
 from .errors import ConnectionLostError as ConnectionLostError
 from .errors import ConnectRefusedError as ConnectRefusedError
 from .errors import HandleClosedError as HandleClosedError
@@ -14,6 +15,7 @@ from .errors import IocpError as IocpError
 from .errors import MessageTruncatedError as MessageTruncatedError
 from .errors import NetworkTimeoutError as NetworkTimeoutError
 from .errors import NotConnectedError as NotConnectedError
+from .errors import NotOverlappedError as NotOverlappedError
 from .errors import OperationCancelledError as OperationCancelledError
 from .errors import PathExistsError as PathExistsError
 from .errors import PathNotFoundError as PathNotFoundError

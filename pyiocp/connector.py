@@ -42,7 +42,7 @@ class Connector:
         try:
             if no_delay:
                 stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)
-            port.adopt(session)
+            port.attach_session(session)
             session._pyiocp.begin_connect(stream, numeric)
             self._operation = stream.connect_operation(numeric)
             self._operation.receiver = self._on_connect

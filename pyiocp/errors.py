@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .winapi import RtlNtStatusToDosError
 from .winapi import errorcodes as codes
@@ -39,6 +39,8 @@ class IocpError(OSError):
 
     winerror: int
     errno: int
+    explanation: ClassVar[str] = ""
+    """What the class means, where the code alone does not tell."""
 
     def __init__(
         self, function: str, winerror: int, ntstatus: int | None = None, subject: Any = None
@@ -47,8 +49,8 @@ class IocpError(OSError):
         text = f"{function} failed with {name} ({winerror})"
         if ntstatus is not None:
             text += f", {codes.status_name(ntstatus)}"
-        if winerror in _REMEDIES:
-            text += f": {_REMEDIES[winerror]}"
+        if self.explanation or winerror in _REMEDIES:
+            text += f": {self.explanation or _REMEDIES[winerror]}"
         if subject is not None:
             text += f" [{subject!r}]"
         super().__init__(_errno(winerror), text)
@@ -107,6 +109,18 @@ class MessageTruncatedError(IocpError):
 
 class HandleInvalidError(IocpError):
     """The handle is closed, is none, or is of a kind that the function does not take."""
+
+
+class NotOverlappedError(IocpError, ValueError):
+    """The handle was not opened for overlapped operations: no port can take it."""
+
+    explanation = "the handle was not opened for overlapped I/O (FILE_FLAG_OVERLAPPED)"
+
+
+class AlreadyAssociatedError(IocpError, ValueError):
+    """The handle is on a completion port already: Windows lets it be on one only."""
+
+    explanation = "the handle is on a completion port already, this one or another"
 
 
 class PathNotFoundError(IocpError, FileNotFoundError):

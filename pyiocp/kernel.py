@@ -39,6 +39,9 @@ class Kernel:
         self.SetFileCompletionNotificationModes = winapi.SetFileCompletionNotificationModes
         self.CancelIoEx = winapi.CancelIoEx
         self.CloseHandle = winapi.CloseHandle
+        self.NtQueryInformationFile = winapi.NtQueryInformationFile
+        self.NtSetInformationFile = winapi.NtSetInformationFile
+        self.NtQueryObject = winapi.NtQueryObject
 
         self.CreateFileW = winapi.CreateFileW
         self.DuplicateHandle = winapi.DuplicateHandle

@@ -120,7 +120,7 @@ class Listener:
     def _make_session(self, stream: Stream) -> None:
         try:
             session = self._factory()
-            self.port.adopt(session)
+            self.port.attach_session(session)
         except Exception:
             self._count(failed=1)
             logger.exception("%r: no session could be made, the connection is closed", self)

@@ -139,7 +139,7 @@ class CompletionPort(HandlePort):
         Connector(self, address, session, timeout=timeout, no_delay=no_delay)
         return session
 
-    def adopt(self, session: Session) -> None:
+    def attach_session(self, session: Session) -> None:
         """Count a new session among the port's, until it has ended.
 
         Raises TypeError for what is no `Session`, ValueError for one that is not new.

@@ -1,17 +1,26 @@
 """Handle: what every kind of handle on a completion port has in common.
 
-What belongs here: association with the port, skip-on-success, and closing. Operations
-belong to the kinds.
+What belongs here: association with the port, skip-on-success, closing, and giving the
+handle back. Operations belong to the kinds.
 """
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
-from ..winapi import FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE
+from ..errors import WINERROR_OF, HandleClosedError, PortClosedError
+from ..winapi import (
+    FILE_COMPLETION_INFORMATION,
+    FILE_SKIP_COMPLETION_PORT_ON_SUCCESS,
+    FILE_SKIP_SET_EVENT_ON_HANDLE,
+    IO_STATUS_BLOCK,
+    STATUS_SUCCESS,
+    FileReplaceCompletionInformation,
+)
+from .association import association_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +34,9 @@ class Handle:
     """A handle or socket that is associated with a completion port.
 
     ``number`` is the Win32 handle, ``port`` the completion port, ``key`` any object: it
-    comes back with every completion, and may be changed at any time. Windows associates a
-    handle for its whole life, so a handle stays on its port until it is closed.
+    comes back with every completion, and may be changed at any time. A handle stays on its
+    port until it is closed or given back with `detach`. ``associated`` tells whether the
+    kernel has it on the port: after `detach`, whether Windows could not take it off.
 
     ``skips_on_success`` tells whether the kernel leaves out the packet of an operation
     that finishes on the spot: what it answered when asked, not what was hoped for.
@@ -52,23 +62,30 @@ class Handle:
         self.key = key
         self.internal = internal
         self.closed = False
+        self.associated = False
+        self.skips_on_success = False
         #: Held by a submission and by close(): the number must not be reused in between.
         self.lock = threading.Lock()
-        kernel = port.kernel
         # Under the lock the port stays: its number would be another's, and 0 means a new one.
         with port.door:
             if port.closed:
                 raise PortClosedError(f"{port!r} is closed: it takes no {self.kind}")
-            # The kernel's own key is a serial number: it shows in a debugger. Packets are
-            # routed by their OVERLAPPED: socket numbers, and these, mean nothing to it.
-            if kernel.CreateIoCompletionPort(number, port.handle, next(_serials), 0) is None:
-                raise error_of_code("CreateIoCompletionPort", kernel.last_error(), None, self)
+            self._associate()
+            self.associated = True
             self.skips_on_success = skip_on_success and bool(
-                kernel.SetFileCompletionNotificationModes(
+                port.kernel.SetFileCompletionNotificationModes(
                     number, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE
                 )
             )
             port.handles.add(self)
+
+    def _associate(self) -> None:
+        """Have the kernel queue the handle's packets to the port; called with the port's door."""
+        # The kernel's own key is a serial number: it shows in a debugger. Packets are routed
+        # by their OVERLAPPED: socket numbers, and these, mean nothing to it.
+        kernel, serial = self.port.kernel, next(_serials)
+        if kernel.CreateIoCompletionPort(self.number, self.port.handle, serial, 0) is None:
+            raise association_error(kernel, self, kernel.last_error())
 
     def close(self) -> None:
         """Close the handle. Operations still pending complete, as cancelled or aborted.
@@ -84,7 +101,7 @@ class Handle:
             self.closed = True
             # Closing cancels too, but not everywhere: Wine leaves a send pending for as long
             # as the peer does not read, and its bytes then go nowhere.
-            self.port.kernel.CancelIoEx(self.number, None)
+            self._cancel_pending()
             self._close_number()
         self.port.handles.discard(self)
 
@@ -99,7 +116,51 @@ class Handle:
         """
         with self.lock:
             if not self.closed:
-                self.port.kernel.CancelIoEx(self.number, None)
+                self._cancel_pending()
+
+    def _cancel_pending(self) -> None:
+        """Ask for all operations to be cancelled; called with the lock."""
+        self.port.kernel.CancelIoEx(self.number, None)
+
+    def detach(self) -> int:
+        """Take the handle off the port and give it back: its number is the caller's to close.
+
+        Windows 8.1 and later take it off, and it may join another port. Elsewhere it stays
+        on this port for as long as it is open: ``associated`` then remains True, and what
+        is posted on it by other means comes as a completion without an operation. Either way
+        it goes on leaving out the packets of successes on the spot, if it did here.
+
+        Raises RuntimeError while operations are in flight, `HandleClosedError` if it is
+        closed or detached already. Any thread may call it.
+
+        Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/nf-ntifs-ntsetinformationfile
+        """
+        with self.lock:
+            if self.closed:
+                raise HandleClosedError(f"{self!r} is closed: there is nothing to give back")
+            in_flight = list(self.port.in_flight.values())
+            kinds = sorted({p.kind for p in in_flight if getattr(p, "handle", None) is self})
+            if kinds:
+                raise RuntimeError(
+                    f"{self!r} cannot be detached: in flight on it are {', '.join(kinds)}."
+                    " cancel(), and wait() for their completions first"
+                )
+            self.associated = not self._leave_port()
+            self.closed = True
+        self.port.handles.discard(self)
+        return self.number
+
+    def _leave_port(self) -> bool:
+        """Take the handle off the port; tell whether the system could."""
+        nowhere, outcome = FILE_COMPLETION_INFORMATION(), IO_STATUS_BLOCK()
+        status = self.port.kernel.NtSetInformationFile(
+            self.number,
+            ctypes.byref(outcome),
+            ctypes.byref(nowhere),
+            ctypes.sizeof(nowhere),
+            FileReplaceCompletionInformation,
+        )
+        return status == STATUS_SUCCESS
 
     def check_open(self, wanted: str) -> None:
         """Raise `HandleClosedError` if the handle is closed; `wanted` names the attempt."""

@@ -1,0 +1,73 @@
+"""What a handle is, and why a completion port does not take it.
+
+CreateIoCompletionPort says ERROR_INVALID_PARAMETER both for a handle that was not opened
+for overlapped operations and for one that is on a port already. Which it is can be asked.
+
+What belongs here: questions about handles that may be anybody's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from ..errors import AlreadyAssociatedError, IocpError, NotOverlappedError, error_of_code
+from ..winapi import (
+    ERROR_INVALID_PARAMETER,
+    FILE_MODE_INFORMATION,
+    FILE_SYNCHRONOUS_IO_ALERT,
+    FILE_SYNCHRONOUS_IO_NONALERT,
+    IO_STATUS_BLOCK,
+    PUBLIC_OBJECT_TYPE_INFORMATION,
+    STATUS_SUCCESS,
+    FileModeInformation,
+    ObjectTypeInformation,
+)
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
+    from .handle import Handle
+
+#: Room for the name of a type; the longest of Windows' own has 32 letters.
+_TYPE_SIZE = ctypes.sizeof(PUBLIC_OBJECT_TYPE_INFORMATION) + 256
+
+
+def object_type(kernel: Kernel, number: int) -> str | None:
+    """Return the type of a handle's object: ``"File"``, ``"Event"`` …; None for no handle.
+
+    Files, pipes, sockets and devices are all of the type File.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winternl/nf-winternl-ntqueryobject
+    """
+    memory = bytearray(_TYPE_SIZE)
+    # Lifetime: the name that the structure points to stands in the same memory.
+    information = PUBLIC_OBJECT_TYPE_INFORMATION.from_buffer(memory)
+    status = kernel.NtQueryObject(
+        number, ObjectTypeInformation, ctypes.byref(information), _TYPE_SIZE, None
+    )
+    return information.TypeName.Buffer if status == STATUS_SUCCESS else None
+
+
+def is_synchronous(kernel: Kernel, number: int) -> bool:
+    """Tell whether a file, pipe or device was opened without FILE_FLAG_OVERLAPPED.
+
+    False, too, for what is none of these.
+
+    Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/ns-ntifs-_file_mode_information
+    """
+    mode, outcome = FILE_MODE_INFORMATION(), IO_STATUS_BLOCK()
+    kernel.NtQueryInformationFile(
+        number, ctypes.byref(outcome), ctypes.byref(mode), ctypes.sizeof(mode), FileModeInformation
+    )
+    return bool(mode.Mode & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT))
+
+
+def association_error(kernel: Kernel, handle: Handle, code: int) -> IocpError:
+    """Return why CreateIoCompletionPort, which gave `code`, has not taken a handle."""
+    kind: type[IocpError] | None = None
+    if code == ERROR_INVALID_PARAMETER:
+        synchronous = is_synchronous(kernel, handle.number)
+        kind = NotOverlappedError if synchronous else AlreadyAssociatedError
+    if kind is None:
+        return error_of_code("CreateIoCompletionPort", code, None, handle)
+    return kind("CreateIoCompletionPort", code, None, handle)
