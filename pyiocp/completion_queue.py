@@ -41,6 +41,7 @@ from .completion import Completion
 from .errors import IocpError, PortClosedError, error_of_code
 from .kept_memory import keep_for_ever, keep_unwritten
 from .kernel import Kernel
+from .keyed_packets import Senders, Tags
 from .operation import COMPLETED, PENDING, Operation, Packet, PostedPacket, StrayPacket
 from .timers import Call, Timer, Timers
 from .waker import WAKE_KEY, Waker
@@ -127,6 +128,9 @@ class CompletionQueue:
         self._main_wanted = False
         self._main_returns = 0
         self.timers = Timers(self.kernel.monotonic)
+        #: What sends packets of its own making, and what stands for an OVERLAPPED in others.
+        self.senders = Senders()
+        self.tags = Tags()
         self._ready: deque[Event] = deque()
         self._unclaimed: deque[Completion] = deque()
         self._batch_size = batch
@@ -207,8 +211,11 @@ class CompletionQueue:
         """Have the port call a function after some seconds; from any thread.
 
         Returns the timer, whose ``cancel()`` prevents the call. What the function raises
-        is logged. Raises ValueError if `seconds` is negative.
+        is logged. Raises ValueError if `seconds` is negative, `PortClosedError` once the
+        port is closed.
         """
+        if self.closed:
+            raise PortClosedError(f"{self!r} is closed: it calls nothing any more")
         timer = self.timers.add(seconds, function, arguments)
         # Whoever waits does so until the timer that was the next one before.
         if self.waiting and self.timers.next_due() == timer.due:
@@ -403,7 +410,12 @@ class CompletionQueue:
         """Append each packet's operation to the ready queue, found by its OVERLAPPED."""
         in_flight = self.in_flight
         ready = self._ready
+        senders = self.senders
+        keyed = senders.last_key
         for at in range(0, len(words), ENTRY_WORDS):
+            # First of all: what such a packet has in the place of an address is none.
+            if keyed and senders.takes(words[at], words[at + 1], words[at + 3]):
+                continue
             packet = in_flight.pop(words[at + 1], None)
             count, status = words[at + 3] & 0xFFFFFFFF, words[at + 2] & 0xFFFFFFFF
             if packet is not None:
@@ -412,7 +424,7 @@ class CompletionQueue:
                 ready.append((packet, count, status))
             elif words[at + 1] == 0 and words[at] == WAKE_KEY:
                 self._waker.arrived()
-            else:
+            elif words[at] or not self.tags.is_one(words[at + 1]):
                 ready.append((StrayPacket(words[at]), count, status))
 
     def _enqueue_due_timers(self) -> None:

@@ -163,6 +163,8 @@ def test_closed_port_takes_no_calls() -> None:
     port.close()
     with pytest.raises(PortClosedError):
         port.call_soon(print)
+    with pytest.raises(PortClosedError):
+        port.call_later(1, print)
 
 
 def test_call_asked_for_before_the_close_is_made() -> None:
