@@ -31,6 +31,7 @@ from .handles.control_data import Ecn as Ecn
 from .handles.datagram import Datagram as Datagram
 from .handles.datagram_receive import DatagramCompletion as DatagramCompletion
 from .handles.stream import Stream as Stream
+from .handles.transmit import FilePart as FilePart
 from .kernel import Kernel as Kernel
 from .listener import Listener as Listener
 from .operation import Operation as Operation

@@ -73,6 +73,7 @@ class Kernel:
         self.getsockname = winapi.getsockname
         self.getpeername = winapi.getpeername
         self.closesocket = winapi.closesocket
+        self.WSADuplicateSocketW = winapi.WSADuplicateSocketW
 
         # In C as well: see Operation on what may happen between two bytecodes.
         self.last_error = getattr(ctypes, "get_last_error", winapi.last_error)
@@ -101,3 +102,11 @@ class Kernel:
     def WSASendMsg(self, socket: int) -> Callable[..., int]:
         """Return the WSASendMsg of this socket's provider, without argument conversion."""
         return winapi.untyped(winapi.WSASendMsg.on(socket))
+
+    def TransmitFile(self, socket: int) -> Callable[..., int]:
+        """Return the TransmitFile of this socket's provider, without argument conversion."""
+        return winapi.untyped(winapi.TransmitFile.on(socket))
+
+    def TransmitPackets(self, socket: int) -> Callable[..., int]:
+        """Return the TransmitPackets of this socket's provider, without argument conversion."""
+        return winapi.untyped(winapi.TransmitPackets.on(socket))

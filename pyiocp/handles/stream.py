@@ -33,6 +33,7 @@ from ..winapi.errorcodes import WSAEINVAL
 from .accept import FIRST_DATA_MAX, AcceptOperation
 from .connect import ConnectOperation, DisconnectOperation
 from .socket_handle import SocketHandle, open_socket
+from .transmit import FilePart, SendFileOperation, SendPacketsOperation
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -200,6 +201,60 @@ class Stream(SocketHandle):
             None,
             ctypes.byref(operation.overlapped),
         )
+        return operation
+
+    def send_file(
+        self,
+        file: Any,
+        offset: int = 0,
+        count: int | None = None,
+        *,
+        head: Buffer = b"",
+        tail: Buffer = b"",
+    ) -> SendFileOperation:
+        """Send a file, or a part of it, without bringing it into this process.
+
+        file: a file object of Python's, opened in binary mode (what has been written to it
+            and not flushed is not sent); a `File`; or the number of a Win32 handle.
+        offset, count: where to begin, and how many bytes; None is all that follow. What
+            would be past the end of the file is left out: `count` may be too large.
+        head, tail: sent before and after it.
+
+        There is one completion, whose ``bytes`` counts everything that was sent; over
+        2,147,483,646 bytes, it takes several calls of the system's. Send nothing else
+        meanwhile: it may come in between. The position of the file does not move.
+
+        Lifetime: head and tail may not change, and the file stay open, until the
+        completion has been dequeued.
+
+        Completes as a send does, and with an `IocpError` (``ERROR_HANDLE_EOF`` 38: the
+        file has become shorter meanwhile).
+
+        Raises an `IocpError` if the system refuses (``WSAENOTCONN`` 10057,
+        ``WSAENOTSOCK`` 10038), TypeError for what is no file, ValueError for a closed
+        file, a text file and numbers out of range.
+
+        Source: https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-transmitfile
+        """
+        operation = SendFileOperation(self, FilePart(file, offset, count), head, tail)
+        operation.post()
+        return operation
+
+    def send_packets(self, *pieces: Buffer | FilePart) -> SendPacketsOperation:
+        """Send buffers and parts of files, one after the other, in one system call.
+
+        pieces: buffers and `FilePart` values, 2,147,483,646 bytes together at most.
+
+        Lifetime: the buffers may not change, and the files stay open, until the
+        completion has been dequeued.
+
+        Raises what `send_file` raises, ValueError without a byte to send, and
+        FunctionUnavailableError where the socket's provider has no TransmitPackets.
+
+        Source: https://learn.microsoft.com/windows/win32/api/mswsock/nc-mswsock-lpfn_transmitpackets
+        """
+        operation = SendPacketsOperation(self, pieces)
+        operation.post()
         return operation
 
     def disconnect(self, *, reuse: bool = False) -> Operation:
