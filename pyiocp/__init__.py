@@ -3,7 +3,10 @@
 Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselves.
 """
 
+from .buffer_pool import BufferPool as BufferPool
+from .buffer_pool import PoolExhaustedError as PoolExhaustedError
 from .completion import Completion as Completion
+from .debugging import BufferRuleError as BufferRuleError
 from .errors import AccessDeniedError as AccessDeniedError
 from .errors import AddressUnavailableError as AddressUnavailableError
 from .errors import AlreadyAssociatedError as AlreadyAssociatedError
@@ -38,5 +41,6 @@ from .operation import Operation as Operation
 from .port import CompletionPort as CompletionPort
 from .send_queue import SendQueueOverflowError as SendQueueOverflowError
 from .session import Session as Session
+from .statistics import Statistics as Statistics
 from .session_state import SessionState as SessionState
 from .winapi import FunctionUnavailableError as FunctionUnavailableError

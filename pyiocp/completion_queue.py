@@ -33,12 +33,14 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import interrupt
 from .batch import ENTRY_WORDS, Batch
 from .completion import Completion
 from .errors import IocpError, PortClosedError, error_of_code
+from .in_flight import InFlightTable
 from .kept_memory import keep_for_ever, keep_unwritten
 from .kernel import Kernel
 from .keyed_packets import Senders, Tags
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
     from .handles.handle import Handle
     from .signal_receiver import SignalReceiver
+    from .statistics import Watch
 
     Event = tuple[Packet | Call, int, int]
     """A packet whose operation has ended, its byte count and its NTSTATUS; or a call."""
@@ -115,7 +118,9 @@ class CompletionQueue:
         self.concurrency = concurrency
         #: Every packet that the kernel may still write to, by the address of its OVERLAPPED.
         # Lifetime: this table is the only owner; see operation.py.
-        self.in_flight: dict[int, Packet] = {}
+        self.in_flight = InFlightTable()
+        #: What counts what has been, once somebody has asked for it.
+        self.watcher: Watch | None = None
         self.handles: set[Handle] = set()
         self.ifs_handles_by_family: dict[int, bool] = {}
         #: Held by what lets a handle or a packet in, and by close(), which shuts the door.
@@ -176,15 +181,17 @@ class CompletionQueue:
         and the operation is still in flight, there was none.
         """
         packet = PostedPacket(operation)
-        packet.receiver = self._settle
+        # Lifetime: by the address as it is now. A wait that has ended, and has been posted
+        # again, has another one then, and is not what is to be settled.
+        packet.receiver = partial(self._settle, operation.address)
         try:
             self._post(packet, 0)
         except IocpError:
-            self._settle(packet, 0, 0)
+            self._settle(operation.address, packet, 0, 0)
 
-    def _settle(self, packet: PostedPacket, count: int, status: int) -> None:
+    def _settle(self, address: int, packet: PostedPacket, count: int, status: int) -> None:
         operation: Operation = packet.key
-        if self.in_flight.pop(operation.address, None) is not None:
+        if self.in_flight.pop(address, None) is not None:
             self.enqueue((operation, operation.transferred, operation.status))
 
     def _post(self, packet: PostedPacket, count: int) -> None:
@@ -401,6 +408,8 @@ class CompletionQueue:
                 if code == WAIT_TIMEOUT or (code == ERROR_ABANDONED_WAIT_0 and self.closing):
                     return
                 raise error_of_code("GetQueuedCompletionStatusEx", code, None, self)
+            if self.watcher is not None:
+                self.watcher.batch(len(words) // ENTRY_WORDS)
             self._route(words)
             if len(words) < batch.size * ENTRY_WORDS:
                 return

@@ -10,14 +10,14 @@ import os
 import socket
 from typing import Any
 
-from .completion_queue import CompletionQueue
 from .errors import PortClosedError
 from .handles.datagram import Datagram
 from .handles.file import File
 from .handles.stream import Stream
+from .memory_port import MemoryPort
 
 
-class HandlePort(CompletionQueue):
+class HandlePort(MemoryPort):
     """Ring 2: handles of every kind and their operations; users make a `CompletionPort`."""
 
     def stream(

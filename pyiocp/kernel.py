@@ -75,6 +75,16 @@ class Kernel:
         self.closesocket = winapi.closesocket
         self.WSADuplicateSocketW = winapi.WSADuplicateSocketW
 
+        self.VirtualAlloc = winapi.VirtualAlloc
+        self.VirtualFree = winapi.VirtualFree
+        self.VirtualLock = winapi.VirtualLock
+        self.VirtualUnlock = winapi.VirtualUnlock
+        self.VirtualProtect = winapi.VirtualProtect
+        self.GetLargePageMinimum = winapi.GetLargePageMinimum
+        self.GetCurrentProcess = winapi.GetCurrentProcess
+        self.GetProcessWorkingSetSizeEx = winapi.GetProcessWorkingSetSizeEx
+        self.SetProcessWorkingSetSizeEx = winapi.SetProcessWorkingSetSizeEx
+
         # In C as well: see Operation on what may happen between two bytecodes.
         self.last_error = getattr(ctypes, "get_last_error", winapi.last_error)
         self.monotonic = time.monotonic

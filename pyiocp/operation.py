@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .completion import Completion
 from .errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
+from .pages import extent_of
 from .winapi import OVERLAPPED
 from .winapi.errorcodes import (
     ERROR_IO_PENDING,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .handles.handle import Handle
+    from .pages import Extent
 
     Receiver = Callable[[Any, int, int], None]
     """Takes a packet, its byte count and its status instead of a `Completion`."""
@@ -108,9 +110,24 @@ class Packet:
         return self._words[0] == STATUS_PENDING
 
     @property
+    def status(self) -> int:
+        """The NTSTATUS that the kernel has written, unsigned; STATUS_PENDING while it runs."""
+        return self._words[0] & 0xFFFFFFFF
+
+    @property
+    def transferred(self) -> int:
+        """How many bytes the kernel has transferred, once the operation has completed."""
+        return self._words[1] & 0xFFFFFFFF
+
+    @property
     def memory(self) -> tuple[Any, ...]:
         """What the kernel may read or write; first the words of the OVERLAPPED."""
         return (self._words, self.overlapped, self.buffers)
+
+    @property
+    def extents(self) -> list[Extent]:
+        """Where the buffers are whose pages are locked while it is in flight."""
+        return [extent_of(buffer) for buffer in self.buffers]
 
     def finish(self, count: int, status: int) -> Completion:
         """Turn the end that the kernel reported into the completion that the user sees.
@@ -290,27 +307,18 @@ class Operation(Packet):
                 return False  # Pending: the packet will tell.
             # Failed: the kernel kept nothing, and no packet will come. A call may have written
             # STATUS_PENDING before it failed.
-            del queue.in_flight[self.address]
             end = self.ordinary_ends.get(code) or self.outcomes.get(code)
             if end is not None:
                 # Failed in name only: completed, after all.
                 self._words[0], self._words[1] = end, 0
+                del queue.in_flight[self.address]
                 if announce:
                     queue.enqueue((self, 0, self.status))
                 return True
             self._words[0] = STATUS_SUCCESS
             self.state = IDLE
+            del queue.in_flight[self.address]
         raise error_of_code(self.function_name, code, None, self)
-
-    @property
-    def status(self) -> int:
-        """The NTSTATUS that the kernel has written, unsigned; STATUS_PENDING while it runs."""
-        return self._words[0] & 0xFFFFFFFF
-
-    @property
-    def transferred(self) -> int:
-        """How many bytes the kernel has transferred, once the operation has completed."""
-        return self._words[1] & 0xFFFFFFFF
 
     def cancel(self) -> bool:
         """Ask the kernel to cancel the operation.

@@ -50,6 +50,8 @@ class CompletionPort(HandlePort):
         0 for one per processor. When one of them blocks, the kernel lets another run.
     batch: how many packets one system call may dequeue, 1 to 65,536.
     kernel: what stands for the operating system; by default the real one.
+    debug: find out who touches a buffer while the kernel owns it; by default if
+        ``PYIOCP_DEBUG`` is set in the environment, and not 0.
 
     Thread safety: any thread may call any method.
 
@@ -63,10 +65,19 @@ class CompletionPort(HandlePort):
     """
 
     def __init__(
-        self, *, concurrency: int = 0, batch: int = 64, kernel: Kernel | None = None
+        self,
+        *,
+        concurrency: int = 0,
+        batch: int = 64,
+        kernel: Kernel | None = None,
+        debug: bool | None = None,
     ) -> None:
         super().__init__(
-            concurrency=concurrency, batch=batch, kernel=kernel, signal_receiver=SignalReceiver
+            concurrency=concurrency,
+            batch=batch,
+            kernel=kernel,
+            signal_receiver=SignalReceiver,
+            debug=debug,
         )
         self.sessions: set[Session] = set()
         self.listeners: set[Listener] = set()

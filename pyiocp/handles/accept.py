@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PortClosedError, error_of_code
 from ..operation import PENDING, Operation
+from ..pages import extent_of
 from ..winapi import (
     DWORD,
     INVALID_SOCKET,
@@ -26,6 +27,7 @@ from .socket_handle import open_socket
 
 if TYPE_CHECKING:
     from ..completion import Completion
+    from ..pages import Extent
     from .stream import Stream
 
 #: What AcceptEx wants for each of the two addresses: 16 bytes more than the largest.
@@ -55,6 +57,11 @@ class AcceptOperation(Operation):
         self.accepted: Stream | None = None
         if room:
             self.buffers = (self._block,)
+
+    @property
+    def extents(self) -> list[Extent]:
+        """Where the block is, also without room for first data: the addresses go there."""
+        return [extent_of(self._block)]
 
     def post(self) -> None:
         """Submit the accept, with a new socket to accept into."""

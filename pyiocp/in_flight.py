@@ -1,0 +1,81 @@
+"""The in-flight table: every packet that the kernel may still write to.
+
+Everything that the kernel gets goes in here first, and comes out when it is the caller's
+again, so it is also the place to look on from: what watches is told of both. A table that
+nobody watches is a plain dict, with a dict's own methods; it changes its class when somebody
+does. So watching costs nothing while it is off.
+
+What belongs here: the table. What is made of what is seen is in `statistics` and `debugging`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .operation import Packet
+
+    _Table = dict[int, Packet]
+else:
+    _Table = dict
+
+logger = logging.getLogger("pyiocp")
+
+
+class Observer(Protocol):
+    """What is told of each packet; by any thread, several at once. What it raises is logged."""
+
+    def taken(self, packet: Packet) -> None:
+        """The kernel is about to get the packet and its buffers."""
+
+    def given_back(self, packet: Packet) -> None:
+        """The kernel has them no more; the packet is IDLE if it had refused them."""
+
+
+class InFlightTable(_Table):
+    """Packets by the address of their OVERLAPPED; see the module."""
+
+    __slots__ = ("_observers",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._observers: tuple[Observer, ...] = ()
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of every packet from now on."""
+        self._observers = (*self._observers, observer)
+        self.__class__ = _ObservedTable
+
+
+class _ObservedTable(InFlightTable):
+    """An in-flight table with observers."""
+
+    __slots__ = ()
+
+    def __setitem__(self, address: int, packet: Packet) -> None:
+        for observer in self._observers:
+            try:
+                observer.taken(packet)
+            except Exception:
+                logger.exception("%r could not be looked at", packet)
+        super().__setitem__(address, packet)
+
+    def __delitem__(self, address: int) -> None:
+        packet = self.get(address)
+        super().__delitem__(address)
+        if packet is not None:
+            self._tell_given_back(packet)
+
+    def pop(self, address: int, default: None = None) -> Packet | None:  # type: ignore[override]
+        packet = super().pop(address, default)
+        if packet is not None:
+            self._tell_given_back(packet)
+        return packet
+
+    def _tell_given_back(self, packet: Packet) -> None:
+        for observer in self._observers:
+            try:
+                observer.given_back(packet)
+            except Exception:
+                logger.exception("%r could not be looked at", packet)

@@ -1,0 +1,108 @@
+"""MemoryPort: a completion queue that tells what memory is in flight on it, and looks after it.
+
+What belongs here: pools, statistics and debug mode, as a port offers them. What they do is in
+`buffer_pool`, `statistics` and `debugging`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from .buffer_pool import BufferPool
+from .completion_queue import CompletionQueue
+from .debugging import BufferWatch, debug_mode_wanted
+from .statistics import Statistics, Watch, locked_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .completion import Completion
+    from .kernel import Kernel
+    from .signal_receiver import SignalReceiver
+
+
+class MemoryPort(CompletionQueue):
+    """A completion queue with pools, statistics and debug mode. Any thread may call any method.
+
+    debug: look after every buffer that is in flight, as `debugging` says; None asks the
+        environment.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        batch: int,
+        kernel: Kernel | None,
+        signal_receiver: Callable[[CompletionQueue], SignalReceiver],
+        debug: bool | None,
+    ) -> None:
+        super().__init__(
+            concurrency=concurrency, batch=batch, kernel=kernel, signal_receiver=signal_receiver
+        )
+        self.debug = debug_mode_wanted() if debug is None else debug
+        self.pools: weakref.WeakSet[BufferPool] = weakref.WeakSet()
+        self._buffer_watch = BufferWatch()
+        if self.debug:
+            self.in_flight.observe(self._buffer_watch)
+
+    def buffer_pool(
+        self,
+        slice_size: int,
+        *,
+        slices: int | None = None,
+        slices_max: int | None = None,
+        locked: bool = False,
+        large_pages: bool = False,
+    ) -> BufferPool:
+        """Return a `BufferPool` that counts among this port's in `statistics`.
+
+        The arguments, the errors and the threads that may use it are those of `BufferPool`.
+        The pool belongs to the caller: closing the port does not close it.
+
+        Source: https://learn.microsoft.com/windows/win32/api/memoryapi/nf-memoryapi-virtualalloc
+        """
+        pool = BufferPool(
+            slice_size,
+            slices=slices,
+            slices_max=slices_max,
+            locked=locked,
+            large_pages=large_pages,
+            debug=self.debug,
+            kernel=self.kernel,
+        )
+        self.pools.add(pool)
+        return pool
+
+    def statistics(self) -> Statistics:
+        """Return what is in flight now, what memory it locks, and how full the pools are.
+
+        Counted when this is called: some microseconds for each operation in flight. Totals
+        and peaks are there from `watch` on. Any thread may call it; what other threads do
+        meanwhile may be counted or not.
+        """
+        now, by_kind = locked_now(list(self.in_flight.values()))
+        pools = tuple(pool.statistics() for pool in self.pools if not pool.closed)
+        statistics = Statistics(now, by_kind, pools)
+        return statistics if self.watcher is None else self.watcher.add_to(statistics)
+
+    def watch(self) -> None:
+        """Count completions, batches and peaks from now on, for `statistics`.
+
+        This follows every operation, which costs each a few microseconds. Calling it twice
+        does nothing. Any thread may call it.
+        """
+        with self.door:
+            if self.watcher is None:
+                self.watcher = Watch(self.in_flight)
+
+    def close(self, timeout: float = 5.0) -> list[Completion]:
+        """Close as `CompletionQueue.close` does; see `CompletionQueue.close`.
+
+        Raises a `BufferRuleError`, in debug mode, if somebody wrote to buffers that were
+        the kernel's.
+        """
+        completions = super().close(timeout)
+        self._buffer_watch.raise_violations()  # the first time: closing again does nothing
+        return completions

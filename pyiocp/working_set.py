@@ -1,0 +1,74 @@
+"""The working set: how much memory the process may keep, of which it may lock nearly the minimum.
+
+What belongs here: raising the minimum for what is to be locked, and lowering it again.
+
+Source: https://learn.microsoft.com/windows/win32/memory/working-set
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .errors import error_of_code
+from .winapi import DWORD, SIZE_T
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+
+#: Held between reading the limits and setting them.
+_limits = threading.Lock()
+
+#: Bytes that the limits are to be lowered by, by whoever comes next.
+_unlocked: deque[int] = deque()
+
+
+def raise_working_set(kernel: Kernel, size: int) -> None:
+    """Raise the working set by `size` bytes that are to be locked.
+
+    Raises `AccessDeniedError` (``ERROR_PRIVILEGE_NOT_HELD`` 1314: the user may not),
+    `ResourceLimitError` (``ERROR_NO_SYSTEM_RESOURCES`` 1450: the machine has not got it).
+
+    Source: https://learn.microsoft.com/windows/win32/api/memoryapi/nf-memoryapi-setprocessworkingsetsizeex
+    """
+    with _limits:
+        _change(kernel, size)
+
+
+def lower_working_set(kernel: Kernel, size: int) -> None:
+    """Lower the working set by `size` bytes that were locked; at once, or by the next to come.
+
+    Finalizers call this, and a collection may run one while the lock is held here.
+    """
+    _unlocked.append(size)
+    if _limits.acquire(blocking=False):
+        try:
+            _change(kernel, 0)
+        except OSError:
+            pass  # the process keeps a limit that is higher than it need be
+        finally:
+            _limits.release()
+
+
+def _change(kernel: Kernel, size: int) -> None:
+    """Change the limits by `size` bytes and what has been unlocked; called with the lock."""
+    lowered = 0
+    while _unlocked:
+        lowered += _unlocked.popleft()
+    size -= lowered
+    process = kernel.GetCurrentProcess()
+    least, most, flags = SIZE_T(), SIZE_T(), DWORD()
+    sizes = ctypes.byref(least), ctypes.byref(most)
+    function = "GetProcessWorkingSetSizeEx"
+    done = kernel.GetProcessWorkingSetSizeEx(process, *sizes, ctypes.byref(flags))
+    if done:
+        function = "SetProcessWorkingSetSizeEx"
+        done = kernel.SetProcessWorkingSetSizeEx(
+            process, least.value + size, most.value + size, flags.value
+        )
+    if not done:
+        code = kernel.last_error()
+        _unlocked.append(lowered)
+        raise error_of_code(function, code)
