@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import PortClosedError
 from .handles.datagram import Datagram
 from .handles.file import File
 from .handles.stream import Stream
 from .memory_port import MemoryPort
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class HandlePort(MemoryPort):
@@ -90,6 +93,23 @@ class HandlePort(MemoryPort):
             write_through=write_through,
             unbuffered=unbuffered,
         )
+
+    def stream_from_share(self, shared: Buffer, *, key: Any = None) -> Stream:
+        """Return the stream of a connection that another process has handed over.
+
+        shared: the bytes from ``stream.share`` there, or from Python's ``socket.share`` of
+            a socket that was on no port. They are good once, in this process.
+        key: any object; it comes back with every completion.
+
+        Raises ValueError for what is no share of a stream socket, an `IocpError`
+        (``WSAEINVAL`` 10022: used up, or for another process), `AlreadyAssociatedError`
+        for a socket that is on a port over there. `PortClosedError` on a closed port.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaduplicatesocketw
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it takes no stream")
+        return Stream.of_share(self, shared, key)
 
     def datagram(
         self,

@@ -9,13 +9,14 @@ import ctypes
 import socket
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PortClosedError, error_of_code
+from ..errors import HandleClosedError, PortClosedError, error_of_code
 from ..operation import PENDING, Operation
 from ..pages import extent_of
 from ..winapi import (
     DWORD,
     INVALID_SOCKET,
     LPSOCKADDR,
+    SO_CONNECT_TIME,
     SO_UPDATE_ACCEPT_CONTEXT,
     SOCKADDR_STORAGE,
     SOCKET,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 #: What AcceptEx wants for each of the two addresses: 16 bytes more than the largest.
 _ADDRESS_SIZE = ctypes.sizeof(SOCKADDR_STORAGE) + 16
 
+#: SO_CONNECT_TIME of a socket that is not connected.
+_NOT_CONNECTED = 0xFFFFFFFF
+
 #: The most bytes of first data that fit into the block with the addresses.
 FIRST_DATA_MAX = 0xFFFFFFFF - 2 * _ADDRESS_SIZE
 
@@ -44,12 +48,13 @@ class AcceptOperation(Operation):
     ``data``.
     """
 
-    __slots__ = ("_accept_number", "_block", "_listening", "_room", "accepted")
+    __slots__ = ("_accept_number", "_block", "_into", "_listening", "_room", "accepted")
 
-    def __init__(self, listening: Stream, room: int) -> None:
+    def __init__(self, listening: Stream, room: int, into: Stream | None = None) -> None:
         super().__init__(listening, "accept")
         self._listening = listening
         self._room = room
+        self._into = into
         # Lifetime: the kernel writes the data and both addresses here; the operation
         # keeps the block, the in-flight table keeps the operation.
         self._block = bytearray(room + 2 * _ADDRESS_SIZE)
@@ -70,7 +75,11 @@ class AcceptOperation(Operation):
         listening = self._listening
         kernel = listening.port.kernel
         self.accepted = None
-        self._accept_number = open_socket(kernel, listening.family, socket.SOCK_STREAM)
+        if self._into is None:
+            self._accept_number = open_socket(kernel, listening.family, socket.SOCK_STREAM)
+        else:
+            self._into.check_reusable("accept")
+            self._accept_number = self._into.number
         self._calls(
             "AcceptEx",
             listening.extension(kernel.AcceptEx),
@@ -96,7 +105,7 @@ class AcceptOperation(Operation):
         if completion.error is None:
             try:
                 self.accepted = self._make_stream()
-            except PortClosedError:  # by another thread, just now
+            except (PortClosedError, HandleClosedError):  # by another thread, just now
                 aborted = error_of_code("AcceptEx", WSA_OPERATION_ABORTED, None, self)
                 completion = type(completion)(self, self.key, 0, status, aborted)
             except OSError as error:
@@ -111,6 +120,13 @@ class AcceptOperation(Operation):
         # Until this is done getpeername and shutdown do not work on the socket. It fails
         # when the client has gone away in the meantime.
         listener = SOCKET(listening.number)
+        if self._into is not None:
+            # By a call of the stream itself: somebody may have closed it just now.
+            context = ctypes.byref(listener), ctypes.sizeof(listener)
+            self._into.call("setsockopt", SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, *context)
+            self._into.connected_between(*self._addresses())
+            self._give_up_number()
+            return self._into
         if kernel.setsockopt(
             self._accept_number,
             SOL_SOCKET,
@@ -121,7 +137,7 @@ class AcceptOperation(Operation):
             raise error_of_code("setsockopt", kernel.last_error(), None, self)
         local, peer = self._addresses()
         stream = listening.sibling(self._accept_number, local, peer)
-        self._accept_number = int(INVALID_SOCKET)
+        self._give_up_number()
         return stream
 
     def _addresses(self) -> tuple[Any, Any]:
@@ -141,7 +157,43 @@ class AcceptOperation(Operation):
         )
         return address_of(local), address_of(peer)
 
+    def connected_seconds(self) -> int | None:
+        """Return for how long a client has been connected that this accept still waits for.
+
+        An accept with room for first data completes only when the client sends some. One
+        that never does would keep it for ever: ask now and then, and ``cancel()`` the
+        accept, which disconnects the client, when it is too long. Whole seconds; None if
+        no client is there, or the accept is over.
+
+        Raises an `IocpError` if the system refuses. Any thread may call it.
+
+        Source: https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex
+        """
+        seconds = DWORD()
+        size = ctypes.c_int(ctypes.sizeof(seconds))
+        kernel = self.handle.port.kernel
+        # Lifetime: under the lock the number stays this socket's; see `_give_up_number`.
+        with self.handle.lock:
+            if self._accept_number == INVALID_SOCKET:
+                return None
+            if not kernel.getsockopt(
+                self._accept_number,
+                SOL_SOCKET,
+                SO_CONNECT_TIME,
+                ctypes.byref(seconds),
+                ctypes.byref(size),
+            ):
+                return None if seconds.value == _NOT_CONNECTED else seconds.value
+            code = kernel.last_error()
+        raise error_of_code("getsockopt", code, None, self)
+
+    def _give_up_number(self) -> int:
+        """Forget the socket that is accepted into; return its number."""
+        with self.handle.lock:
+            number, self._accept_number = self._accept_number, int(INVALID_SOCKET)
+        return number
+
     def _close_accepted(self) -> None:
-        if self._accept_number != INVALID_SOCKET:
-            self.handle.port.kernel.closesocket(self._accept_number)
-            self._accept_number = int(INVALID_SOCKET)
+        number = self._give_up_number()
+        if number != INVALID_SOCKET and self._into is None:
+            self.handle.port.kernel.closesocket(number)

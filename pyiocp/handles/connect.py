@@ -47,13 +47,30 @@ class ConnectOperation(Operation):
 
 
 class DisconnectOperation(Operation):
-    """A disconnect.
+    """A disconnect; with reuse, the stream is as good as new when it has completed.
 
     A provider may finish it on the spot and yet report it as pending: then, with
     skip-on-success in force, no packet comes. Wine's does.
     """
 
-    __slots__ = ()
+    __slots__ = ("_reuse", "_stream")
+
+    def __init__(self, stream: Stream, reuse: bool) -> None:
+        super().__init__(stream, "disconnect")
+        self._stream = stream
+        self._reuse = reuse
+
+    def finish(self, count: int, status: int) -> Completion:
+        """Set the options again that the stream was given: the system may have lost them."""
+        completion = super().finish(count, status)
+        if self._reuse and completion.error is None:
+            try:
+                self._stream.disconnected()
+            except HandleClosedError:
+                pass  # closed just now, by another thread: nobody will use it again
+            except OSError as error:
+                return type(completion)(self, self.key, 0, status, error)
+        return completion
 
     def _submit(self, announce: bool) -> bool:
         done = super()._submit(announce)

@@ -138,13 +138,7 @@ class Handle:
         with self.lock:
             if self.closed:
                 raise HandleClosedError(f"{self!r} is closed: there is nothing to give back")
-            in_flight = list(self.port.in_flight.values())
-            kinds = sorted({p.kind for p in in_flight if getattr(p, "handle", None) is self})
-            if kinds:
-                raise RuntimeError(
-                    f"{self!r} cannot be detached: in flight on it are {', '.join(kinds)}."
-                    " cancel(), and wait() for their completions first"
-                )
+            self.check_idle("detached")
             self.associated = not self._leave_port()
             self.closed = True
         self.port.handles.discard(self)
@@ -161,6 +155,16 @@ class Handle:
             FileReplaceCompletionInformation,
         )
         return status == STATUS_SUCCESS
+
+    def check_idle(self, wanted: str) -> None:
+        """Raise RuntimeError while operations are in flight; `wanted` says what they hinder."""
+        in_flight = list(self.port.in_flight.values())
+        kinds = sorted({p.kind for p in in_flight if getattr(p, "handle", None) is self})
+        if kinds:
+            raise RuntimeError(
+                f"{self!r} cannot be {wanted}: in flight on it are {', '.join(kinds)}."
+                " cancel(), and wait() for their completions first"
+            )
 
     def check_open(self, wanted: str) -> None:
         """Raise `HandleClosedError` if the handle is closed; `wanted` names the attempt."""

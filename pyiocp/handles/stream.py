@@ -14,7 +14,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IocpError
-from ..operation import Operation
+from ..operation import PENDING, Operation
 from ..winapi import (
     DWORD,
     SD_BOTH,
@@ -26,12 +26,14 @@ from ..winapi import (
     TF_REUSE_SOCKET,
     WSAPROTOCOL_INFOW,
     XP1_IFS_HANDLES,
+    FunctionUnavailableError,
     sockaddr,
     wsabufs,
 )
 from ..winapi.errorcodes import WSAEINVAL
 from .accept import FIRST_DATA_MAX, AcceptOperation
 from .connect import ConnectOperation, DisconnectOperation
+from .hand_over import open_shared, share
 from .socket_handle import SocketHandle, open_socket
 from .transmit import FilePart, SendFileOperation, SendPacketsOperation
 
@@ -84,6 +86,9 @@ class Stream(SocketHandle):
     ) -> None:
         self._local = local
         self._peer = peer
+        self._options: dict[tuple[int, int], int | bytes] | None = None
+        self._disconnect: DisconnectOperation | None = None
+        self._shared = False
         skips = has_ifs_handles(port, number, family)
         super().__init__(port, number, family=family, key=key, skip_on_success=skips)
 
@@ -91,6 +96,17 @@ class Stream(SocketHandle):
     def open(cls, port: CompletionQueue, family: int, key: Any) -> Stream:
         """Return the stream of a new socket; an `IocpError` if the system gives none."""
         number = open_socket(port.kernel, family, socket.SOCK_STREAM)
+        return cls._of_own(port, number, family, key)
+
+    @classmethod
+    def of_share(cls, port: CompletionQueue, shared: Buffer, key: Any) -> Stream:
+        """Return the stream of a socket that another process has shared with this one."""
+        number, family = open_shared(port.kernel, shared)
+        return cls._of_own(port, number, family, key)
+
+    @classmethod
+    def _of_own(cls, port: CompletionQueue, number: int, family: int, key: Any) -> Stream:
+        """Return the stream of a socket that is nobody else's: closed if it cannot be."""
         try:
             return cls(port, number, family=family, key=key)
         except BaseException:
@@ -139,25 +155,33 @@ class Stream(SocketHandle):
         operation.post()
         return operation
 
-    def accept(self, receive: int = 0) -> AcceptOperation:
+    def accept(self, receive: int = 0, *, into: Stream | None = None) -> AcceptOperation:
         """Accept one connection on this listening stream.
 
         The stream of the connection is the operation's ``accepted`` when the completion
         says success. receive: how many bytes of first data to wait for, at most; with
         more than 0 the accept completes when the client has sent something, so that a
-        client that sends nothing keeps it pending for ever: set a deadline and cancel.
+        client that sends nothing keeps it pending for ever: look at the operation's
+        ``connected_seconds()``, and cancel when they are too many.
+
+        into: a stream of the same family to take the connection, instead of a new one:
+            one whose ``disconnect(reuse=True)`` has completed, or that was never used. It
+            is ``accepted`` then, and stays open if the accept fails.
 
         Completes with `PeerResetError` or `NetworkTimeoutError` if the client went away
         before: that is the end of that client, not of the listening stream.
 
         Raises an `IocpError` if the system refuses (``WSAEINVAL`` 10022: the stream does
-        not listen; ``WSAEMFILE`` 10024: no more sockets), ValueError for a bad `receive`.
+        not listen, or `into` is in use; ``WSAEMFILE`` 10024: no more sockets), ValueError
+        for a bad `receive` or another family, RuntimeError while `into` disconnects.
 
         Source: https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex
         """
         if not 0 <= receive <= FIRST_DATA_MAX:
             raise ValueError(f"receive must be between 0 and {FIRST_DATA_MAX}, not {receive}")
-        operation = AcceptOperation(self, receive)
+        if into is not None and into.family != self.family:
+            raise ValueError(f"{into!r} is of another address family than {self!r}")
+        operation = AcceptOperation(self, receive, into)
         operation.post()
         return operation
 
@@ -172,8 +196,9 @@ class Stream(SocketHandle):
 
         Lifetime: `data` may not change until the completion has been dequeued.
 
-        Raises ValueError for an address that is not numeric, an `IocpError` if the system
-        refuses (``WSAEISCONN`` 10056).
+        Raises ValueError for an address that is not numeric, RuntimeError while a
+        ``disconnect(reuse=True)`` is pending, an `IocpError` if the system refuses
+        (``WSAEISCONN`` 10056).
 
         Source: https://learn.microsoft.com/windows/win32/api/mswsock/nc-mswsock-lpfn_connectex
         """
@@ -184,6 +209,7 @@ class Stream(SocketHandle):
     def connect_operation(self, address: Any, data: Buffer = b"") -> ConnectOperation:
         """Return a connect that has not been posted yet; the stream is bound."""
         target = sockaddr(self.family, address)
+        self.check_reusable("connect")
         self._bind_for_connect()
         operation = ConnectOperation(self)
         operation.buffers = (data,)
@@ -260,14 +286,16 @@ class Stream(SocketHandle):
     def disconnect(self, *, reuse: bool = False) -> Operation:
         """Shut the connection down, and with `reuse` make the socket fit for another.
 
-        The socket may be accepted into or connected again only after the completion has
-        come without error, and its options must then be set again.
+        The stream may be connected again, or accepted into, only after the completion has
+        come without error; the options that `set_option` had set are then set again. That
+        may take as long as TCP keeps the pair of addresses, up to 4 minutes on the side
+        that closes first.
 
         Raises an `IocpError` if the system refuses (``WSAENOTCONN`` 10057).
 
         Source: https://learn.microsoft.com/windows/win32/api/mswsock/nc-mswsock-lpfn_disconnectex
         """
-        operation = DisconnectOperation(self, "disconnect")
+        operation = DisconnectOperation(self, reuse)
         operation._calls(
             "DisconnectEx",
             self.extension(self.port.kernel.DisconnectEx),
@@ -277,10 +305,86 @@ class Stream(SocketHandle):
             DWORD(TF_REUSE_SOCKET if reuse else 0),
             DWORD(0),
         )
+        if reuse:
+            self._disconnect = operation
         operation.post()
         return operation
 
     # The socket itself
+
+    def set_option(self, level: int, option: int, value: int | Buffer) -> None:
+        """Set a socket option to an integer or to the bytes of a structure.
+
+        It is set again if the socket is used for another connection.
+
+        Raises an `IocpError` (``WSAENOPROTOOPT`` 10042, ``WSAEINVAL`` 10022).
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-setsockopt
+        """
+        super().set_option(level, option, value)
+        if self._options is None:
+            self._options = {}
+        self._options[level, option] = value if isinstance(value, int) else bytes(value)
+
+    def share(self, process_id: int) -> bytes:
+        """Hand the connection over to another process; return what that needs to open it.
+
+        process_id: the other process, which is running. It takes the bytes, once, with
+            ``CompletionPort.stream_from_share``, or Python's ``socket.fromshare``.
+
+        The stream leaves the port and takes no more operations. Keep it open until the
+        other process has opened its own, then ``close()`` it, which does not end the
+        connection: that lives until the last of them is closed.
+
+        Raises RuntimeError while operations are in flight, `HandleClosedError` if it is
+        closed or shared already, an `IocpError` (``WSAEINVAL`` 10022: no such process).
+        FunctionUnavailableError where a socket cannot leave its port, before Windows 8.1:
+        there, share a Python socket that never was on one. Then the stream is as before.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaduplicatesocketw
+        """
+        with self.lock:
+            self.check_open("share")
+            self.check_idle("shared")
+            shared = share(self.port.kernel, self.number, process_id, self)
+            if not self._leave_port():
+                raise FunctionUnavailableError(
+                    "this system cannot take a socket off its port, which came with Windows 8.1:"
+                    " another process could not put it on its own"
+                )
+            # Lifetime: the port keeps the stream until it is closed, by the user or with it.
+            self.closed = self._shared = True
+            self.associated = False
+        return shared
+
+    def close(self) -> None:
+        """Close the stream; see `Handle.close`. A shared one lives on in the other process."""
+        if not self._shared:
+            super().close()
+            return
+        with self.lock:
+            shared, self._shared = self._shared, False
+            if shared:
+                self._close_number()
+        self.port.handles.discard(self)
+
+    def disconnected(self) -> None:
+        """Be as a new socket, but for the options; called when a disconnect has ended."""
+        self._local = self._peer = None
+        for (level, option), value in (self._options or {}).items():
+            super().set_option(level, option, value)
+
+    def connected_between(self, local: Any, peer: Any) -> None:
+        """Note the addresses of the connection that was accepted into this stream."""
+        self._local, self._peer = local, peer
+
+    def check_reusable(self, wanted: str) -> None:
+        """Raise RuntimeError while a disconnect with reuse is pending."""
+        self.check_open(wanted)
+        if self._disconnect is not None and self._disconnect.state is PENDING:
+            raise RuntimeError(
+                f"{self!r} is still disconnecting: it takes no {wanted} before the completion"
+            )
 
     def listen(self, backlog: int = 0x7FFFFFFF) -> None:
         """Listen; `backlog` connections may wait to be accepted, by default what fits.
