@@ -303,8 +303,14 @@ class Operation(Packet):
                         queue.enqueue((self, self.transferred, self.status))
                     return True
                 return False
-            if code == ERROR_IO_PENDING or code in self.queued_codes:
+            if code == ERROR_IO_PENDING:
                 return False  # Pending: the packet will tell.
+            if code in self.queued_codes:
+                # Done, with a warning. Whether "skip on success" leaves out that packet too,
+                # nobody says (Wine does): then the port sees whether one comes.
+                if handle.skips_on_success:
+                    queue.settle(self)
+                return False
             # Failed: the kernel kept nothing, and no packet will come. A call may have written
             # STATUS_PENDING before it failed.
             end = self.ordinary_ends.get(code) or self.outcomes.get(code)

@@ -3,30 +3,23 @@
 An overlapped handle has no position that reads and writes would move: each says where. So
 any number of them may be in flight, in any order.
 
-What belongs here: how a file is opened, and its operations. What several of them make
-together, such as a copy, is in `bulk_file`.
+What belongs here: the operations of a file. How it is opened is in `file_open`, what several
+operations make together, such as a copy, in `bulk_file`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import io
-import os
 from ctypes import byref, sizeof
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import error_of_code
 from ..winapi import (
     DUPLICATE_SAME_ACCESS,
     DWORD,
     FILE_END_OF_FILE_INFO,
-    FILE_FLAG_NO_BUFFERING,
-    FILE_FLAG_OVERLAPPED,
-    FILE_FLAG_RANDOM_ACCESS,
-    FILE_FLAG_SEQUENTIAL_SCAN,
-    FILE_FLAG_WRITE_THROUGH,
     HANDLE,
-    INVALID_HANDLE_VALUE,
     LARGE_INTEGER,
     OVERLAPPED,
     WSABUF,
@@ -34,7 +27,8 @@ from ..winapi import (
 )
 from .alignment import check_alignment, volume_sector_size
 from .file_lock import LockOperation, range_length
-from .file_mode import FileMode, share_flags
+from .file_mode import FileMode
+from .file_open import file_name, open_file
 from .file_operation import (
     AT_THE_END,
     OFFSET_MAX,
@@ -48,6 +42,7 @@ from .handle import Handle
 from .scatter import gather_operation, scatter_operation
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from typing_extensions import Buffer
@@ -96,42 +91,17 @@ class File(Handle):
         path: str | bytes | os.PathLike[Any],
         mode: str,
         *,
-        key: Any,
-        share: str,
-        sequential: bool,
-        random: bool,
-        write_through: bool,
-        unbuffered: bool,
+        key: Any = None,
+        unbuffered: bool = False,
+        **words: Any,
     ) -> File:
         """Open or create a file on the port; see `HandlePort.file`."""
-        name = os.fsdecode(path)
-        if "\0" in name:
-            raise ValueError(f"a path has no null character, and this has: {name!r}")
-        letters = FileMode.of(mode)
-        if sequential and random:
-            raise ValueError("sequential and random exclude each other: say what you will do")
-        if unbuffered and letters.appending:
-            raise ValueError(
-                "an unbuffered file is not opened for appending: its end is seldom"
-                " at the end of a sector"
-            )
-        flags = FILE_FLAG_OVERLAPPED
-        flags |= FILE_FLAG_SEQUENTIAL_SCAN if sequential else 0
-        flags |= FILE_FLAG_RANDOM_ACCESS if random else 0
-        flags |= FILE_FLAG_WRITE_THROUGH if write_through else 0
-        flags |= FILE_FLAG_NO_BUFFERING if unbuffered else 0
-        kernel = port.kernel
-        number = kernel.CreateFileW(
-            name, letters.access, share_flags(share), None, letters.disposition, flags, None
-        )
-        if number is None or number == INVALID_HANDLE_VALUE:
-            error = error_of_code("CreateFileW", kernel.last_error(), None, name)
-            error.filename = name
-            raise error
+        name = file_name(path)
+        number = open_file(port.kernel, name, mode, unbuffered=unbuffered, **words)
         try:
             return cls(port, number, key=key, name=name, mode=mode, unbuffered=unbuffered)
         except BaseException:
-            kernel.CloseHandle(number)
+            port.kernel.CloseHandle(number)
             raise
 
     @property
@@ -475,6 +445,12 @@ class File(Handle):
             raise io.UnsupportedOperation(
                 f"{wanted}: {self!r} is buffered; open it with unbuffered=True"
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, name={self.name!r}>"
