@@ -28,6 +28,8 @@ from .errors import PortClosedError as PortClosedError
 from .errors import ResourceLimitError as ResourceLimitError
 from .errors import SharingViolationError as SharingViolationError
 from .errors import UnreachableError as UnreachableError
+from .explanation import Explanation as Explanation
+from .explanation import explain as explain
 from .handles.control_data import ControlData as ControlData
 from .handles.control_data import ControlMessage as ControlMessage
 from .handles.control_data import Ecn as Ecn

@@ -10,7 +10,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from . import demo, serve
+from . import demo, explain, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ exit codes: 0 fine, 1 a check failed or the system refused, 2 wrong arguments or
 Windows, 130 ended by Ctrl-C before its time"""
 
 #: Name and module, in the order of the help.
-COMMANDS: dict[str, ModuleType] = {"demo": demo, "serve": serve}
+COMMANDS: dict[str, ModuleType] = {"demo": demo, "serve": serve, "explain": explain}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,14 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return FINE
-    if sys.platform != "win32":
+    module = COMMANDS[options.command]
+    if sys.platform != "win32" and getattr(module, "NEEDS_WINDOWS", True):
         say(
             f"{options.command} needs Windows: run it with Python for Windows, or, in a checkout"
             f" of pyiocp, {elsewhere(options.command)}"
         )
         return USAGE
     try:
-        code: int = COMMANDS[options.command].run(options)
+        code: int = module.run(options)
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
