@@ -35,8 +35,17 @@ from .handles.control_data import ControlMessage as ControlMessage
 from .handles.control_data import Ecn as Ecn
 from .handles.datagram import Datagram as Datagram
 from .handles.datagram_receive import DatagramCompletion as DatagramCompletion
+from .handles.event import Event as Event
+from .handles.job import Job as Job
+from .handles.job_message import JobEvent as JobEvent
+from .handles.job_message import JobMessage as JobMessage
+from .handles.process import Process as Process
+from .handles.process import ProcessCompletion as ProcessCompletion
 from .handles.stream import Stream as Stream
+from .handles.timer import Timer as Timer
+from .handles.timer import TimerCompletion as TimerCompletion
 from .handles.transmit import FilePart as FilePart
+from .handles.waitable import Waitable as Waitable
 from .kernel import Kernel as Kernel
 from .listener import Listener as Listener
 from .operation import Operation as Operation

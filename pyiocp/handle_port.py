@@ -15,12 +15,13 @@ from .handles.datagram import Datagram
 from .handles.file import File
 from .handles.stream import Stream
 from .memory_port import MemoryPort
+from .waitable_port import WaitablePort
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-class HandlePort(MemoryPort):
+class HandlePort(MemoryPort, WaitablePort):
     """Ring 2: handles of every kind and their operations; users make a `CompletionPort`."""
 
     def stream(

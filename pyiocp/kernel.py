@@ -12,6 +12,7 @@ What belongs here: which functions rings 2 and 3 use, and nothing about how.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import time
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,26 @@ class Kernel:
         self.NtQueryInformationFile = winapi.NtQueryInformationFile
         self.NtSetInformationFile = winapi.NtSetInformationFile
         self.NtQueryObject = winapi.NtQueryObject
+
+        self.NtCreateWaitCompletionPacket = winapi.NtCreateWaitCompletionPacket
+        self.NtAssociateWaitCompletionPacket = winapi.NtAssociateWaitCompletionPacket
+        self.NtCancelWaitCompletionPacket = winapi.NtCancelWaitCompletionPacket
+        self.UnregisterWaitEx = winapi.UnregisterWaitEx
+        self.WaitForSingleObject = winapi.WaitForSingleObject
+        self.CreateEventW = winapi.CreateEventW
+        self.SetEvent = winapi.SetEvent
+        self.ResetEvent = winapi.ResetEvent
+        self.OpenProcess = winapi.OpenProcess
+        self.GetProcessId = winapi.GetProcessId
+        self.GetExitCodeProcess = winapi.GetExitCodeProcess
+        self.CreateWaitableTimerExW = winapi.CreateWaitableTimerExW
+        self.SetWaitableTimer = winapi.SetWaitableTimer
+        self.CancelWaitableTimer = winapi.CancelWaitableTimer
+        self.CreateJobObjectW = winapi.CreateJobObjectW
+        self.SetInformationJobObject = winapi.SetInformationJobObject
+        self.QueryInformationJobObject = winapi.QueryInformationJobObject
+        self.AssignProcessToJobObject = winapi.AssignProcessToJobObject
+        self.TerminateJobObject = winapi.TerminateJobObject
 
         self.CreateFileW = winapi.CreateFileW
         self.DuplicateHandle = winapi.DuplicateHandle
@@ -88,6 +109,19 @@ class Kernel:
         # In C as well: see Operation on what may happen between two bytecodes.
         self.last_error = getattr(ctypes, "get_last_error", winapi.last_error)
         self.monotonic = time.monotonic
+        # Exact to a microsecond, where monotonic() of CPython 3.12 and before is to 15 ms.
+        self.perf_counter = time.perf_counter
+
+    def RegisterWaitWithQueue(self, handle: int, port: int, tag: int, milliseconds: int) -> int:
+        """Call RegisterWaitForSingleObject with CPython's own function, which queues a packet.
+
+        Returns what UnregisterWaitEx takes. Raises OSError.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject
+        """
+        # Not before it is needed: it looks extension functions up when it is loaded.
+        overlapped = importlib.import_module("_overlapped")
+        return int(overlapped.RegisterWaitWithQueue(handle, port, tag, milliseconds))
 
     def AcceptEx(self, socket: int) -> Callable[..., int]:
         """Return the AcceptEx of this socket's provider, without argument conversion."""
