@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import failed
 from .operation import IDLE
+from .pages import rounded_up
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -37,10 +38,19 @@ PATTERN = 0xDB
 """What every byte of a buffer is while it waits to be filled."""
 
 #: The Win32 functions that fill their buffers, in order, and do nothing else to them.
-_FILLING = {"WSARecv", "WSARecvFrom", "WSARecvMsg", "ReadFile"}
+_FILLING = {"WSARecv", "WSARecvFrom", "WSARecvMsg", "ReadFile", "ReadFileScatter"}
 
 #: Those that only read them.
-_SENDING = {"WSASend", "WSASendTo", "WSASendMsg", "WriteFile", "ConnectEx"}
+_SENDING = {
+    "WSASend",
+    "WSASendTo",
+    "WSASendMsg",
+    "WriteFile",
+    "WriteFileGather",
+    "ConnectEx",
+    "TransmitFile",
+    "TransmitPackets",
+}
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -100,21 +110,32 @@ class BufferWatch:
             for number, view, before in owned:
                 if view != before:
                     self._report(packet, place, number, _first_difference(view, before))
+        elif refused:
+            self._check_rest(packet, place, owned, 0, checked=True)
         else:
-            # A refused operation has filled nothing, one that failed nobody knows what.
-            count = 0 if refused else packet.transferred
-            checked = refused or count > 0 or not failed(packet.status)
-            for number, view, before in owned:
-                filled = min(count, len(view))
-                count -= filled
-                rest = view[filled:]
-                pattern = bytes((PATTERN,)) * len(rest)
-                if checked and rest != pattern:
-                    at = filled + _first_difference(rest, pattern)
-                    self._report(packet, place, number, at)
-                rest[:] = before[filled:]
+            # Of an operation that failed without a count nobody knows what it has filled.
+            count = packet.transferred
+            checked = count > 0 or not failed(packet.status)
+            self._check_rest(packet, place, owned, count, checked)
         for _, view, _ in owned:
             view.release()
+
+    def _check_rest(
+        self, packet: Packet, place: str, owned: list[_Owned], count: int, checked: bool
+    ) -> None:
+        """Check what lies behind the `count` bytes that were filled, and put it back."""
+        # A device fills whole sectors, also the last one of a file.
+        sector_size = getattr(getattr(packet, "handle", None), "sector_size", 1)
+        touched = rounded_up(count, sector_size)
+        for number, view, before in owned:
+            filled, unsure = min(count, len(view)), min(touched, len(view))
+            count -= filled
+            touched -= unsure
+            rest = view[unsure:]
+            pattern = bytes((PATTERN,)) * len(rest)
+            if checked and rest != pattern:
+                self._report(packet, place, number, unsure + _first_difference(rest, pattern))
+            view[filled:] = before[filled:]
 
     def _report(self, packet: Packet, place: str, number: int, at: int) -> None:
         text = (

@@ -123,25 +123,39 @@ def _extents(packet: Packet) -> list[Extent]:
 class _Tally:
     """What one kind of operation locks, now and at most."""
 
+    __slots__ = ("bytes", "bytes_peak", "operations", "operations_peak", "pages", "pages_peak")
+
     def __init__(self) -> None:
-        self.operations = 0
-        self.bytes = 0
-        self.pages: Counter[int] = Counter()
-        self.peak = Locked()
+        self.operations = self.operations_peak = 0
+        self.bytes = self.bytes_peak = 0
+        #: How many buffers lie on each page.
+        self.pages: dict[int, int] = {}
+        self.pages_peak = 0
+
+    @property
+    def peak(self) -> Locked:
+        return Locked(self.operations_peak, self.bytes_peak, self.pages_peak)
 
     def add(self, pages: set[int], size: int) -> None:
         self.operations += 1
         self.bytes += size
-        self.pages.update(pages)
-        now = (self.operations, self.bytes, len(self.pages))
-        self.peak = Locked(*map(max, self.peak, now))
+        for page in pages:
+            self.pages[page] = self.pages.get(page, 0) + 1
+        if self.operations > self.operations_peak:
+            self.operations_peak = self.operations
+        if self.bytes > self.bytes_peak:
+            self.bytes_peak = self.bytes
+        if len(self.pages) > self.pages_peak:
+            self.pages_peak = len(self.pages)
 
     def subtract(self, pages: set[int], size: int) -> None:
         self.operations -= 1
         self.bytes -= size
         for page in pages:
-            self.pages[page] -= 1
-            if not self.pages[page]:
+            buffers = self.pages[page] - 1
+            if buffers:
+                self.pages[page] = buffers
+            else:
                 del self.pages[page]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import socket
@@ -10,6 +9,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from ctypes import byref
+from pathlib import Path
 
 import pytest
 from faulty_kernel import FaultyKernel, Refusal
@@ -18,6 +19,7 @@ from pyiocp import BufferPool, BufferRuleError, CompletionPort, IocpError, Sessi
 from pyiocp.debugging import PATTERN, debug_mode_wanted
 from pyiocp.in_flight import InFlightTable
 from pyiocp.pages import PAGE_SIZE, extent_of
+from pyiocp.winapi import DWORD, WSABUF, WSASend, last_error
 from pyiocp.winapi import errorcodes as codes
 
 Watched = tuple[CompletionPort, Stream, socket.socket]
@@ -169,15 +171,27 @@ def test_session_works_in_debug_mode() -> None:
 
 
 def test_byte_after_a_slice_is_nobodys() -> None:
-    """The processor refuses it, in this process; every byte of the slice may be written."""
-    with BufferPool(100, slices=3, debug=True) as pool:
+    """The system refuses to send it (WSAEFAULT), and the one before the slice's first page.
+
+    Every byte of the slice may be written and sent.
+    """
+    ours, peer = socket.socketpair()
+
+    def sent(address: int) -> int:
+        """Return 0 if a byte could be sent, or why not."""
+        wsabuf, count = WSABUF(1, address), DWORD()
+        if WSASend(ours.fileno(), byref(wsabuf), 1, byref(count), 0, None, None):
+            return last_error()
+        return 0
+
+    with ours, peer, BufferPool(100, slices=3, debug=True) as pool:
         views = [pool.take() for _ in range(3)]
         for view in views:
             view[:] = bytes(100)
             address, size = extent_of(view)
-            for guarded in (address + size, address + size - PAGE_SIZE - 1):
-                with pytest.raises(OSError, match="access violation"):
-                    ctypes.memset(guarded, 1, 1)
+            assert (sent(address), sent(address + size - 1)) == (0, 0)
+            assert sent(address + size) == codes.WSAEFAULT
+            assert sent(address + size - PAGE_SIZE - 1) == codes.WSAEFAULT
         views.clear()
         del view
 
@@ -234,3 +248,24 @@ def test_broken_rule_ends_a_program_with_an_error() -> None:
     assert done.returncode == 1
     assert "BufferRuleError: byte 9 of buffer 0 of <Operation receive" in done.stderr
     assert "posted at <string>:5" in done.stderr
+
+
+def test_file_is_read_in_whole_sectors_or_not(tmp_path: Path) -> None:
+    """5,000 bytes of a file into 8,192: what is behind them comes back, whatever the device did."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 5000)
+    with (
+        CompletionPort(debug=True) as port,
+        port.buffer_pool(8192) as pool,
+        port.file(path) as buffered,
+        port.file(path, unbuffered=True) as unbuffered,
+    ):
+        for file in (buffered, unbuffered):
+            view = pool.take()
+            view[:] = b"." * 8192
+            file.read(view, 0)
+            [completion] = port.wait(5)
+            assert completion.error is None
+            assert bytes(view) == b"x" * 5000 + b"." * 3192
+            del completion
+        view.release()
