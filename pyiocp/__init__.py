@@ -23,6 +23,7 @@ from .errors import OperationCancelledError as OperationCancelledError
 from .errors import PathExistsError as PathExistsError
 from .errors import PathNotFoundError as PathNotFoundError
 from .errors import PeerResetError as PeerResetError
+from .errors import PipeBusyError as PipeBusyError
 from .errors import PipeClosedError as PipeClosedError
 from .errors import PortClosedError as PortClosedError
 from .errors import ResourceLimitError as ResourceLimitError
@@ -41,6 +42,10 @@ from .handles.job_message import JobEvent as JobEvent
 from .handles.job_message import JobMessage as JobMessage
 from .handles.process import Process as Process
 from .handles.process import ProcessCompletion as ProcessCompletion
+from .handles.pipe import Pipe as Pipe
+from .handles.pipe_connect import PipeConnect as PipeConnect
+from .handles.pipe_operations import PipeCompletion as PipeCompletion
+from .handles.pipe_server import PipeServer as PipeServer
 from .handles.stream import Stream as Stream
 from .handles.timer import Timer as Timer
 from .handles.timer import TimerCompletion as TimerCompletion

@@ -88,7 +88,7 @@ class UnreachableError(IocpError):
 
 
 class NotConnectedError(IocpError, BrokenPipeError):
-    """The stream is not connected, or its sending side has been shut down."""
+    """The stream or pipe is not connected, or its sending side has been shut down."""
 
 
 class AddressUnavailableError(IocpError):
@@ -141,6 +141,10 @@ class SharingViolationError(IocpError, PermissionError):
 
 class PipeClosedError(IocpError, BrokenPipeError):
     """The other end of the pipe has been closed, or has been disconnected by its server."""
+
+
+class PipeBusyError(IocpError, BlockingIOError):
+    """Every instance of the pipe has its client, or there is something unread in it, for now."""
 
 
 class PortClosedError(ValueError):
@@ -219,6 +223,9 @@ _CLASSES: dict[int, type[IocpError]] = {
     codes.ERROR_BROKEN_PIPE: PipeClosedError,
     codes.ERROR_NO_DATA: PipeClosedError,
     codes.ERROR_PIPE_NOT_CONNECTED: PipeClosedError,
+    codes.ERROR_BAD_PIPE: PipeClosedError,
+    codes.ERROR_PIPE_BUSY: PipeBusyError,
+    codes.ERROR_PIPE_LISTENING: NotConnectedError,
 }
 
 #: The kernel's numbers as Win32 codes, for every kind of handle. Of how operations end when
@@ -251,6 +258,10 @@ WINERROR_OF: dict[int, int] = {
     codes.STATUS_PIPE_BROKEN: codes.ERROR_BROKEN_PIPE,
     codes.STATUS_PIPE_CLOSING: codes.ERROR_NO_DATA,
     codes.STATUS_PIPE_DISCONNECTED: codes.ERROR_PIPE_NOT_CONNECTED,
+    codes.STATUS_INVALID_PIPE_STATE: codes.ERROR_BAD_PIPE,
+    codes.STATUS_PIPE_NOT_AVAILABLE: codes.ERROR_PIPE_BUSY,
+    codes.STATUS_PIPE_BUSY: codes.ERROR_PIPE_BUSY,
+    codes.STATUS_PIPE_LISTENING: codes.ERROR_PIPE_LISTENING,
 }
 
 #: The same for sockets: the code that says best what happened to a connection.

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 from .errors import PortClosedError
 from .handles.datagram import Datagram
 from .handles.file import File
+from .handles.pipe import Pipe
+from .handles.pipe_connect import PipeConnect
+from .handles.pipe_server import PipeServer
 from .handles.stream import Stream
 from .memory_port import MemoryPort
 from .waitable_port import WaitablePort
@@ -147,6 +150,115 @@ class HandlePort(MemoryPort, WaitablePort):
         if isinstance(sock, socket.socket):
             sock.detach()
         return datagram
+
+    def pipe_server(
+        self,
+        name: str,
+        *,
+        message: bool = False,
+        mode: str = "r+",
+        instances: int | None = None,
+        buffer_size: int = 65536,
+        exclusive: bool = True,
+        security: str | None = None,
+        remote: bool = False,
+        key: Any = None,
+    ) -> PipeServer:
+        r"""Make a named pipe that clients can connect to.
+
+        name: ``"name"`` for the path ``\\.\pipe\name``, or that path; 256 characters at
+            most, without regard to case.
+        message: whether it is a pipe of messages, which are read one by one, or of bytes.
+        mode: ``"r+"`` to read and write, ``"r"`` only to read, ``"w"`` only to write.
+        instances: how many clients it can have at a time, 1 to 254; None is as many as
+            there is memory for.
+        buffer_size: bytes that the system sets aside for each direction of each instance,
+            so that a write that fits need not wait for its reader.
+        exclusive: fail if another server has the name already.
+        security: who may connect, as a security descriptor in SDDL, such as
+            ``"D:P(A;;GA;;;AU)"`` for every user that has logged on. By default the user
+            that this process runs as, and nobody else.
+        remote: whether clients on other machines may connect.
+        key: any object; it comes back with every completion.
+
+        Returns at once, and from then on clients can connect; ``server.accept()`` waits for
+        them. Raises `AccessDeniedError` (``ERROR_ACCESS_DENIED`` 5: another server has the
+        name) or `PipeBusyError` (``ERROR_PIPE_BUSY`` 231: as many instances as that one
+        allows are there), ValueError for bad arguments, `PortClosedError` on a closed port.
+
+        Source: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-createnamedpipew
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it takes no pipe server")
+        return PipeServer(
+            self,
+            name,
+            mode=mode,
+            message=message,
+            instances=instances,
+            buffer_size=buffer_size,
+            exclusive=exclusive,
+            security=security,
+            remote=remote,
+            key=key,
+        )
+
+    def pipe(self, name: str, *, message: bool = False, mode: str = "r+", key: Any = None) -> Pipe:
+        r"""Open the client's end of a named pipe, if its server is not busy.
+
+        name: ``"name"`` for the path ``\\.\pipe\name``, or a path, also on another
+            machine: then this waits for the network.
+        message: whether to read message by message; only from a pipe of messages.
+        mode: ``"r+"`` to read and write, ``"r"`` only to read, ``"w"`` only to write.
+        key: any object; it comes back with every completion.
+
+        The server may learn which user the client is, but not act in that user's name.
+
+        Raises `PathNotFoundError` (``ERROR_FILE_NOT_FOUND`` 2: there is no such pipe),
+        `PipeBusyError` (``ERROR_PIPE_BUSY`` 231: see `connect_pipe`), `AccessDeniedError`
+        (``ERROR_ACCESS_DENIED`` 5: the server does not let this user in, or has another
+        mode), an `IocpError` (``ERROR_INVALID_PARAMETER`` 87: messages, of a pipe of
+        bytes), ValueError for bad arguments, `PortClosedError` on a closed port.
+
+        Source: https://learn.microsoft.com/windows/win32/ipc/named-pipe-client
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it takes no pipe")
+        return Pipe.open(self, name, mode=mode, message=message, key=key)
+
+    def connect_pipe(
+        self,
+        name: str,
+        *,
+        message: bool = False,
+        mode: str = "r+",
+        key: Any = None,
+        timeout: float | None = 30.0,
+    ) -> PipeConnect:
+        """Open the client's end of a named pipe, as soon as its server has time.
+
+        The operation's ``pipe`` is the end when the completion says success. No thread is
+        blocked meanwhile: it is tried again on the port's timers, after 1 ms and then at
+        intervals of up to 50 ms, for as long as every instance has its client.
+
+        timeout: seconds after which it completes with `PipeBusyError`; None waits for ever.
+
+        The other parameters, and what it raises, are those of `pipe`, with a ValueError for
+        a negative timeout; what goes wrong later than at the first attempt comes with the
+        completion.
+
+        Source: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-waitnamedpipew
+        """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout}")
+        operation = PipeConnect(
+            self,
+            key,
+            timeout,
+            lambda: self.pipe(name, message=message, mode=mode, key=key),
+        )
+        operation.start()
+        return operation
 
 
 _KINDS = {socket.SOCK_STREAM: "stream", socket.SOCK_DGRAM: "datagram"}

@@ -106,6 +106,24 @@ class Kernel:
         self.GetProcessWorkingSetSizeEx = winapi.GetProcessWorkingSetSizeEx
         self.SetProcessWorkingSetSizeEx = winapi.SetProcessWorkingSetSizeEx
 
+        self.CreateNamedPipeW = winapi.CreateNamedPipeW
+        self.ConnectNamedPipe = winapi.untyped(winapi.ConnectNamedPipe)
+        self.DisconnectNamedPipe = winapi.DisconnectNamedPipe
+        self.SetNamedPipeHandleState = winapi.SetNamedPipeHandleState
+        self.PeekNamedPipe = winapi.PeekNamedPipe
+        self.TransactNamedPipe = winapi.untyped(winapi.TransactNamedPipe)
+        self.GetNamedPipeClientProcessId = winapi.GetNamedPipeClientProcessId
+        self.GetNamedPipeServerProcessId = winapi.GetNamedPipeServerProcessId
+        self.ReadDirectoryChangesW = winapi.untyped(winapi.ReadDirectoryChangesW)
+
+        self.OpenProcessToken = winapi.OpenProcessToken
+        self.GetTokenInformation = winapi.GetTokenInformation
+        self.ConvertSidToStringSidW = winapi.ConvertSidToStringSidW
+        self.ConvertStringSecurityDescriptorToSecurityDescriptorW = (
+            winapi.ConvertStringSecurityDescriptorToSecurityDescriptorW
+        )
+        self.LocalFree = winapi.LocalFree
+
         # In C as well: see Operation on what may happen between two bytecodes.
         self.last_error = getattr(ctypes, "get_last_error", winapi.last_error)
         self.monotonic = time.monotonic

@@ -1,0 +1,136 @@
+"""PipeConnect: opens a client's end of a pipe whose server is busy, as soon as it is not.
+
+The system's own way to wait, WaitNamedPipeW, blocks its thread, and may be too late when
+it returns: another client was faster. So the end is opened again and again, on the port's
+timers, at intervals that grow; asyncio does the same.
+
+What belongs here: when to try again, and when to give up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..completion import Completion
+from ..errors import PipeBusyError, PortClosedError, error_of_code
+from ..operation import PENDING, Packet
+from ..winapi.errorcodes import (
+    ERROR_OPERATION_ABORTED,
+    STATUS_CANCELLED,
+    STATUS_PIPE_NOT_AVAILABLE,
+    STATUS_SUCCESS,
+)
+from .pipe import Pipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..completion_queue import CompletionQueue
+    from ..timers import Timer
+
+_INTERVAL_S = 0.001
+_INTERVAL_MAX_S = 0.05
+
+
+class PipeConnect(Packet):
+    """A client's wait for a pipe: ``pipe`` is its end once its completion says success.
+
+    It counts among the port's operations in flight, although the kernel knows nothing of it
+    between two attempts.
+    """
+
+    __slots__ = ("_deadline", "_error", "_interval", "_key", "_open", "_queue", "_timer", "pipe")
+
+    buffers = ()
+    function_name = "CreateFileW"
+
+    def __init__(
+        self, queue: CompletionQueue, key: Any, timeout: float | None, make: Callable[[], Pipe]
+    ) -> None:
+        super().__init__("connect")
+        self._queue = queue
+        self._key = key
+        self._open = make
+        self._deadline = None if timeout is None else queue.kernel.monotonic() + timeout
+        self._interval = _INTERVAL_S
+        self._timer: Timer | None = None
+        self._error: OSError | None = None
+        self.pipe: Pipe | None = None
+
+    @property
+    def key(self) -> Any:
+        """The key of the pipe to be."""
+        return self._key
+
+    def start(self) -> None:
+        """Open the pipe, or begin to wait; raise what is no matter of waiting."""
+        self.state = PENDING
+        # Whoever takes it out of the table ends it: an attempt, or cancel().
+        self._queue.in_flight[self.address] = self
+        try:
+            self._attempt()
+        except BaseException:
+            self._queue.in_flight.pop(self.address, None)
+            raise
+
+    def cancel(self) -> bool:
+        """Give up. Returns True if it was waiting, False if it had ended already.
+
+        Either way exactly one completion comes. Any thread may call it.
+        """
+        timer = self._timer
+        if timer is not None:
+            timer.cancel()
+        return self._end(self._cancelled(), STATUS_CANCELLED)
+
+    def finish(self, count: int, status: int) -> Completion:
+        """Return the completion, with the error of the last attempt if it failed."""
+        return Completion(self, self.key, 0, status, self._error)
+
+    def _cancelled(self) -> OSError:
+        return error_of_code(self.function_name, ERROR_OPERATION_ABORTED, None, self)
+
+    def _attempt(self) -> None:
+        try:
+            pipe = self._open()
+        except PipeBusyError as error:
+            left = self._time_left()
+            if left > 0:
+                self._try_again_in(min(self._interval, left))
+            else:
+                self._end(error, STATUS_PIPE_NOT_AVAILABLE)
+            return
+        self.pipe = pipe
+        if not self._end(None, STATUS_SUCCESS):
+            pipe.close()  # cancelled meanwhile
+
+    def _time_left(self) -> float:
+        if self._deadline is None:
+            return _INTERVAL_MAX_S
+        return self._deadline - self._queue.kernel.monotonic()
+
+    def _try_again_in(self, seconds: float) -> None:
+        self._interval = min(self._interval * 2, _INTERVAL_MAX_S)
+        self._timer = self._queue.call_later(seconds, self._try_again)
+
+    def _try_again(self) -> None:
+        if self.address not in self._queue.in_flight:
+            return  # cancelled meanwhile
+        if self._queue.closing:
+            self._end(self._cancelled(), STATUS_CANCELLED)
+            return
+        try:
+            self._attempt()
+        except PortClosedError:
+            self._end(self._cancelled(), STATUS_CANCELLED)
+        except OSError as error:
+            self._end(error, STATUS_PIPE_NOT_AVAILABLE)
+
+    def _end(self, error: OSError | None, status: int) -> bool:
+        """Complete the wait, once; return whether it was this call that did."""
+        if self._queue.in_flight.pop(self.address, None) is None:
+            return False
+        self._error = error
+        self._words[0] = status
+        self._queue.enqueue((self, 0, status))
+        return True
