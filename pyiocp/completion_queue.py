@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 from . import interrupt
 from .batch import ENTRY_WORDS, Batch
 from .completion import Completion
-from .errors import IocpError, PortClosedError, error_of_code
+from .errors import IocpError, PortClosedError, ResourceLimitError, error_of_code
 from .in_flight import InFlightTable
 from .kept_memory import keep_for_ever, keep_unwritten
 from .kernel import Kernel
@@ -460,7 +460,9 @@ class CompletionQueue:
     def _hold_signals(self) -> float:
         """Have signals end the main thread's sleep; return for how many seconds they do."""
         if self._signals is None and not self.closing:
-            with contextlib.suppress(PortClosedError):  # by another thread, just now
+            # Closed by another thread, just now; or too much memory is locked: then the next
+            # wait tries again, and until then a signal is noticed within a second.
+            with contextlib.suppress(PortClosedError, ResourceLimitError):
                 self._signals = self._make_signal_receiver(self)
         if self._signals is None or self.closing:
             return math.inf
