@@ -37,6 +37,8 @@ class PipeConnect(Packet):
 
     It counts among the port's operations in flight, although the kernel knows nothing of it
     between two attempts.
+
+    Thread safety: any thread may call any method.
     """
 
     __slots__ = ("_deadline", "_error", "_interval", "_key", "_open", "_queue", "_timer", "pipe")

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 class PipeCompletion(Completion):
     """The end of a read or a transaction on a pipe.
 
-    0 ``bytes`` are the end of the pipe or an empty message: ``ended`` tells which.
+    0 ``bytes`` are the end of the pipe or an empty message: ``ended`` tells which. A plain
+    value, as every completion.
     """
 
     __slots__ = ()
@@ -74,6 +75,8 @@ class PipeOperation(Operation):
 
         Raises TypeError for a read-only buffer without `read_only`, ValueError for one that
         is larger than 4,294,967,295 bytes, BufferError for one that is not contiguous.
+
+        Lifetime: the buffer is exported for as long as the operation lives.
         """
         # Lifetime: the export is the operation's, and the in-flight table has the operation.
         exported = WSABUF.over(buffer, read_only=read_only)
