@@ -346,12 +346,17 @@ class Stream(SocketHandle):
         with self.lock:
             self.check_open("share")
             self.check_idle("shared")
-            shared = share(self.port.kernel, self.number, process_id, self)
             if not self._leave_port():
                 raise FunctionUnavailableError(
                     "this system cannot take a socket off its port, which came with Windows 8.1:"
                     " another process could not put it on its own"
                 )
+            try:
+                # Only now: the pass is a handle in the other process, which nobody would close.
+                shared = share(self.port.kernel, self.number, process_id, self)
+            except BaseException:
+                self._associate()
+                raise
             # Lifetime: the port keeps the stream until it is closed, by the user or with it.
             self.closed = self._shared = True
             self.associated = False
