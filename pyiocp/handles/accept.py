@@ -13,6 +13,7 @@ from ..errors import HandleClosedError, PortClosedError, error_of_code
 from ..operation import PENDING, Operation
 from ..pages import extent_of
 from ..winapi import (
+    AF_UNIX,
     DWORD,
     INVALID_SOCKET,
     LPSOCKADDR,
@@ -29,6 +30,7 @@ from .socket_handle import open_socket
 if TYPE_CHECKING:
     from ..completion import Completion
     from ..pages import Extent
+    from ..winapi import SOCKADDR
     from .stream import Stream
 
 #: What AcceptEx wants for each of the two addresses: 16 bytes more than the largest.
@@ -155,7 +157,16 @@ class AcceptOperation(Operation):
             ctypes.byref(peer),
             ctypes.byref(sizes[1]),
         )
-        return address_of(local), address_of(peer)
+        return self._address(local), self._address(peer)
+
+    def _address(self, pointer: ctypes._Pointer[SOCKADDR]) -> Any:
+        """Return an address; of a peer without a path, which only AF_UNIX has, an empty one."""
+        try:
+            return address_of(pointer)
+        except ValueError:
+            if self._listening.family != AF_UNIX:
+                raise
+            return ""
 
     def connected_seconds(self) -> int | None:
         """Return for how long a client has been connected that this accept still waits for.

@@ -1,4 +1,4 @@
-"""Stream: a connection-oriented socket on a completion port, TCP over IPv4 or IPv6.
+"""Stream: a connection-oriented socket on a completion port, TCP or AF_UNIX.
 
 Every operation is posted by the method that names it and ends in one completion from
 ``CompletionPort.wait``. An operation holds its buffers until then: a bytearray cannot be
@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 from ..errors import IocpError
 from ..operation import PENDING, Operation
 from ..winapi import (
+    ADDRESS_FAMILY,
+    AF_UNIX,
     DWORD,
     SD_BOTH,
     SD_RECEIVE,
     SD_SEND,
     SO_PROTOCOL_INFOW,
+    SOCKADDR,
+    SOCKADDR_UN,
     SOCKET,
     SOL_SOCKET,
     TF_REUSE_SOCKET,
@@ -42,7 +46,21 @@ if TYPE_CHECKING:
 
     from ..completion_queue import CompletionQueue
 
+_ROOM_AFTER_UNIX_ADDRESS = 512
+
 _WILDCARD = {int(socket.AF_INET): ("", 0), int(socket.AF_INET6): ("::", 0)}
+
+
+def _roomy(address: SOCKADDR) -> SOCKADDR:
+    """Return the address, at the beginning of more memory than it needs.
+
+    ConnectEx has been seen to write past the end of a SOCKADDR_UN, into what follows
+    (https://github.com/libuv/libuv/pull/4636).
+    """
+    if not isinstance(address, SOCKADDR_UN):
+        return address
+    memory = bytearray(address) + bytes(_ROOM_AFTER_UNIX_ADDRESS)
+    return type(address).from_buffer(memory)
 
 
 def has_ifs_handles(port: CompletionQueue, number: int, family: int) -> bool:
@@ -65,7 +83,9 @@ def has_ifs_handles(port: CompletionQueue, number: int, family: int) -> bool:
 class Stream(SocketHandle):
     """A stream socket on a completion port: listening, connecting or connected.
 
-    Made by ``CompletionPort.stream``. ``family`` is AF_INET or AF_INET6.
+    Made by ``CompletionPort.stream``. ``family`` is AF_INET or AF_INET6, or AF_UNIX where
+    Windows has it (Windows 10 1803): then an address is the path of a file, which `bind`
+    makes and nobody deletes, and the peer's is empty if it has none.
 
     Thread safety: any thread may call any method. Two receives pending at once are
     filled in the order of their posting, but on several threads their completions may be
@@ -208,7 +228,7 @@ class Stream(SocketHandle):
 
     def connect_operation(self, address: Any, data: Buffer = b"") -> ConnectOperation:
         """Return a connect that has not been posted yet; the stream is bound."""
-        target = sockaddr(self.family, address)
+        target = _roomy(sockaddr(self.family, address))
         self.check_reusable("connect")
         self._bind_for_connect()
         operation = ConnectOperation(self)
@@ -221,7 +241,7 @@ class Stream(SocketHandle):
             0,
             SOCKET(self.number),
             ctypes.byref(target),
-            ctypes.c_int(ctypes.sizeof(target)),
+            ctypes.c_int(ctypes.sizeof(type(target))),
             ctypes.c_void_p(array[0].buf),
             DWORD(array[0].len),
             None,
@@ -427,7 +447,12 @@ class Stream(SocketHandle):
     def _bind_for_connect(self) -> None:
         """Bind to any address if not bound yet: ConnectEx, unlike connect, asks for that."""
         try:
-            self.bind(_WILDCARD[self.family])
+            if self.family == AF_UNIX:
+                # To no path, which leaves no file: the family alone, as compio and gRPC do.
+                nameless = SOCKADDR(sa_family=AF_UNIX)
+                self.call("bind", ctypes.byref(nameless), ctypes.sizeof(ADDRESS_FAMILY))
+            else:
+                self.bind(_WILDCARD[self.family])
         except IocpError as error:
             if error.winerror != WSAEINVAL:  # that one says: bound already
                 raise
