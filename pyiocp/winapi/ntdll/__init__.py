@@ -15,7 +15,6 @@ from .files import *
 from .objects import *
 from .packets import *
 from .status import *
-from .system import *
 
 if not TYPE_CHECKING:
     __all__ = list(win32_names(globals()))
