@@ -108,6 +108,21 @@ def test_a_transaction_writes_and_reads_in_one(handles: Handles) -> None:
     assert (b"4", 1) == (answer.value, moved.value)
 
 
+def test_a_handle_of_a_pipe_tells_its_kind(handles: Handles) -> None:
+    """Which end it is, that the pipe is one of messages, and whether it is read so."""
+    server, client = pipe_pair(handles, PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE)
+    flags, state = DWORD(), DWORD()
+    seen = []
+    for end in (server, client):
+        assert GetNamedPipeInfo(end, byref(flags), None, None, None)
+        assert GetNamedPipeHandleStateW(end, byref(state), None, None, None, None, 0)
+        seen.append((flags.value, state.value))
+    assert [
+        (PIPE_SERVER_END | PIPE_TYPE_MESSAGE, PIPE_READMODE_MESSAGE),
+        (PIPE_CLIENT_END | PIPE_TYPE_MESSAGE, PIPE_READMODE_BYTE),
+    ] == seen
+
+
 def test_both_ends_of_a_pipe_name_this_process(handles: Handles) -> None:
     """Each end is asked for the client's and the server's process."""
     process = ULONG()

@@ -296,6 +296,12 @@ def test_a_file_tells_how_it_was_opened(handles: Handles, tmp_path: Path) -> Non
         )
         seen.append(bool(mode.Mode & synchronous))
         assert FILE_TYPE_DISK == GetFileType(file)
+        standard = FILE_STANDARD_INFORMATION(Directory=9)
+        where, size = byref(standard), sizeof(standard)
+        assert ok(
+            NtQueryInformationFile(file, byref(outcome), where, size, FileStandardInformation)
+        )
+        assert (0, 0) == (standard.EndOfFile, standard.Directory)
     assert [True, False] == seen
     assert FILE_TYPE_PIPE == GetFileType(pipe_pair(handles)[0])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..overlapped import LPOVERLAPPED
-from ..types import BOOL, DWORD, HANDLE, LPCWSTR, LPDWORD, LPVOID, PULONG
+from ..types import BOOL, DWORD, HANDLE, LPCWSTR, LPDWORD, LPVOID, LPWSTR, PULONG
 from .handles import LPSECURITY_ATTRIBUTES
 from .library import kernel32
 
@@ -164,6 +164,54 @@ def TransactNamedPipe(
     Lifetime: buffers and OVERLAPPED stay until the completion is dequeued.
 
     Source: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-transactnamedpipe
+    """
+
+
+@kernel32(since="Windows NT 3.1")
+def GetNamedPipeInfo(
+    hNamedPipe: HANDLE,
+    lpFlags: LPDWORD,
+    lpOutBufferSize: LPDWORD,
+    lpInBufferSize: LPDWORD,
+    lpMaxInstances: LPDWORD,
+) -> BOOL:
+    """Ask what kind of pipe, and which end of it, a handle is of.
+
+    hNamedPipe: either end, with GENERIC_READ or FILE_READ_ATTRIBUTES access.
+    lpFlags: receives PIPE_SERVER_END or PIPE_CLIENT_END, and PIPE_TYPE_MESSAGE or
+        PIPE_TYPE_BYTE; or None.
+    lpOutBufferSize, lpInBufferSize: receive bytes, or None.
+    lpMaxInstances: receives how many instances there may be, or None.
+
+    Returns 0 on failure: ask last_error(). ERROR_INVALID_FUNCTION (1),
+    ERROR_INVALID_PARAMETER (87): not a pipe.
+
+    Source: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-getnamedpipeinfo
+    """
+
+
+@kernel32(since="Windows NT 3.1")
+def GetNamedPipeHandleStateW(
+    hNamedPipe: HANDLE,
+    lpState: LPDWORD,
+    lpCurInstances: LPDWORD,
+    lpMaxCollectionCount: LPDWORD,
+    lpCollectDataTimeout: LPDWORD,
+    lpUserName: LPWSTR,
+    nMaxUserNameSize: DWORD,
+) -> BOOL:
+    """Ask how a handle of a pipe reads and waits.
+
+    hNamedPipe: either end, with GENERIC_READ or FILE_READ_ATTRIBUTES access.
+    lpState: receives PIPE_READMODE_MESSAGE and PIPE_NOWAIT, or 0; or None.
+    lpCurInstances: receives how many instances there are, or None.
+    lpMaxCollectionCount, lpCollectDataTimeout: None, but for a client on another machine.
+    lpUserName, nMaxUserNameSize: None and 0, or room for the name of the client's user, in
+        characters.
+
+    Returns 0 on failure: ask last_error().
+
+    Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-getnamedpipehandlestatew
     """
 
 

@@ -7,6 +7,7 @@ from ..errorcodes import status_name
 from ..structure import Structure, Union
 from ..types import (
     ACCESS_MASK,
+    BOOLEAN,
     HANDLE,
     INT,
     LARGE_INTEGER,
@@ -46,6 +47,7 @@ FILE_OPEN_FOR_BACKUP_INTENT = 0x00004000
 FILE_OPEN_REPARSE_POINT = 0x00200000
 
 # NtSetInformationFile and NtQueryInformationFile: FileInformationClass.
+FileStandardInformation = 5
 FileModeInformation = 16
 FileIoCompletionNotificationInformation = 41
 FileReplaceCompletionInformation = 61
@@ -118,6 +120,24 @@ class FILE_IO_COMPLETION_NOTIFICATION_INFORMATION(Structure):
 
 
 PFILE_IO_COMPLETION_NOTIFICATION_INFORMATION = Pointer[FILE_IO_COMPLETION_NOTIFICATION_INFORMATION]
+
+
+class FILE_STANDARD_INFORMATION(Structure):
+    """The size of a file in bytes, and whether it is a directory.
+
+    Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ns-wdm-_file_standard_information
+    """
+
+    _fields_ = (
+        ("AllocationSize", LARGE_INTEGER),
+        ("EndOfFile", LARGE_INTEGER),
+        ("NumberOfLinks", ULONG),
+        ("DeletePending", BOOLEAN),
+        ("Directory", BOOLEAN),
+    )
+
+
+PFILE_STANDARD_INFORMATION = Pointer[FILE_STANDARD_INFORMATION]
 
 
 class FILE_MODE_INFORMATION(Structure):
@@ -253,8 +273,8 @@ def NtQueryInformationFile(
     FileHandle: the handle.
     IoStatusBlock: receives the outcome.
     FileInformation, Length: room for the structure of that class, in bytes.
-    FileInformationClass: FileModeInformation, FileIoCompletionNotificationInformation
-        (Windows Vista).
+    FileInformationClass: FileStandardInformation, FileModeInformation,
+        FileIoCompletionNotificationInformation (Windows Vista).
 
     Returns an NTSTATUS. STATUS_INFO_LENGTH_MISMATCH (0xC0000004): not that size;
     STATUS_OBJECT_TYPE_MISMATCH (0xC0000024): not a handle of a file, pipe, socket or device.
