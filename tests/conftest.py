@@ -49,7 +49,8 @@ class HandleWatch:
         """Tell whether there are too many now."""
         if count := self._count():
             return count > self._most
-        return self._free.isdisjoint(self._next_numbers(2 * len(self._free)))
+        # Or lower ones, when garbage of earlier tests was collected meanwhile.
+        return min(self._next_numbers(1)) > max(self._free)
 
     def _count(self) -> int:
         count = winapi.DWORD()
