@@ -43,6 +43,9 @@ class Kernel:
         self.NtQueryInformationFile = winapi.NtQueryInformationFile
         self.NtSetInformationFile = winapi.NtSetInformationFile
         self.NtQueryObject = winapi.NtQueryObject
+        self.GetFileType = winapi.GetFileType
+        self.GetNamedPipeInfo = winapi.GetNamedPipeInfo
+        self.GetNamedPipeHandleStateW = winapi.GetNamedPipeHandleStateW
 
         self.NtCreateWaitCompletionPacket = winapi.NtCreateWaitCompletionPacket
         self.NtAssociateWaitCompletionPacket = winapi.NtAssociateWaitCompletionPacket
@@ -105,6 +108,8 @@ class Kernel:
         self.GetCurrentProcess = winapi.GetCurrentProcess
         self.GetProcessWorkingSetSizeEx = winapi.GetProcessWorkingSetSizeEx
         self.SetProcessWorkingSetSizeEx = winapi.SetProcessWorkingSetSizeEx
+        self.LookupPrivilegeValueW = winapi.LookupPrivilegeValueW
+        self.AdjustTokenPrivileges = winapi.AdjustTokenPrivileges
 
         self.CreateNamedPipeW = winapi.CreateNamedPipeW
         self.ConnectNamedPipe = winapi.untyped(winapi.ConnectNamedPipe)

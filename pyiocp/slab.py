@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .errors import error_of_code
 from .pages import PAGE_SIZE, pack, pack_guarded, rounded_up
+from .privilege import enable_privilege
 from .winapi import (
     DWORD,
     MEM_COMMIT,
@@ -19,6 +20,7 @@ from .winapi import (
     MEM_RESERVE,
     PAGE_NOACCESS,
     PAGE_READWRITE,
+    SE_LOCK_MEMORY_NAME,
 )
 from .winapi.errorcodes import ERROR_PRIVILEGE_NOT_HELD
 from .working_set import lower_working_set, raise_working_set
@@ -83,7 +85,11 @@ class Slab:
         return sum(size for _, size in self._locked)
 
     def _allocate(self, large_pages: bool) -> int:
-        how = MEM_RESERVE | MEM_COMMIT | (MEM_LARGE_PAGES if large_pages else 0)
+        how = MEM_RESERVE | MEM_COMMIT
+        if large_pages:
+            how |= MEM_LARGE_PAGES
+            # Without it, VirtualAlloc says so.
+            enable_privilege(self._kernel, SE_LOCK_MEMORY_NAME)
         address = self._kernel.VirtualAlloc(None, self.size, how, PAGE_READWRITE)
         if address:
             return int(address)

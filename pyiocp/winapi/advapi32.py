@@ -1,4 +1,4 @@
-"""advapi32.dll: who a process runs as, and who may open a kernel object."""
+"""advapi32.dll: who a process runs as, what it may do, and who may open a kernel object."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .types import (
     DWORD,
     HANDLE,
     INT,
+    LONG,
     LPCWSTR,
     LPDWORD,
     LPVOID,
@@ -30,6 +31,13 @@ TOKEN_INFORMATION_CLASS = INT
 
 # OpenProcessToken: DesiredAccess.
 TOKEN_QUERY = 0x0008
+TOKEN_ADJUST_PRIVILEGES = 0x0020
+
+# LookupPrivilegeValueW: lpName.
+SE_LOCK_MEMORY_NAME = "SeLockMemoryPrivilege"
+
+# LUID_AND_ATTRIBUTES: Attributes.
+SE_PRIVILEGE_ENABLED = 0x00000002
 
 # GetTokenInformation: TokenInformationClass.
 TokenUser = 1
@@ -63,6 +71,40 @@ class TOKEN_USER(Structure):
 
 
 PTOKEN_USER = Pointer[TOKEN_USER]
+
+
+class LUID(Structure):
+    """A number that is unique on this machine until it starts anew: what a privilege is called.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winnt/ns-winnt-luid
+    """
+
+    _fields_ = (("LowPart", DWORD), ("HighPart", LONG))
+
+
+PLUID = Pointer[LUID]
+
+
+class LUID_AND_ATTRIBUTES(Structure):
+    """A privilege, and whether it is enabled (SE_PRIVILEGE_ENABLED).
+
+    Source: https://learn.microsoft.com/windows/win32/api/winnt/ns-winnt-luid_and_attributes
+    """
+
+    _fields_ = (("Luid", LUID), ("Attributes", DWORD))
+    _in_hexadecimal_ = ("Attributes",)
+
+
+class TOKEN_PRIVILEGES(Structure):
+    """How many privileges follow, and the first of them; the others lie behind it.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winnt/ns-winnt-token_privileges
+    """
+
+    _fields_ = (("PrivilegeCount", DWORD), ("Privileges", LUID_AND_ATTRIBUTES * 1))
+
+
+PTOKEN_PRIVILEGES = Pointer[TOKEN_PRIVILEGES]
 
 
 @_advapi32(since="Windows NT 3.1")
@@ -99,6 +141,44 @@ def GetTokenInformation(
     says how many it takes.
 
     Source: https://learn.microsoft.com/windows/win32/api/securitybaseapi/nf-securitybaseapi-gettokeninformation
+    """
+
+
+@_advapi32(since="Windows NT 3.1")
+def LookupPrivilegeValueW(lpSystemName: LPCWSTR, lpName: LPCWSTR, lpLuid: PLUID) -> BOOL:
+    """Find the number of a privilege.
+
+    lpSystemName: a machine, or None for this one.
+    lpName: SE_LOCK_MEMORY_NAME, or another SE_*_NAME.
+    lpLuid: receives the number.
+
+    Returns 0 on failure: ask last_error(). ERROR_NO_SUCH_PRIVILEGE (1313).
+
+    Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-lookupprivilegevaluew
+    """
+
+
+@_advapi32(since="Windows NT 3.1")
+def AdjustTokenPrivileges(
+    TokenHandle: HANDLE,
+    DisableAllPrivileges: BOOL,
+    NewState: PTOKEN_PRIVILEGES,
+    BufferLength: DWORD,
+    PreviousState: PTOKEN_PRIVILEGES,
+    ReturnLength: PDWORD,
+) -> BOOL:
+    """Enable or disable privileges that a token has; it gets none that it has not.
+
+    TokenHandle: with TOKEN_ADJUST_PRIVILEGES access; TOKEN_QUERY too, to be told the state.
+    DisableAllPrivileges: whether to disable all of them, whatever NewState says.
+    NewState: which, with SE_PRIVILEGE_ENABLED or without.
+    BufferLength, PreviousState: room in bytes for what they were before; 0 and None for none.
+    ReturnLength: receives how many bytes that takes; may be None with PreviousState.
+
+    Returns 0 on failure, and not 0 even if it changed nothing: last_error() is then
+    ERROR_NOT_ALL_ASSIGNED (1300), because the token lacks one, or else 0.
+
+    Source: https://learn.microsoft.com/windows/win32/api/securitybaseapi/nf-securitybaseapi-adjusttokenprivileges
     """
 
 

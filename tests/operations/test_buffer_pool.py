@@ -22,7 +22,9 @@ from pyiocp import (
     ResourceLimitError,
     Stream,
 )
+from pyiocp.handle_count import handle_count
 from pyiocp.pages import PAGE_SIZE, extent_of, pages_of
+from pyiocp.privilege import enable_privilege
 from pyiocp.winapi import errorcodes as codes
 
 Pair = tuple[Stream, socket.socket]
@@ -387,6 +389,39 @@ def test_large_pages_are_asked_for_in_their_own_size() -> None:
         BufferPool(1000, large_pages=True, kernel=kernel)
 
 
+def test_privilege_is_switched_on_for_large_pages() -> None:
+    """Before VirtualAlloc is asked; and off it is as before: a process has what it was given."""
+    kernel = FaultyKernel()
+    calls: list[str] = []
+
+    def adjust(real: Any, token: Any, *arguments: Any) -> int:
+        calls.append("AdjustTokenPrivileges")
+        wanted = arguments[1]._obj
+        assert (wanted.PrivilegeCount, wanted.Privileges[0].Attributes) == (1, 2)
+        return real(token, *arguments)
+
+    def allocate(real: Any, address: Any, size: int, how: int, protection: int) -> Any:
+        calls.append("VirtualAlloc")
+        return real(address, size, how & ~0x20000000, protection)
+
+    kernel.wrap("AdjustTokenPrivileges", adjust)
+    kernel.wrap("VirtualAlloc", allocate)
+    handles = handle_count()
+    for _ in range(20):
+        BufferPool(4096, large_pages=True, kernel=kernel).close()
+    assert calls == ["AdjustTokenPrivileges", "VirtualAlloc"] * 20
+    assert handle_count() - handles < 4
+
+
+def test_privilege_that_every_user_has_can_be_switched_on() -> None:
+    """SeChangeNotifyPrivilege is on; a name that is none is not, and neither without a token."""
+    kernel = FaultyKernel()
+    assert enable_privilege(kernel, "SeChangeNotifyPrivilege") is True
+    assert enable_privilege(kernel, "SeNoSuchPrivilege") is False
+    kernel.wrap("OpenProcessToken", Refusal(codes.ERROR_ACCESS_DENIED, 0))
+    assert enable_privilege(kernel, "SeChangeNotifyPrivilege") is False
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
@@ -413,3 +448,29 @@ def test_pool_shows_what_is_used() -> None:
     del view
     pool.close()
     assert repr(pool) == "<BufferPool of 100 bytes, closed>"
+
+
+@pytest.mark.parametrize(
+    "rounds", [300, pytest.param(10_000, marks=pytest.mark.soak)], ids=["short", "soak"]
+)
+def test_rounds_leave_nothing_behind(port: CompletionPort, pair: Pair, rounds: int) -> None:
+    """Taken, received into, dropped; locked pools made and closed: no handle, slice or slab more.
+
+    Every tenth round has a pool of its own, whose slices outlive it.
+    """
+    stream, peer = pair
+    with BufferPool(1000, slices=8, locked=True) as pool:
+        handles = handle_count()
+        for n in range(rounds):
+            other = BufferPool(100, slices=4, locked=True) if n % 10 == 0 else pool
+            stream.receive(other.take())
+            stream.send(pool.take()[:3])
+            if other is not pool:
+                other.close()
+            peer.sendall(b"abc")
+            ended = 0
+            while ended < 2:
+                ended += len(port.wait(10))
+            assert peer.recv(3) != b""
+        assert pool.statistics()[:5] == (1000, 8, 0, 2, 1)
+        assert handle_count() - handles < 4
