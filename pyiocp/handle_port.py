@@ -35,7 +35,8 @@ class HandlePort(MemoryPort, WaitablePort):
         sock: a TCP socket of Python's, or the number of one, which belongs to the stream
             from then on: a Python socket is detached. None makes a new one.
         key: any object; it comes back with every completion.
-        family: AF_INET or AF_INET6; needed for a number that is not IPv4, or a new one.
+        family: AF_INET, AF_INET6 or AF_UNIX (1); needed for a number that is not IPv4, or
+            a new one.
 
         Raises TypeError or ValueError for what is no stream socket, and an `IocpError`
         (``ERROR_INVALID_PARAMETER`` 87: it is on a port already, or is not overlapped);
@@ -102,7 +103,7 @@ class HandlePort(MemoryPort, WaitablePort):
         """Return the stream of a connection that another process has handed over.
 
         shared: the bytes from ``stream.share`` there, or from Python's ``socket.share`` of
-            a socket that was on no port. They are good once, in this process.
+            a socket that was on no port; copied. They are good once, in this process.
         key: any object; it comes back with every completion.
 
         Raises ValueError for what is no share of a stream socket, an `IocpError`

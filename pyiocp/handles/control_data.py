@@ -54,7 +54,7 @@ _SEGMENT_MAX = 0xFFFF
 
 
 class Ecn(enum.IntEnum):
-    """The congestion mark of a datagram, two bits of its IP header (RFC 3168)."""
+    """The congestion mark of a datagram, two bits of its IP header (RFC 3168); a plain value."""
 
     NOT_CAPABLE = 0
     """The sender does not take part: a congested router drops."""
@@ -68,7 +68,7 @@ class Ecn(enum.IntEnum):
 class ControlMessage(NamedTuple):
     """One control message as it is: for what `ControlData` has no name for.
 
-    ``level`` and ``type`` are numbers such as ``IPPROTO_IP`` and ``IP_TTL``.
+    ``level`` and ``type`` are numbers such as ``IPPROTO_IP`` and ``IP_TTL``. A plain value.
     """
 
     level: int
@@ -84,7 +84,7 @@ class ControlData:
     index of the interface that it came in on; ``ecn`` its congestion mark;
     ``segment_size`` the bytes of each datagram if several came as one (the last may be
     shorter). Each is None if the socket was not told to report it, or has nothing to say.
-    ``messages`` has all of them.
+    ``messages`` has all of them. A plain value, which any thread may read.
     """
 
     messages: tuple[ControlMessage, ...] = ()
@@ -164,6 +164,8 @@ def interface_address(family: int, interface: str | int | None) -> bytes:
 
     family: AF_INET: an IPv4 address of the interface, or its index; AF_INET6: its index.
     None is the system's choice.
+
+    Raises TypeError for an address over IPv6, ValueError for what is none.
     """
     if family == AF_INET and isinstance(interface, str):
         return bytes(IN_ADDR.of(interface))

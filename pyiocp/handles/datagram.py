@@ -163,6 +163,8 @@ class Datagram(SocketHandle):
 
         The same as `receive_from`, under the name that a stream has for it.
 
+        Lifetime: the buffers are the kernel's until the completion has been dequeued.
+
         Raises what `receive_from` raises.
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecvfrom
@@ -194,7 +196,10 @@ class Datagram(SocketHandle):
     def receive_message_operation(
         self, *buffers: Buffer, peek: bool = False, control_size: int = _CONTROL_SIZE
     ) -> ReceiveMessageOperation:
-        """Return a receive that has not been posted yet, to be posted again and again."""
+        """Return a receive that has not been posted yet, to be posted again and again.
+
+        Raises ValueError without room and without `peek`, and for a bad `control_size`.
+        """
         _check_room(buffers, peek)
         if not 0 <= control_size <= _CONTROL_SIZE_MAX:
             raise ValueError(

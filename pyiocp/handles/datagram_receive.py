@@ -67,6 +67,8 @@ class DatagramCompletion(Completion):
     ``control_truncated`` tells whether the room for it was too small; ``error`` is then
     a `MessageTruncatedError` too, although the datagram may be whole. ``flags`` is what
     the system says besides: ``MSG_BCAST`` and ``MSG_MCAST``.
+
+    A plain value, as every completion.
     """
 
     __slots__ = ("_control", "_sender", "flags")

@@ -34,6 +34,8 @@ def share(kernel: Kernel, number: int, process_id: int, subject: Any) -> bytes:
 
     Raises ValueError for a number that is no process id, an `IocpError` (``WSAEINVAL``
     10022: no such process).
+
+    Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaduplicatesocketw
     """
     if operator.index(process_id) <= 0:
         raise ValueError(f"the id of a process is needed, not {process_id!r}")
@@ -46,8 +48,12 @@ def share(kernel: Kernel, number: int, process_id: int, subject: Any) -> bytes:
 def open_shared(kernel: Kernel, shared: Buffer) -> tuple[int, int]:
     """Return the number and the family of a stream socket that was shared with this process.
 
+    shared: the pass, which is copied.
+
     Raises ValueError for what is no pass or not one to a stream socket, an `IocpError` for
     one that is used up, or meant for another process.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw
     """
     size, length = ctypes.sizeof(WSAPROTOCOL_INFOW), memoryview(shared).nbytes
     if length != size:

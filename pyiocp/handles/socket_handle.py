@@ -95,7 +95,10 @@ class SocketHandle(Handle):
         return operation
 
     def send_operation(self, *buffers: Buffer) -> Operation:
-        """Return a send that has not been posted yet, to be posted again and again."""
+        """Return a send that has not been posted yet, to be posted again and again.
+
+        Raises ValueError without buffers.
+        """
         if not buffers:
             raise ValueError("send() needs at least one buffer")
         operation = Operation(self, "send")

@@ -120,7 +120,7 @@ class Stream(SocketHandle):
 
     @classmethod
     def of_share(cls, port: CompletionQueue, shared: Buffer, key: Any) -> Stream:
-        """Return the stream of a socket that another process has shared with this one."""
+        """Return the stream of a socket that another process has shared; copies the pass."""
         number, family = open_shared(port.kernel, shared)
         return cls._of_own(port, number, family, key)
 

@@ -60,7 +60,7 @@ class FilePart:
     """A part of a file, for `Stream.send_packets`.
 
     file: as for `Stream.send_file`. offset: where it begins, in bytes. count: how many
-    bytes; None is all that follow.
+    bytes; None is all that follow. A plain value.
     """
 
     file: Any
