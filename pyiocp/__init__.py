@@ -31,11 +31,17 @@ from .errors import SharingViolationError as SharingViolationError
 from .errors import UnreachableError as UnreachableError
 from .explanation import Explanation as Explanation
 from .explanation import explain as explain
+from .handles.change import Change as Change
+from .handles.change import ChangeAction as ChangeAction
+from .handles.change import Overflow as Overflow
 from .handles.control_data import ControlData as ControlData
 from .handles.control_data import ControlMessage as ControlMessage
 from .handles.control_data import Ecn as Ecn
 from .handles.datagram import Datagram as Datagram
 from .handles.datagram_receive import DatagramCompletion as DatagramCompletion
+from .handles.directory import Directory as Directory
+from .handles.directory import DirectoryCompletion as DirectoryCompletion
+from .handles.directory import NotifyFilter as NotifyFilter
 from .handles.event import Event as Event
 from .handles.job import Job as Job
 from .handles.job_message import JobEvent as JobEvent

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import PortClosedError
 from .handles.datagram import Datagram
+from .handles.directory import Directory, NotifyFilter
 from .handles.file import File
 from .handles.pipe import Pipe
 from .handles.pipe_connect import PipeConnect
@@ -151,6 +152,44 @@ class HandlePort(MemoryPort, WaitablePort):
         if isinstance(sock, socket.socket):
             sock.detach()
         return datagram
+
+    def directory(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        recursive: bool = False,
+        notify: NotifyFilter | int = NotifyFilter.DEFAULT,
+        buffer_size: int = 65536,
+        key: Any = None,
+    ) -> Directory:
+        """Open a directory, to be told what changes in it: see `Directory.watch`.
+
+        path: the directory.
+        recursive: whether to watch what is below it too.
+        notify: which changes to tell; by default files and directories made, deleted,
+            renamed and written.
+        buffer_size: bytes of changes that the kernel can keep until they are taken, 1,024
+            to 16,777,216, and 65,536 at most for a directory on a network. If there are
+            more, an `Overflow` tells. A change takes 12 bytes and 2 for each character of
+            its path.
+        key: any object; it comes back with every completion.
+
+        Raises `PathNotFoundError`, NotADirectoryError, `AccessDeniedError`
+        (``ERROR_ACCESS_DENIED`` 5), ValueError for bad arguments, `PortClosedError` on a
+        closed port.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/obtaining-directory-change-notifications
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it takes no directory")
+        return Directory.open(
+            self,
+            path,
+            recursive=recursive,
+            notify=notify,
+            buffer_size=buffer_size,
+            key=key,
+        )
 
     def pipe_server(
         self,
