@@ -46,12 +46,12 @@ from .handles.event import Event as Event
 from .handles.job import Job as Job
 from .handles.job_message import JobEvent as JobEvent
 from .handles.job_message import JobMessage as JobMessage
-from .handles.process import Process as Process
-from .handles.process import ProcessCompletion as ProcessCompletion
 from .handles.pipe import Pipe as Pipe
 from .handles.pipe_connect import PipeConnect as PipeConnect
 from .handles.pipe_operations import PipeCompletion as PipeCompletion
 from .handles.pipe_server import PipeServer as PipeServer
+from .handles.process import Process as Process
+from .handles.process import ProcessCompletion as ProcessCompletion
 from .handles.stream import Stream as Stream
 from .handles.timer import Timer as Timer
 from .handles.timer import TimerCompletion as TimerCompletion
@@ -63,6 +63,6 @@ from .operation import Operation as Operation
 from .port import CompletionPort as CompletionPort
 from .send_queue import SendQueueOverflowError as SendQueueOverflowError
 from .session import Session as Session
-from .statistics import Statistics as Statistics
 from .session_state import SessionState as SessionState
+from .statistics import Statistics as Statistics
 from .winapi import FunctionUnavailableError as FunctionUnavailableError

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 class PipeCompletion(Completion):
     """The end of a read or a transaction on a pipe.
 
-    0 ``bytes`` are the end of the pipe or an empty message: ``ended`` tells which. A plain
-    value, as every completion.
+    0 ``bytes`` are the end of the pipe or an empty message: ``ended`` tells which.
+
+    A plain value, as every completion.
     """
 
     __slots__ = ()
