@@ -263,7 +263,9 @@ def test_memory_of_a_dropped_pool_goes_with_it() -> None:
 
 def test_finalizer_keeps_the_callers_error_code() -> None:
     """C26: a slab that goes between somebody's call and their last_error() changes nothing."""
-    pool = BufferPool(100, locked=True)
+    kernel = FaultyKernel()
+    kernel.wrap("VirtualFree", lambda real, *a: (real(*a), ctypes.set_last_error(5))[0])
+    pool = BufferPool(100, locked=True, kernel=kernel)
     ctypes.set_last_error(4711)
     del pool
     assert ctypes.get_last_error() == 4711
