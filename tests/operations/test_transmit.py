@@ -464,11 +464,11 @@ def test_file_that_is_closed_meanwhile_is_the_error_of_the_completion(
     parts_of(700)
     stream, peer = pair
     stream.send_file(file)
+    assert received(peer, 700) == CONTENT[:700]
     file.close()
     completion = one(port)
     assert isinstance(completion.error, HandleInvalidError)
     assert completion.bytes == 700
-    assert received(peer, 700) == CONTENT[:700]
 
 
 def test_stream_that_is_closed_between_two_parts_cancels(
