@@ -5,6 +5,9 @@ Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselve
 
 from .buffer_pool import BufferPool as BufferPool
 from .buffer_pool import PoolExhaustedError as PoolExhaustedError
+from .bulk_file import copy_file as copy_file
+from .bulk_file import hash_file as hash_file
+from .bulk_file import read_blocks as read_blocks
 from .completion import Completion as Completion
 from .debugging import BufferRuleError as BufferRuleError
 from .errors import AccessDeniedError as AccessDeniedError
@@ -43,6 +46,7 @@ from .handles.directory import Directory as Directory
 from .handles.directory import DirectoryCompletion as DirectoryCompletion
 from .handles.directory import NotifyFilter as NotifyFilter
 from .handles.event import Event as Event
+from .handles.file import File as File
 from .handles.job import Job as Job
 from .handles.job_message import JobEvent as JobEvent
 from .handles.job_message import JobMessage as JobMessage

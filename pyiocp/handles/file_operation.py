@@ -80,16 +80,16 @@ class FileOperation(Operation):
 
     @property
     def offset(self) -> int:
-        """Where in the file it begins; may be changed before it is posted again.
-
-        Raises RuntimeError for a change while it is pending, ValueError for an offset that
-        is out of range, or on an unbuffered file not a multiple of the sector size, and for
-        a change to an append.
-        """
+        """Where in the file it begins; may be changed before it is posted again."""
         return int(self.overlapped.OffsetHigh) << 32 | int(self.overlapped.Offset)
 
     @offset.setter
     def offset(self, offset: int) -> None:
+        """Have it begin elsewhere when it is posted again.
+
+        Raises RuntimeError while it is pending, ValueError for an offset that is out of
+        range, or on an unbuffered file not a multiple of the sector size, and for an append.
+        """
         if self.state is PENDING:
             raise RuntimeError(f"{self!r} is still pending: its offset is the kernel's")
         if self.offset == AT_THE_END:
