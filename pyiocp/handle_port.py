@@ -10,6 +10,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
+from .adopting import adopt
 from .errors import PortClosedError
 from .handles.datagram import Datagram
 from .handles.directory import Directory, NotifyFilter
@@ -24,9 +25,37 @@ from .waitable_port import WaitablePort
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from .handles.handle import Handle
+
 
 class HandlePort(MemoryPort, WaitablePort):
     """Ring 2: handles of every kind and their operations; users make a `CompletionPort`."""
+
+    def adopt(self, source: Any, *, key: Any = None) -> Handle:
+        """Put a handle that you have already on the port, and return it as what it is of.
+
+        That is a `Stream`, `Datagram`, `File`, `Pipe`, `Process`, `Event`, `Job` or
+        `Waitable`; `Handle.detach` gives it back.
+
+        source: a ``socket.socket``, which is detached, or the number of a handle or socket:
+            it belongs to the port's handle from then on. Or a file object, a
+            ``subprocess.Popen``, a ``multiprocessing.Process`` or ``PipeConnection``: these
+            keep their handle, for you to close, and the port gets a duplicate.
+        key: any object; it comes back with every completion.
+
+        Raises `NotOverlappedError` for a file or pipe that was not opened for overlapped
+        operations, as Python's own files and the pipes of a Popen are not;
+        `AlreadyAssociatedError` for one that is on a port, this one or another;
+        `HandleInvalidError` for a number that no open handle has; ValueError for a handle
+        that no port can take (a console, a directory, a mutex …) and for a closed socket;
+        TypeError for what has no handle; `PortClosedError` on a closed port. What you have is
+        then still yours.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/createiocompletionport
+        """
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it takes no handle")
+        return adopt(self, source, key)
 
     def stream(
         self, sock: socket.socket | int | None = None, *, key: Any = None, family: int | None = None

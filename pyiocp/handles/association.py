@@ -15,12 +15,14 @@ from ..errors import AlreadyAssociatedError, IocpError, NotOverlappedError, erro
 from ..winapi import (
     ERROR_INVALID_PARAMETER,
     FILE_MODE_INFORMATION,
+    FILE_STANDARD_INFORMATION,
     FILE_SYNCHRONOUS_IO_ALERT,
     FILE_SYNCHRONOUS_IO_NONALERT,
     IO_STATUS_BLOCK,
     PUBLIC_OBJECT_TYPE_INFORMATION,
     STATUS_SUCCESS,
     FileModeInformation,
+    FileStandardInformation,
     ObjectTypeInformation,
 )
 
@@ -48,10 +50,8 @@ def object_type(kernel: Kernel, number: int) -> str | None:
     return information.TypeName.Buffer if status == STATUS_SUCCESS else None
 
 
-def is_synchronous(kernel: Kernel, number: int) -> bool:
-    """Tell whether a file, pipe or device was opened without FILE_FLAG_OVERLAPPED.
-
-    False, too, for what is none of these.
+def file_mode(kernel: Kernel, number: int) -> int:
+    """Return how a file, pipe or device was opened: FILE_* options; 0 for what is none of these.
 
     Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/ns-ntifs-_file_mode_information
     """
@@ -59,7 +59,26 @@ def is_synchronous(kernel: Kernel, number: int) -> bool:
     kernel.NtQueryInformationFile(
         number, ctypes.byref(outcome), ctypes.byref(mode), ctypes.sizeof(mode), FileModeInformation
     )
-    return bool(mode.Mode & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT))
+    return int(mode.Mode)
+
+
+def is_synchronous(kernel: Kernel, number: int) -> bool:
+    """Tell whether a file, pipe or device was opened without FILE_FLAG_OVERLAPPED."""
+    synchronous = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT
+    return bool(file_mode(kernel, number) & synchronous)
+
+
+def is_directory(kernel: Kernel, number: int) -> bool:
+    """Tell whether a handle is of a directory.
+
+    Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ns-wdm-_file_standard_information
+    """
+    standard, outcome = FILE_STANDARD_INFORMATION(), IO_STATUS_BLOCK()
+    size = ctypes.sizeof(standard)
+    kernel.NtQueryInformationFile(
+        number, ctypes.byref(outcome), ctypes.byref(standard), size, FileStandardInformation
+    )
+    return bool(standard.Directory)
 
 
 def association_error(kernel: Kernel, handle: Handle, code: int) -> IocpError:
