@@ -68,5 +68,6 @@ from .port import CompletionPort as CompletionPort
 from .send_queue import SendQueueOverflowError as SendQueueOverflowError
 from .session import Session as Session
 from .session_state import SessionState as SessionState
+from .session_statistics import SessionStatistics as SessionStatistics
 from .statistics import Statistics as Statistics
 from .winapi import FunctionUnavailableError as FunctionUnavailableError

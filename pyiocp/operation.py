@@ -39,7 +39,7 @@ from .winapi.errorcodes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from .handles.handle import Handle
     from .pages import Extent
@@ -69,7 +69,7 @@ class Packet:
     kernel reads or writes meanwhile; ``function_name`` is the Win32 function behind it.
     """
 
-    buffers: tuple[Any, ...]
+    buffers: Sequence[Any]
     function_name: str
     internal = False
     """Whether the port itself made it: then it counts as nobody's."""
@@ -223,9 +223,10 @@ class Operation(Packet):
         The arguments are ctypes objects; kept here, they keep the memory behind them.
         """
         self.function_name = name
-        self._attempt = (partial(function, *arguments), self.handle.port.kernel.last_error)
+        attempt = partial(function, *arguments)
+        self._attempt = (attempt, self.handle.port.kernel.last_error)
         self._failure = failure
-        self._arguments = arguments
+        self._arguments = attempt.args  # not `arguments`, which would be a copy of it
 
     @property
     def memory(self) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ from .handle_port import HandlePort
 from .listener import Listener
 from .session import Session
 from .signal_receiver import SignalReceiver
+from .spares import Spares
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class CompletionPort(HandlePort):
         )
         self.sessions: set[Session] = set()
         self.listeners: set[Listener] = set()
+        self._spares = Spares()
         self._workers = Workers(self)
         _open_ports.add(self)
 
@@ -159,7 +161,7 @@ class CompletionPort(HandlePort):
             raise TypeError(f"the factory must return a Session, not {session!r}")
         if "_pyiocp" in session.__dict__:
             raise ValueError(f"the factory returned {session!r} before: make a new one each time")
-        session._pyiocp = Connection(self, session, self.forget)
+        session._pyiocp = Connection(self, session, self._spares, self.forget)
         self.sessions.add(session)
 
     def forget(self, session: Session) -> None:

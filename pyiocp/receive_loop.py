@@ -3,28 +3,60 @@
 All of it runs within the connection's inbox, so the next receive is not posted before the
 hook has returned, and its buffer is nobody's meanwhile.
 
-What belongs here: receiving, and the buffer that it takes. When a session ends is known to
-the `connection`.
+There are two ways of waiting for the next bytes:
+
+- with a buffer, which the bytes then are in at once. Its pages are locked meanwhile;
+- idle, with a receive of zero bytes. When that completes, a buffer is borrowed from the port
+  and another receive takes what is there, on the spot. That is one system call more per
+  ``on_receive``, and no memory at all while nothing comes.
+
+What belongs here: receiving. When a session ends is known to the `connection`.
 """
 
 from __future__ import annotations
 
+import contextlib
 from sys import getrefcount
 from typing import TYPE_CHECKING
 
-from .errors import REFUSALS, failed
+from .errors import REFUSALS, IocpError, ResourceLimitError, failed
 from .interrupt import calls_hooks
+from .session_receive import zero_byte_receive
 from .session_state import CLOSED, CLOSING, OPEN
+from .winapi import STATUS_CANCELLED
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .operation import Operation
+    from .session_receive import BufferedReceive
+
+RETRY_S = 0.02
+"""How long to wait for memory to be unlocked before the next attempt."""
 
 
 class ReceiveLoop:
     """What one connection receives with."""
 
+    __slots__ = (
+        "_always_idle",
+        "_connection",
+        "_idle",
+        "_receive",
+        "_session",
+        "_trying_again",
+        "_zero_byte",
+        "bytes",
+        "eof",
+        "messages",
+        "paused",
+        "receiving",
+    )
+
     def __init__(self, connection: Connection) -> None:
+        self.bytes = 0
+        """How many bytes have come."""
+        self.messages = 0
+        """In how many receives they came."""
         self.receiving = False
         """Whether a receive is under way, to be ended by its completion."""
         self.eof = False
@@ -33,22 +65,52 @@ class ReceiveLoop:
         """Whether no further receive shall be posted; any thread may set it."""
         self._connection = connection
         self._session = connection.session
+        self._idle = False
+        self._always_idle = False
+        self._trying_again = False
+        #: None while the session is idle.
+        self._receive: BufferedReceive | None = None
+        #: Made when it is first needed.
+        self._zero_byte: Operation | None = None
 
     def open(self) -> None:
-        """Make what receiving takes, now that there is a connection; also another buffer."""
-        size = self._session.receive_size
+        """Look at the settings, and begin as they say."""
+        size, after = self._session.receive_size, self._session.zero_byte_after
         if size < 1:
             raise ValueError(f"receive_size must be at least 1 byte, not {size}")
-        # Lifetime: the operation exports the buffer and holds it, and so does each view.
-        self._buffer = bytearray(size)
-        self._receive = self._connection.open_stream.receive_operation(self._buffer)
-        self._receive.receiver = self._on_received
-        self._references = getrefcount(self._buffer)
+        if after is not None and not after >= 0:
+            raise ValueError(f"zero_byte_after must be None or at least 0 seconds, not {after}")
+        self._idle = self._always_idle = after == 0
 
-    def release(self) -> None:
-        """Drop what is large; nothing of it is in flight any more."""
-        for name in ("_buffer", "_receive"):
-            self.__dict__.pop(name, None)
+    def rest(self) -> None:
+        """Wait idle from now on, until something comes."""
+        if self._idle:
+            return
+        self._idle = True
+        if not self.receiving:
+            self._give_back()
+        elif self._receive is not None:
+            # Its packet tells whether it was cancelled, or the peer was faster. One that
+            # cannot be cancelled goes on as it is.
+            with contextlib.suppress(IocpError):
+                self._receive.operation.cancel()
+
+    def drop(self) -> None:
+        """Give back what receiving takes; nothing is under way any more."""
+        self._give_back()
+        self._zero_byte = None
+
+    def _give_back(self) -> None:
+        if self._receive is not None:
+            self._connection.spares.give_receive(self._receive)
+            self._receive = None
+
+    def _take(self) -> BufferedReceive:
+        size = self._session.receive_size
+        connection = self._connection
+        receive = connection.spares.take_receive(connection.open_stream, size, self._on_received)
+        self._receive = receive
+        return receive
 
     def go_on(self) -> None:
         """Post the receive, if there is something to wait for."""
@@ -57,12 +119,63 @@ class ReceiveLoop:
             return
         if self.paused and connection.state is OPEN:
             return
+        receive = self._receive
+        if receive is None and not self._idle:
+            receive = self._take()
         self.receiving = True
         try:
-            self._receive.post()
+            if receive is not None:
+                receive.operation.post()
+            else:
+                self._waiting().post()
+        except ResourceLimitError:
+            self.receiving = False
+            self._go_on_without_memory()
         except REFUSALS as error:
             self.receiving = False
             connection.break_off(error)
+
+    def _go_on_without_memory(self) -> None:
+        """Too much memory is locked for a receive: wait without any, or try again later."""
+        self._give_back()
+        if not self._idle:
+            self._idle = True
+            self.go_on()
+        elif not self._trying_again:
+            self._trying_again = True
+            self._connection.call_later(RETRY_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._trying_again = False
+        self.go_on()
+
+    def _waiting(self) -> Operation:
+        """Return what to wait with while idle."""
+        if self._zero_byte is None:
+            self._zero_byte = zero_byte_receive(self._connection.open_stream, self._on_readable)
+        return self._zero_byte
+
+    def _on_readable(self, operation: Operation, count: int, status: int) -> None:
+        self._connection.inbox.deliver(self._readable, status)
+
+    def _readable(self, status: int) -> None:
+        """Take what has come, with a buffer."""
+        if self._connection.state is CLOSED or failed(status):
+            self._received(0, status)
+            return
+        operation = self._take().operation
+        try:
+            on_the_spot = operation.start()
+        except ResourceLimitError:
+            self.receiving = False
+            self._go_on_without_memory()
+            return
+        except REFUSALS as error:
+            self.receiving = False
+            self._connection.break_off(error)
+            return
+        if on_the_spot:
+            self._received(operation.transferred, operation.status)
 
     def _on_received(self, operation: Operation, count: int, status: int) -> None:
         self._connection.inbox.deliver(self._received, count, status)
@@ -74,11 +187,25 @@ class ReceiveLoop:
         connection = self._connection
         if connection.state is CLOSED:
             connection.end()
-        elif failed(status):
-            connection.break_off(connection.error_of("WSARecv", status))
+        elif status and failed(status):
+            if self._idle and status == STATUS_CANCELLED:
+                self._give_back()
+                self.go_on()
+                return
+            error = connection.error_of("WSARecv", status)
+            if isinstance(error, ResourceLimitError):
+                self._go_on_without_memory()
+            else:
+                connection.break_off(error)
         elif count:
-            if connection.state is OPEN:
-                self._hand_over(count)
+            self.bytes += count
+            self.messages += 1
+            if (watch := connection.watch) is not None:
+                watch.active_at = watch.now()
+            if connection.state is OPEN and self._receive is not None:
+                self._hand_over(self._receive, count)
+            if self._idle:
+                self._awake()
             self.go_on()
         else:
             self.eof = True
@@ -88,8 +215,8 @@ class ReceiveLoop:
                 connection.go_on_closing()
 
     @calls_hooks
-    def _hand_over(self, count: int) -> None:
-        data = memoryview(self._buffer)[:count]
+    def _hand_over(self, receive: BufferedReceive, count: int) -> None:
+        data = memoryview(receive.buffer)[:count]
         self._session.on_receive(data)
         try:  # noqa: SIM105, contextlib.suppress would take 500 ns
             data.release()
@@ -97,5 +224,12 @@ class ReceiveLoop:
             pass  # something exports it: see below
         # A slice of the view outlives its release(), unnoticed. But whatever was made of the
         # view holds the buffer; then it stays as it is, and is the user's.
-        if getrefcount(self._buffer) != self._references:
-            self.open()
+        if getrefcount(receive.buffer) != receive.references:
+            self._receive = None
+
+    def _awake(self) -> None:
+        """Something came: wait with a buffer again, or lend it on."""
+        if self._always_idle:
+            self._give_back()
+        else:
+            self._idle = False

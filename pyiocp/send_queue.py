@@ -10,140 +10,189 @@ the `connection`.
 
 from __future__ import annotations
 
-import ctypes
 import threading
-from collections import deque
 from typing import TYPE_CHECKING
 
-from .errors import REFUSALS, failed
+from .errors import REFUSALS, ResourceLimitError, failed
 from .interrupt import calls_hooks
-from .operation import Operation
+from .pages import PAGE_SIZE
+from .receive_loop import RETRY_S
 from .session_state import CLOSED, CONNECTING, OPEN
-from .winapi import DWORD, SOCKET, SOCKET_ERROR, ULONG
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .connection import Connection
-    from .handles.stream import Stream
-
-_GATHER_MAX = 16
-"""Buffers in one WSASend: enough that the call's cost no longer counts."""
+    from .gathered_send import GatheredSend
+    from .operation import Operation
 
 
 class SendQueueOverflowError(ConnectionError):
     """A session was aborted because its peer took less than it was sent: see `send_limit`."""
 
 
-class _SendBuffer(ctypes.Structure):
-    """A WSABUF whose pointer takes a ``bytes`` object, and keeps it, in one assignment."""
-
-    _fields_ = (("len", ULONG), ("buf", ctypes.c_char_p))
-
-
 class SendQueue:
     """What one connection has to send. Any thread may call what has no underscore."""
 
+    __slots__ = (
+        "_connection",
+        "_full_stop",
+        "_over_high_water",
+        "_queued_bytes_ever",
+        "_send",
+        "_session",
+        "_trying_again",
+        "ended",
+        "frugal",
+        "lock",
+        "messages",
+        "sending",
+        "taken_bytes",
+    )
+
     def __init__(self, connection: Connection) -> None:
-        self.queued_bytes = 0
-        """How many bytes wait to be taken by the system."""
+        self.taken_bytes = 0
+        """How many bytes the system has taken."""
+        self.messages = 0
+        """How many calls of `send` there were whose bytes were taken into the queue."""
         self.sending = False
         """Whether a send is under way, to be ended by its completion."""
+        self.ended = False
+        """Whether the session has said that it will send no more."""
+        self.frugal = False
+        """Whether what sends is lent on whenever there is nothing to send."""
         self.lock = threading.Lock()
         """Held by what adds to the queue, and by what changes the connection's state."""
         self._connection = connection
         self._session = connection.session
-        self._queue: deque[bytes] = deque()
+        #: What sends, with the queue: none before the first message, and when it was lent on.
+        self._send: GatheredSend | None = None
+        self._queued_bytes_ever = 0
         self._over_high_water = False
-        self._overflowed = False
+        self._trying_again = False
+        #: Whether `send` takes nothing more: it has been ended, or was too much already.
+        self._full_stop = False
 
-    def open(self, stream: Stream) -> None:
-        """Make what sending takes, now that there is a connection."""
-        self._send = Operation(stream, "send")
-        self._send.receiver = self._on_sent
-        buffers = (_SendBuffer * _GATHER_MAX)()
-        self._send_buffers = list(buffers)
-        self._send_count = DWORD()
-        self._send._calls(
-            "WSASend",
-            stream.port.kernel.WSASend,
-            SOCKET_ERROR,
-            SOCKET(stream.number),
-            ctypes.byref(buffers),
-            self._send_count,
-            None,
-            DWORD(0),
-            ctypes.byref(self._send.overlapped),
-            None,
-        )
-
-    def release(self) -> None:
-        """Drop what is large; nothing of it is in flight any more."""
-        self._queue.clear()
-        for name in ("_send", "_send_buffers"):
-            self.__dict__.pop(name, None)
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes wait to be taken by the system."""
+        return self._queued_bytes_ever - self.taken_bytes
 
     @property
     def empty(self) -> bool:
         """Whether the system has taken everything."""
-        return not self._queue
+        return self._send is None or not self._send.queue
+
+    def end(self) -> bool:
+        """Take no more; return whether more would have been taken until now."""
+        with self.lock:
+            ended, self.ended, self._full_stop = self.ended, True, True
+        return not ended
+
+    def rest(self) -> None:
+        """Lend on what sending takes, if there is nothing to send."""
+        with self.lock:
+            self._rest()
+
+    def _rest(self) -> None:
+        if self._send is not None and not self.sending and not self._send.queue:
+            self._connection.spares.give_send(self._send)
+            self._send = None
+
+    def drop(self) -> None:
+        """Forget what waits, and rest; nothing is under way any more."""
+        with self.lock:
+            if self._send is not None:
+                self._send.queue.clear()
+                self._rest()
 
     def send(self, data: Buffer) -> bool:
         """Queue bytes and submit what the system takes; see `Session.send`."""
         session = self._session
         connection = self._connection
-        if type(data) is not bytes:
-            data = bytes(memoryview(data))  # bytes(5) would be five zeros
+        # Not bytes(data): bytes(5) would be five zeros.
+        message = data if type(data) is bytes else bytes(memoryview(data))
         if connection.state is CONNECTING:
             raise RuntimeError(f"{session!r} cannot send before on_connect()")
         with self.lock:
-            if connection.state is not OPEN or self._overflowed:
+            if connection.state is not OPEN or self._full_stop:
                 return False
-            if data:
-                self._queue.append(data)
-                self.queued_bytes += len(data)
+            if message:
+                send = self._send
+                if send is None:
+                    send = self._send = connection.spares.take_send(
+                        connection.open_stream, self._on_sent
+                    )
+                send.queue.append(message)
+                self._queued_bytes_ever += len(message)
+                self.messages += 1
                 if not self.sending:
-                    self._flush()
-            if self.queued_bytes < session.high_water:
+                    self._flush(send)
+            queued_bytes = self._queued_bytes_ever - self.taken_bytes
+            if queued_bytes < session.high_water:
                 return not self._over_high_water
             self._over_high_water = True
-            self._overflowed = self.queued_bytes > session.send_limit
-        if self._overflowed:
-            text = f"{self.queued_bytes} bytes wait for a peer that does not read"
+            overflowed = self._full_stop = queued_bytes > session.send_limit
+        if overflowed:
+            text = f"{queued_bytes} bytes wait for a peer that does not read"
             limit = f"send_limit is {session.send_limit}"
             error = SendQueueOverflowError(f"{text}; {limit} [{session!r}]")
             connection.submit(connection.break_off, error, True)
         return False
 
-    def _flush(self) -> None:
+    def _flush(self, send: GatheredSend) -> None:
         """Submit what waits to be sent. Called with the lock, and no send under way."""
-        queue = self._queue
-        while queue:
-            count = 0
-            # Lifetime: each _SendBuffer keeps its bytes object until it gets another one,
-            # and none does while the send is under way. The queue keeps them as well.
-            for buffer, data in zip(self._send_buffers, queue, strict=False):
-                buffer.buf = data
-                buffer.len = len(data)
-                count += 1
-            self._send_count.value = count
+        while send.queue:
             try:
-                if not self._send.start():
-                    self.sending = True
-                    return
+                count = send.start_next()
+            except ResourceLimitError:
+                self._try_again_later()
+                return
             except REFUSALS as error:
                 self._connection.submit(self._connection.break_off, error)
                 return
-            self._take_sent(self._send.transferred)
+            if count is None:
+                self.sending = True
+                return
+            self._count(count)
+        if self.frugal:
+            self._rest()
 
-    def _take_sent(self, count: int) -> None:
-        """Drop from the queue what the system has taken. Called with the lock."""
-        self.queued_bytes -= count
-        while count > 0:
-            data = self._queue.popleft()
-            count -= len(data)
-            if count < 0:
-                self._queue.appendleft(data[count:])
+    def _try_again_later(self) -> None:
+        """Too much memory is locked for a send. Called with the lock."""
+        if not self._trying_again:
+            self._trying_again = True
+            self._connection.call_later(RETRY_S, self._try_again)
+
+    @calls_hooks
+    def _try_again(self) -> None:
+        """Send a little of what waits, unless more is being sent by now. Within the inbox."""
+        connection = self._connection
+        with self.lock:
+            self._trying_again = False
+            send = self._send
+            if self.sending or self.empty or send is None or connection.state is CLOSED:
+                return
+            try:
+                count = send.start_piece(PAGE_SIZE)
+            except ResourceLimitError:
+                self._try_again_later()
+                return
+            except REFUSALS as error:
+                connection.submit(connection.break_off, error)
+                return
+            if count is None:
+                self.sending = True
+                return
+            self._count(count)
+            self._flush(send)
+        self._go_on()
+
+    def _count(self, count: int) -> None:
+        """Take note of how much the system has taken. Called with the lock."""
+        self.taken_bytes += count
+        if (watch := self._connection.watch) is not None:
+            watch.active_at = watch.now()
 
     def _on_sent(self, operation: Operation, count: int, status: int) -> None:
         self._connection.inbox.deliver(self._sent, count, status)
@@ -151,20 +200,28 @@ class SendQueue:
     @calls_hooks
     def _sent(self, count: int, status: int) -> None:
         """Go on after a send. Within the inbox."""
-        connection = self._connection
+        connection, send = self._connection, self._send
+        assert send is not None, "it is lent on only when it is not under way"
         with self.lock:
             self.sending = False
-            self._take_sent(count)
+            send.take_sent(count)
+            self._count(count)
             if not failed(status) and connection.state is not CLOSED:
-                self._flush()
-            writable = self._over_high_water and self.queued_bytes <= self._session.low_water
-            if writable:
-                self._over_high_water = False
+                self._flush(send)
         if connection.state is CLOSED:
             connection.end()
         elif failed(status):
             connection.break_off(connection.error_of("WSASend", status))
         else:
-            if writable and connection.state is OPEN:
+            self._go_on()
+
+    @calls_hooks
+    def _go_on(self) -> None:
+        """Say that there is room again, if there is; and go on closing."""
+        if self._over_high_water and self._connection.state is OPEN:
+            with self.lock:
+                writable = self.queued_bytes <= self._session.low_water
+                self._over_high_water = not writable
+            if writable:
                 self._session.on_writable()
-            connection.go_on_closing()
+        self._connection.go_on_closing()

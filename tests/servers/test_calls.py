@@ -57,7 +57,7 @@ def test_later_calls_come_in_the_order_of_their_times(port: CompletionPort) -> N
         assert port.kernel.monotonic() - begun < 10
     assert [name for name, _ in called] == ["now", "a", "b", "c"]
     for (_, at), least in zip(called, (0, 0.03, 0.06, 0.09), strict=True):
-        assert at >= least
+        assert at >= least - 1e-9  # the clock's last digit
 
 
 def test_timers_do_not_queue_behind_what_is_ready(port: CompletionPort) -> None:

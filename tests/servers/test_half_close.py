@@ -1,0 +1,91 @@
+"""Half-close: the end of what this side sends, while it goes on receiving."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from journal import Journal, Made, connect, eventually, receive_all, served
+
+from pyiocp import CompletionPort, SessionState
+
+LOCAL = ("127.0.0.1", 0)
+
+
+def test_ended_session_goes_on_receiving(port: CompletionPort, no_errors_logged: None) -> None:
+    """The peer sees all that was sent and the end; what it sends after that still comes.
+
+    When it ends too, on_eof comes and, by default, both sides are closed in order.
+    """
+    data = bytes(range(256)) * (1 << 14)
+
+    class Ending(Journal):
+        def on_connect(self) -> None:
+            super().on_connect()
+            self.send(data)
+            self.send_eof()
+            self.send_eof()
+            self.late = self.send(b"late")
+
+    sessions = Made(Ending)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        assert receive_all(peer) == data
+        [session] = sessions
+        assert session.state is SessionState.OPEN
+        peer.sendall(b"answer")
+        assert session.wait_received(6) == b"answer"
+        peer.shutdown(socket.SHUT_WR)
+        assert session.closed.wait(10)
+    assert session.late is False
+    assert session.error is None
+    assert session.hooks[0] == "connect"
+    assert session.hooks[-2:] == ["eof", "close"]
+
+
+def test_both_sides_end_before_closing(port: CompletionPort) -> None:
+    """on_eof overridden: the session stays, fully ended, until close(), which then is at once."""
+
+    class Staying(Journal):
+        def on_eof(self) -> None:
+            self.hooks.append("eof")
+            self.has_eof.set()
+
+    sessions = Made(Staying)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+        [session] = sessions
+        session.send_eof()
+        assert peer.recv(1) == b""
+        peer.shutdown(socket.SHUT_WR)
+        assert session.has_eof.wait(10)
+        assert session.state is SessionState.OPEN
+        session.close()
+        assert session.closed.wait(10)
+    assert session.error is None
+    assert session.hooks == ["connect", "eof", "close"]
+
+
+def test_closing_an_ended_session_waits_for_the_peer(port: CompletionPort) -> None:
+    """send_eof(), then close(): no on_receive any more, on_close when the peer ends."""
+    sessions = Made(Journal)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+        [session] = sessions
+        session.send_eof()
+        assert peer.recv(1) == b""
+        session.close()
+        peer.sendall(b"dropped")
+        peer.shutdown(socket.SHUT_WR)
+        assert session.closed.wait(10)
+    assert session.error is None
+    assert session.hooks == ["connect", "close"]
+
+
+def test_ending_before_the_connection_is_an_error(port: CompletionPort) -> None:
+    with socket.create_server(LOCAL) as server:
+        connecting = port.connect(server.getsockname(), Journal)
+        with pytest.raises(RuntimeError, match="before on_connect"):
+            connecting.send_eof()
