@@ -72,7 +72,8 @@ class MemoryPort(CompletionQueue):
             debug=self.debug,
             kernel=self.kernel,
         )
-        self.pools.add(pool)
+        with self.door:
+            self.pools.add(pool)
         return pool
 
     def statistics(self) -> Statistics:
@@ -83,7 +84,9 @@ class MemoryPort(CompletionQueue):
         meanwhile may be counted or not.
         """
         now, by_kind = locked_now(list(self.in_flight.values()))
-        pools = tuple(pool.statistics() for pool in self.pools if not pool.closed)
+        with self.door:
+            open_pools = [pool for pool in self.pools if not pool.closed]
+        pools = tuple(pool.statistics() for pool in open_pools)
         statistics = Statistics(now, by_kind, pools)
         return statistics if self.watcher is None else self.watcher.add_to(statistics)
 
