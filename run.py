@@ -59,6 +59,7 @@ DEBIAN_PACKAGES = {
     "wineserver": ("wine", "wine64"),
     "x86_64-w64-mingw32-gcc": ("gcc-mingw-w64-x86-64",),
     "i686-w64-mingw32-gcc": ("gcc-mingw-w64-i686",),
+    "gcc": ("gcc", "libc6-dev"),
 }
 """The programs that have to be on PATH, and the Debian packages that bring them."""
 
@@ -1067,6 +1068,7 @@ def command_bench(version: Version, arguments: list[str]) -> int:
     python = windows_python(version)
     if sys.platform == "win32":
         return python.run([script, *arguments], cwd=HERE)
+    require_programs(["gcc"])  # for the load generator
     return run_inherited([sys.executable, script, "--python", version.text, *arguments], cwd=HERE)
 
 

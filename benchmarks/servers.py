@@ -11,9 +11,11 @@ What belongs here: servers that do the same thing in the best way their library 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -56,10 +58,48 @@ def serve_with_proactor(control: socket.socket) -> None:
     asyncio.run(main())
 
 
+def serve_with_operations(control: socket.socket) -> None:
+    """Serve with a port's operations and completions, each of them posted again and again."""
+    from pyiocp import CompletionPort, Stream  # noqa: PLC0415
+
+    def serve(stream: Stream) -> None:
+        buffer = bytearray(65536)
+        receive = stream.receive_operation(buffer)
+        stream.key = receive
+        receive.post()
+
+    with CompletionPort() as port:
+        listening = port.stream(family=socket.AF_INET)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        for _ in range(32):
+            listening.accept()
+        over: list[bool] = []
+        stop = functools.partial(port.post, over)
+        when_over(control, listening.local_address()[1], stop)
+        while True:
+            for completion in port.wait():
+                operation = completion.operation
+                if completion.key is over:
+                    return
+                if operation.kind == "accept":
+                    if operation.accepted is not None:
+                        serve(operation.accepted)
+                    operation.post()
+                elif operation.kind == "send":
+                    operation.handle.key.post()
+                elif completion.bytes:
+                    operation.handle.send(bytes(completion.data))
+                else:
+                    operation.handle.close()
+
+
 SERVERS: dict[str, Callable[[socket.socket], None]] = {
     "pyiocp": serve_with_pyiocp,
+    "operations": serve_with_operations,
     "asyncio": serve_with_proactor,
 }
+"""By name; besides, there is the floor, a program in C."""
 
 
 def when_over(control: socket.socket, port: int, stop: Callable[[], object]) -> None:
@@ -76,7 +116,9 @@ def when_over(control: socket.socket, port: int, stop: Callable[[], object]) -> 
 
 
 def main() -> None:
-    """Run the server that the command line names."""
+    """Run the server that the command line names; ``floor`` is a program, named as well."""
+    if sys.argv[1] == "floor":
+        raise SystemExit(subprocess.call([sys.argv[2]]))
     before = os.times()  # starting the interpreter and importing is nobody's message
     with socket.create_server(("127.0.0.1", 0)) as control:
         SERVERS[sys.argv[1]](control)
