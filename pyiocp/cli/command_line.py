@@ -10,7 +10,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from . import demo, explain, serve
+from . import demo, explain, pages, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,12 @@ exit codes: 0 fine, 1 a check failed or the system refused, 2 wrong arguments or
 Windows, 130 ended by Ctrl-C before its time"""
 
 #: Name and module, in the order of the help.
-COMMANDS: dict[str, ModuleType] = {"demo": demo, "serve": serve, "explain": explain}
+COMMANDS: dict[str, ModuleType] = {
+    "demo": demo,
+    "serve": serve,
+    "pages": pages,
+    "explain": explain,
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from pyiocp import CompletionPort, IocpError, Stream
+from pyiocp import CompletionPort, IocpError, Session, Stream
 from pyiocp.pages import PAGE_SIZE
 from pyiocp.statistics import Batches, Locked
 
@@ -190,3 +190,20 @@ def test_watching_a_port_at_work_loses_nothing(port: CompletionPort, pair: Pair)
     assert seen == 400
     assert port.statistics().completions == {"receive": 400}
     assert port.statistics().peak_by_kind["receive"][:2] == (400, 400)
+
+
+def test_what_a_session_sends_is_counted(port: CompletionPort) -> None:
+    """A message that the peer does not read is under way: its bytes, and the pages under them."""
+
+    class Sender(Session):
+        def on_connect(self) -> None:
+            self.send(bytes(1 << 24))
+
+    listener = port.listen(("127.0.0.1", 0), Sender)
+    with socket.create_connection(listener.address):
+        while "send" not in port.in_flight_by_kind():
+            assert port.wait(0.01) == []
+        sends = port.statistics().in_flight_by_kind["send"]
+        assert (sends.operations, sends.bytes) == (1, 1 << 24)
+        assert 4096 <= sends.pages <= 4097
+        port.close()

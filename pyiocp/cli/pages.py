@@ -1,0 +1,225 @@
+"""Show how many pages pending receives lock: from bytearrays, from a pool, and without a buffer.
+
+examples:
+  python -m pyiocp pages
+  python -m pyiocp pages --receives 10000 --size 512
+  python -m pyiocp pages --markdown > pages.md
+
+Every figure is of receives that are pending when it is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..pages import PAGE_SIZE, extent_of, pages_of
+from ..port import CompletionPort
+from ..winapi import (
+    PSAPI_WORKING_SET_EX_INFORMATION,
+    GetCurrentProcess,
+    QueryWorkingSetEx,
+)
+from .arguments import number_between
+from .quota import show_quota
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from typing_extensions import Buffer
+
+    from ..handles.stream import Stream
+
+HELP = "how many pages pending receives lock"
+
+_WAIT_S = 20.0
+_ROUNDS = 5
+
+_OTHER_BYTES = 5000
+"""What lies between two bytearrays that are scattered: more than a page."""
+
+
+class Row(NamedTuple):
+    """What receives of one kind lock while they are pending."""
+
+    name: str
+    bytes: int
+    pages: int
+    straddling: int
+    """How many of the buffers lie on more pages than they need."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.add_argument(
+        "--receives",
+        type=number_between(int, 1, 100_000),
+        default=1000,
+        metavar="N",
+        help="how many are pending at a time (default: 1000)",
+    )
+    parser.add_argument(
+        "--size",
+        type=number_between(int, 1, 1 << 20),
+        default=1000,
+        metavar="BYTES",
+        help="the size of each buffer (default: 1000)",
+    )
+    parser.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print; 0, or 1 if a receive did not come back or the pool grew."""
+    count, size = options.receives, options.size
+    print(f"{count:,} receives of {size:,} bytes pending; a page has {PAGE_SIZE:,} bytes.\n")
+    fine = True
+    with ExitStack() as stack:
+        port = stack.enter_context(CompletionPort())
+        ours, peer = socket.socketpair()
+        stack.enter_context(peer)
+        stream = port.stream(ours)
+        pool = stack.enter_context(port.buffer_pool(size, slices=count, locked=True))
+        rows = [
+            measure(port, stream, "a bytearray each", [bytearray(size) for _ in range(count)]),
+            measure(port, stream, "a bytearray each, among other data", scattered(count, size)),
+            measure(port, stream, "a slice of a pool each", [pool.take() for _ in range(count)]),
+            measure(port, stream, "no buffer (zero-byte receives)", [bytearray()] * count),
+        ]
+        show(
+            ("received into", "bytes", "pages locked", "bytes locked", "straddle a boundary"),
+            [
+                (row.name, row.bytes, row.pages, row.pages * PAGE_SIZE, row.straddling)
+                for row in rows
+            ],
+            options.markdown,
+        )
+        print(
+            "\nPages are those under the buffers of what is in flight, by their addresses, each"
+            "\ncounted once: no system tells which pages I/O has locked."
+        )
+        print(f"\n{_ROUNDS} rounds of it with the same pool, locked once:\n")
+        table = []
+        for number in range(1, _ROUNDS + 1):
+            fine &= receive_all(stream, peer, pool.take, count, size)
+            now = pool.statistics()
+            fine &= (now.slabs, now.in_use) == (1, 0)
+            locked = now.bytes_locked // PAGE_SIZE
+            table.append((number, count, now.slabs, now.in_use_peak, now.in_use, locked))
+        show(
+            ("round", "received", "slabs", "slices at most", "slices after", "pages locked"),
+            table,
+            options.markdown,
+        )
+        views = [pool.take() for _ in range(count)]
+        reported, total = locked_pages(views)
+        print(
+            f"\nQueryWorkingSetEx reports {reported:,} of the pool's {total:,} pages as locked."
+            + ("" if reported else " (Wine never reports any.)")
+        )
+        views.clear()
+    fine &= show_quota(lambda header, rows: show(header, rows, options.markdown))
+    return 0 if fine else 1
+
+
+def scattered(count: int, size: int) -> list[bytearray]:
+    """Return bytearrays as they lie in a process that has other data as well."""
+    found, others = [], []
+    for _ in range(count):
+        found.append(bytearray(size))
+        others.append(bytearray(_OTHER_BYTES))
+    return found
+
+
+def measure(port: CompletionPort, stream: Stream, name: str, buffers: Iterable[Buffer]) -> Row:
+    """Return what receives into `buffers` lock; they are cancelled afterwards."""
+    count = straddling = 0
+    for buffer in buffers:
+        [(address, size)] = stream.receive(buffer).extents
+        straddling += len(pages_of([(address, size)])) > -(-size // PAGE_SIZE)
+        count += 1
+    locked = port.statistics().in_flight
+    if locked.operations != count:
+        raise OSError(f"{count} receives were posted, and {locked.operations} are pending")
+    stream.cancel()
+    while count:
+        ended = len(port.wait(_WAIT_S))
+        if not ended:
+            raise TimeoutError(f"{count} cancelled receives did not come back")
+        count -= ended
+    return Row(name, locked.bytes, locked.pages, straddling)
+
+
+def receive_all(
+    stream: Stream, peer: socket.socket, take: Callable[[], Buffer], count: int, size: int
+) -> bool:
+    """Have `count` receives filled; tell whether every byte has come."""
+    for _ in range(count):
+        stream.receive(take())
+    peer.settimeout(_WAIT_S)
+    data = bytes(size)
+    received = ended = sent = 0
+    while ended < count:
+        while sent < count and sent - ended < 64:
+            peer.sendall(data)
+            sent += 1
+        completions = stream.port.wait(_WAIT_S)
+        if not completions:
+            return False
+        for completion in completions:
+            if completion.error is not None:
+                raise completion.error
+            received += completion.bytes
+            ended += 1
+        # A receive takes what is there, which may be less than its buffer: then bytes of the
+        # last ones are still missing, or there is nothing for them.
+        if sent == count and received == count * size and ended < count:
+            stream.cancel()
+            ended += len(drain(stream, count - ended))
+    return received == count * size
+
+
+def drain(stream: Stream, count: int) -> list[object]:
+    """Return the completions of what has been cancelled."""
+    ended: list[object] = []
+    while len(ended) < count:
+        ended += stream.port.wait(_WAIT_S)
+    return ended
+
+
+def locked_pages(buffers: Sequence[Buffer]) -> tuple[int, int]:
+    """Return how many of the pages under some buffers the system calls locked, and how many.
+
+    Source: https://learn.microsoft.com/windows/win32/api/psapi/nf-psapi-queryworkingsetex
+    """
+    pages = sorted(pages_of(map(extent_of, buffers)))
+    array = (PSAPI_WORKING_SET_EX_INFORMATION * len(pages))()
+    for entry, page in zip(array, pages, strict=True):
+        entry.VirtualAddress = page * PAGE_SIZE
+    if not QueryWorkingSetEx(GetCurrentProcess(), ctypes.byref(array), ctypes.sizeof(array)):
+        return 0, len(pages)
+    locked = sum(
+        entry.VirtualAttributes.Valid and entry.VirtualAttributes.Locked for entry in array
+    )
+    return locked, len(pages)
+
+
+def show(header: Sequence[str], rows: Sequence[Sequence[object]], markdown: bool) -> None:
+    """Print a table: the first column to the left, numbers to the right."""
+    cells = [[cell if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    lines = [
+        [
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in [list(header), *cells]
+    ]
+    if not markdown:
+        print("\n".join("  " + "  ".join(line).rstrip() for line in lines))
+        return
+    print(f"| {' | '.join(lines[0])} |")
+    print(f"| {' | '.join('---' if at == 0 else '---:' for at in range(len(header)))} |")
+    print("\n".join(f"| {' | '.join(line)} |" for line in lines[1:]))

@@ -1,0 +1,120 @@
+"""python -m pyiocp pages: what it prints was measured, and adds up."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty_kernel import FaultyKernel
+
+from pyiocp import CompletionPort, Stream
+from pyiocp.cli import quota
+from pyiocp.cli.command_line import main
+from pyiocp.cli.pages import measure, show
+from pyiocp.pages import PAGE_SIZE
+from pyiocp.winapi import errorcodes as codes
+
+Pair = tuple[Stream, socket.socket]
+
+
+def table(output: str, first: str) -> list[list[str]]:
+    """Return the rows of the Markdown table whose header begins with `first`."""
+    lines = [line.strip("| ").split("|") for line in output.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line] for line in lines]
+    start = next(at for at, row in enumerate(rows) if row[0] == first)
+    found = []
+    for row in rows[start + 2 :]:
+        if not row[0][:1].isalnum() or row[0] in ("round", "messages"):
+            break
+        found.append(row)
+    return found
+
+
+@pytest.fixture(scope="module")
+def output() -> str:
+    """What the command prints for 200 receives, having found nothing wrong."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main(["pages", "--receives", "200", "--markdown"]) == 0
+    return printed.getvalue()
+
+
+def test_it_shows_what_receives_lock(output: str) -> None:
+    """200 receives of 1,000 bytes: 50 pages from a pool, more from bytearrays, none without."""
+    arrays, scattered, slices, nothing = table(output, "received into")
+    assert slices[1:] == ["200,000", "50", "204,800", "0"]
+    assert nothing[1:] == ["0", "0", "0", "0"]
+    assert arrays[1] == "200,000"
+    assert int(arrays[2]) > 50
+    assert int(arrays[3].replace(",", "")) == int(arrays[2]) * PAGE_SIZE
+    assert int(arrays[4]) > 0
+    assert int(scattered[2]) > 50
+
+
+def test_pool_that_is_locked_once_does_not_grow(output: str) -> None:
+    """Every round: all received, one slab, no slice left out, the same pages locked."""
+    rounds = table(output, "round")
+    assert [row[1:] for row in rounds] == [["200", "1", "200", "0", "50"]] * 5
+
+
+def test_locked_pages_are_what_the_system_reports(output: str) -> None:
+    """On Windows all of the pool's; Wine reports none, and the output says so."""
+    found = re.search(r"reports (\d+) of the pool's (\d+) pages as locked", output)
+    assert found is not None
+    assert found[2] == "50"
+    assert found[1] == "50" or "(Wine never reports any.)" in output
+
+
+def test_sessions_live_through_refusals(output: str) -> None:
+    """C37: every other receive and send is refused with WSAENOBUFS; every message comes back."""
+    [[messages, refusals, came_back, lost]] = table(output, "messages")
+    assert (messages, came_back, lost) == ("50", "50", "0")
+    assert int(refusals) >= 50
+
+
+def test_table_is_readable_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns under their headings, numbers to the right."""
+    show(("a", "number"), [("x", 1234567), ("longer", 1)], markdown=False)
+    assert (
+        capsys.readouterr().out == "  a          number\n  x       1,234,567\n  longer          1\n"
+    )
+
+
+def test_system_that_refuses_is_said_to() -> None:
+    """C37: a kernel that refuses the 13th large receive stands for one that has a quota."""
+    kernel = FaultyKernel()
+    posted = []
+
+    def receive(real: Callable[..., int], number: Any, buffers: Any, *rest: Any) -> int:
+        if buffers._obj[0].len == 1 << 20:
+            if len(posted) == 12:
+                ctypes.set_last_error(codes.ERROR_WORKING_SET_QUOTA)
+                return -1
+            posted.append(number)
+        return real(number, buffers, *rest)
+
+    kernel.wrap("WSARecv", receive)
+    pages, refusal = quota.receive_until_refused(kernel)
+    assert 12 * 256 <= pages <= 12 * 257
+    assert refusal is not None
+    assert "ERROR_WORKING_SET_QUOTA (1453)" in refusal
+
+
+def test_page_shows_what_was_measured(port: CompletionPort, pair: Pair) -> None:
+    """The rows of docs/page-locking.md that do not depend on where bytearrays happen to lie."""
+    page = (Path(__file__).parents[2] / "docs" / "page-locking.md").read_text(encoding="utf-8")
+    with port.buffer_pool(1000, slices=1000, locked=True) as pool:
+        slices = [pool.take() for _ in range(1000)]
+        pooled = measure(port, pair[0], "a slice of a pool each", slices)
+        slices.clear()
+    nothing = measure(port, pair[0], "no buffer (zero-byte receives)", [bytearray()] * 1000)
+    for row in (pooled, nothing):
+        cells = (row.bytes, row.pages, row.pages * PAGE_SIZE, row.straddling)
+        assert f"| {row.name} | {' | '.join(f'{cell:,}' for cell in cells)} |" in page
