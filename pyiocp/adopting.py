@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import (
     HandleInvalidError,
-    NotOverlappedError,
     error_of_code,
 )
-from .handles.association import file_mode, is_directory, is_synchronous, object_type
+from .handles.association import file_mode, is_directory, object_type
 from .handles.datagram import Datagram
 from .handles.event import Event
 from .handles.file import File
@@ -32,7 +31,6 @@ from .handles.waitable import Waitable, duplicate
 from .winapi import (
     DWORD,
     ERROR_INVALID_HANDLE,
-    ERROR_INVALID_PARAMETER,
     FILE_NO_INTERMEDIATE_BUFFERING,
     FILE_TYPE_CHAR,
     FILE_TYPE_PIPE,
@@ -130,10 +128,6 @@ def _adopt_number(port: CompletionQueue, number: int, key: Any) -> Handle:
 def _adopt_file(port: CompletionQueue, number: int, key: Any) -> Handle:
     """Return the handle of what Windows calls a File."""
     kernel = port.kernel
-    if is_synchronous(kernel, number):
-        raise NotOverlappedError(
-            "CreateIoCompletionPort", ERROR_INVALID_PARAMETER, None, f"handle {number:#x}"
-        )
     file_type = kernel.GetFileType(number)
     if file_type == FILE_TYPE_PIPE:
         protocol = _protocol(kernel, number)

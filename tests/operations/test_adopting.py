@@ -178,7 +178,7 @@ def test_what_was_not_opened_for_overlapped_operations_is_refused(
     path.write_bytes(b"data")
     number = opened(path, 0)
     numbers.append(number)
-    with pytest.raises(NotOverlappedError, match=r"not opened for overlapped .*handle 0x"):
+    with pytest.raises(NotOverlappedError, match="not opened for overlapped"):
         port.adopt(number)
     with path.open("rb") as file:
         with pytest.raises(NotOverlappedError):
