@@ -34,6 +34,15 @@ from .errors import SharingViolationError as SharingViolationError
 from .errors import UnreachableError as UnreachableError
 from .explanation import Explanation as Explanation
 from .explanation import explain as explain
+from .frame_parser import FrameParser as FrameParser
+from .frame_parser import FrameTooLongError as FrameTooLongError
+from .frame_parser import FrameTruncatedError as FrameTruncatedError
+from .frame_parser import FramingError as FramingError
+from .framed_session import FramedSession as FramedSession
+from .framing import Delimited as Delimited
+from .framing import FixedSize as FixedSize
+from .framing import Framing as Framing
+from .framing import LengthPrefixed as LengthPrefixed
 from .handles.change import Change as Change
 from .handles.change import ChangeAction as ChangeAction
 from .handles.change import Overflow as Overflow
@@ -70,4 +79,8 @@ from .session import Session as Session
 from .session_state import SessionState as SessionState
 from .session_statistics import SessionStatistics as SessionStatistics
 from .statistics import Statistics as Statistics
+from .tls import TlsError as TlsError
+from .tls import TlsHandshakeError as TlsHandshakeError
+from .tls import TlsInfo as TlsInfo
+from .tls import TlsTruncatedError as TlsTruncatedError
 from .winapi import FunctionUnavailableError as FunctionUnavailableError

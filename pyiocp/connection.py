@@ -41,9 +41,11 @@ if TYPE_CHECKING:
 
     from .completion_queue import CompletionQueue
     from .handles.stream import Stream
+    from .layer import Hooks
     from .session import Session
     from .spares import Spares
     from .timers import Timer
+    from .tls import TlsInfo
 
 logger = logging.getLogger("pyiocp")
 
@@ -59,7 +61,11 @@ class Connection:
 
     spares: where it borrows what it receives and sends with.
     on_end: called with the session after its ``on_close``.
+    hooks: what is told of all that happens; by default the session.
     """
+
+    tls: TlsInfo | None = None
+    """What a TLS handshake has agreed upon: see `tls_layer`. Without TLS there is none."""
 
     # There are many, most of them idle: with slots, here and in what a connection is made
     # of, each takes 200 bytes less.
@@ -73,6 +79,7 @@ class Connection:
         "_receives",
         "_shut_down",
         "connected_at",
+        "hooks",
         "inbox",
         "local",
         "peer",
@@ -90,9 +97,11 @@ class Connection:
         session: Session,
         spares: Spares,
         on_end: Callable[[Session], None],
+        hooks: Hooks | None = None,
     ) -> None:
         self.state = CONNECTING
         self.session = session
+        self.hooks: Hooks = session if hooks is None else hooks
         self.spares = spares
         self.stream: Stream | None = None
         self.peer: Any = None
@@ -156,7 +165,7 @@ class Connection:
         self.sends.frugal = session.zero_byte_after == 0
         self._begin_watch()
         self.state = OPEN
-        session.on_connect()
+        self.hooks.on_connect()
         self._receives.go_on()
 
     def _begin_watch(self) -> None:
@@ -310,7 +319,7 @@ class Connection:
         if self.watch is not None:
             self.watch.stop()
         try:
-            self.session.on_close(self._error)
+            self.hooks.on_close(self._error)
         except Exception:
             logger.exception("on_close of %r failed", self.session)
         self._on_end(self.session)
@@ -327,6 +336,7 @@ class NoConnection:
     peer = None
     local = None
     queued_bytes = 0
+    tls = None
 
     @property
     def sends(self) -> NoConnection:

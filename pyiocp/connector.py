@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .port import CompletionPort
     from .session import Session
     from .timers import Timer
+    from .tls_layer import TlsSide
 
 
 class Connector:
@@ -31,6 +32,7 @@ class Connector:
         *,
         timeout: float | None,
         no_delay: bool,
+        tls: TlsSide | None = None,
     ) -> None:
         family, numeric = resolve(address)
         self._session = session
@@ -42,7 +44,7 @@ class Connector:
         try:
             if no_delay:
                 stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)
-            port.attach_session(session)
+            port.attach_session(session, tls)
             session._pyiocp.begin_connect(stream, numeric)
             self._operation = stream.connect_operation(numeric)
             self._operation.receiver = self._on_connect

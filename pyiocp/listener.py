@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .port import CompletionPort
     from .session import Session
+    from .tls_layer import TlsSide
 
 logger = logging.getLogger("pyiocp")
 
@@ -52,6 +53,7 @@ class Listener:
         backlog: int,
         exclusive: bool,
         no_delay: bool,
+        tls: TlsSide | None = None,
     ) -> None:
         if not 1 <= accepts <= 4096:
             raise ValueError(f"accepts must be between 1 and 4096, not {accepts}")
@@ -64,6 +66,7 @@ class Listener:
         self._count_lock = threading.Lock()
         self.address = numeric  # until the system has chosen: errors name it
         self._factory = factory
+        self._tls = tls
         self._retry_s = _RETRY_FIRST_S
         self._stream = Stream.open(port, family, self)
         try:
@@ -120,7 +123,7 @@ class Listener:
     def _make_session(self, stream: Stream) -> None:
         try:
             session = self._factory()
-            self.port.attach_session(session)
+            self.port.attach_session(session, self._tls)
         except Exception:
             self._count(failed=1)
             logger.exception("%r: no session could be made, the connection is closed", self)

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from .connection import Connection
 from .connector import Connector
 from .errors import PortClosedError
+from .framed_session import FramedSession, Framer
 from .handle_port import HandlePort
+from .layer import Hooks, Layer, connect_layers
 from .listener import Listener
 from .session import Session
 from .signal_receiver import SignalReceiver
@@ -25,9 +27,11 @@ from .workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ssl import SSLContext
 
     from .completion import Completion
     from .kernel import Kernel
+    from .tls_layer import TlsSide
 
 
 class CompletionPort(HandlePort):
@@ -97,6 +101,8 @@ class CompletionPort(HandlePort):
         backlog: int = 0x7FFFFFFF,
         exclusive: bool = True,
         no_delay: bool = True,
+        tls: SSLContext | None = None,
+        handshake_timeout: float = 30.0,
     ) -> Listener:
         """Listen at an address, and make a session of every connection.
 
@@ -108,6 +114,9 @@ class CompletionPort(HandlePort):
         backlog: how many more connections may wait in the system; by default what fits.
         exclusive: let no other process bind the same address (SO_EXCLUSIVEADDRUSE).
         no_delay: send small messages at once (TCP_NODELAY).
+        tls: an `ssl.SSLContext` of ``PROTOCOL_TLS_SERVER`` with its certificate loaded; the
+            sessions then talk TLS. Renegotiation is switched off in it.
+        handshake_timeout: seconds in which a client has to finish the TLS handshake.
 
         Returns at once: accepting is done by `run`. Raises `AddressUnavailableError` if
         the address is in use or none of this machine's, `PortClosedError` on a closed
@@ -119,6 +128,7 @@ class CompletionPort(HandlePort):
             self,
             address,
             factory,
+            tls=_tls_side(tls, handshake_timeout, server_side=True),
             accepts=accepts,
             backlog=backlog,
             exclusive=exclusive,
@@ -134,6 +144,9 @@ class CompletionPort(HandlePort):
         *,
         timeout: float | None = 30.0,
         no_delay: bool = True,
+        tls: SSLContext | None = None,
+        server_hostname: str | None = None,
+        handshake_timeout: float = 30.0,
     ) -> Session:
         """Connect to an address, and return the session, which is connecting then.
 
@@ -142,18 +155,29 @@ class CompletionPort(HandlePort):
 
         timeout: seconds after which the attempt ends in a `NetworkTimeoutError`; None
             leaves it to the network stack, which takes about 21 s.
+        tls: an `ssl.SSLContext` of ``PROTOCOL_TLS_CLIENT``, such as that of
+            `ssl.create_default_context`; the session then talks TLS, and ``on_connect`` comes
+            after the handshake. Renegotiation is switched off in it.
+        server_hostname: the name that the server's certificate must have; by default the
+            host of the address.
+        handshake_timeout: seconds that the TLS handshake may take.
 
         Raises OSError for a name that cannot be resolved, `PortClosedError` on a closed
         port, ValueError and TypeError for bad arguments.
         """
         if self.closing:
             raise PortClosedError(f"{self!r} is closed: it cannot connect")
+        if tls is not None and server_hostname is None:
+            server_hostname = address[0]
+        side = _tls_side(tls, handshake_timeout, server_side=False, server_hostname=server_hostname)
         session = factory()
-        Connector(self, address, session, timeout=timeout, no_delay=no_delay)
+        Connector(self, address, session, timeout=timeout, no_delay=no_delay, tls=side)
         return session
 
-    def attach_session(self, session: Session) -> None:
+    def attach_session(self, session: Session, tls: TlsSide | None = None) -> None:
         """Count a new session among the port's, until it has ended.
+
+        tls: how it does TLS, if it does.
 
         Raises TypeError for what is no `Session`, ValueError for one that is not new.
         """
@@ -161,7 +185,16 @@ class CompletionPort(HandlePort):
             raise TypeError(f"the factory must return a Session, not {session!r}")
         if "_pyiocp" in session.__dict__:
             raise ValueError(f"the factory returned {session!r} before: make a new one each time")
-        session._pyiocp = Connection(self, session, self._spares, self.forget)
+        kinds: list[Callable[[Any, Hooks], Layer]] = []
+        if isinstance(session, FramedSession):
+            kinds.append(Framer)
+        if tls is not None:
+            kinds.append(tls.layer)
+        connect_layers(
+            session,
+            kinds,
+            lambda hooks: Connection(self, session, self._spares, self.forget, hooks),
+        )
         self.sessions.add(session)
 
     def forget(self, session: Session) -> None:
@@ -212,6 +245,27 @@ class CompletionPort(HandlePort):
         completions = super().close(timeout)
         _open_ports.discard(self)
         return completions
+
+
+def _tls_side(
+    context: SSLContext | None,
+    handshake_timeout: float,
+    *,
+    server_side: bool,
+    server_hostname: str | None = None,
+) -> TlsSide | None:
+    """Return how TLS is done with a context, if there is one."""
+    if context is None:
+        return None
+    # It takes 20 ms and OpenSSL, which who has no use for TLS is spared.
+    from .tls_layer import TlsSide  # noqa: PLC0415
+
+    return TlsSide(
+        context,
+        server_side=server_side,
+        server_hostname=server_hostname or None,
+        handshake_timeout=handshake_timeout,
+    )
 
 
 _open_ports: weakref.WeakSet[CompletionPort] = weakref.WeakSet()

@@ -210,14 +210,14 @@ class ReceiveLoop:
         else:
             self.eof = True
             if connection.state is OPEN:
-                self._session.on_eof()
+                connection.hooks.on_eof()
             else:
                 connection.go_on_closing()
 
     @calls_hooks
     def _hand_over(self, receive: BufferedReceive, count: int) -> None:
         data = memoryview(receive.buffer)[:count]
-        self._session.on_receive(data)
+        self._connection.hooks.on_receive(data)
         try:  # noqa: SIM105, contextlib.suppress would take 500 ns
             data.release()
         except BufferError:

@@ -223,5 +223,5 @@ class SendQueue:
                 writable = self.queued_bytes <= self._session.low_water
                 self._over_high_water = not writable
             if writable:
-                self._session.on_writable()
+                self._connection.hooks.on_writable()
         self._connection.go_on_closing()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from .session_state import SessionState
     from .session_statistics import SessionStatistics
+    from .tls import TlsInfo
 
 
 class Session:
@@ -157,6 +158,11 @@ class Session:
     def statistics(self) -> SessionStatistics:
         """Return what the session has received and sent so far. Any thread may call it."""
         return self._pyiocp.statistics()
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What the TLS handshake has agreed upon; None without TLS, or before it is over."""
+        return self._pyiocp.tls
 
     def __repr__(self) -> str:
         connection = self.__dict__.get("_pyiocp")

@@ -95,6 +95,15 @@ def silence(port: int) -> None:
             client.recv(1)
 
 
+def store(port: int) -> None:
+    """Each body is as long as the line before it says, however the bytes are cut."""
+    with connect(port) as client:
+        for part in (b"3\nabc1", b"0\n01234", b"56789", b"1\nz"):
+            client.sendall(part)
+        assert receive(client, 14) == b"ABC0123456789Z"
+
+
 VISITORS: dict[str, Callable[[int], None]] = {
-    visitor.__name__: visitor for visitor in (echoes, slow_reader, lines, chat, goodbye, silence)
+    visitor.__name__: visitor
+    for visitor in (echoes, slow_reader, lines, chat, goodbye, silence, store)
 }

@@ -1,0 +1,360 @@
+"""TlsLayer: TLS between a session and its connection, by the standard library's `ssl`.
+
+The `ssl.SSLObject` reads and writes memory: what the connection receives goes into
+``_incoming``, what shall be sent is taken from ``_outgoing``. OpenSSL's objects are not safe
+with several threads, and what comes out of ``_outgoing`` has to be queued in that order, so
+each use of them, with the sending, is under a lock. Hooks are called without it.
+
+How it ends:
+
+- ``close()`` sends a ``close_notify`` after all else, then closes the connection in order.
+- The peer's ``close_notify`` is the end of the stream (``on_eof``).
+- The end of the TCP stream without it may be an attacker's: `TlsTruncatedError`.
+
+What belongs here: that. Sockets, queues and deadlines for closing are the connection's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .errors import error_of_code
+from .interrupt import calls_hooks
+from .layer import Hooks, Layer
+from .session_state import CONNECTING, OPEN, SessionState
+from .tls import TlsError, TlsHandshakeError, TlsInfo, TlsTruncatedError
+from .winapi.errorcodes import WSAETIMEDOUT
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from .connection import Connection
+    from .session import Session
+    from .timers import Timer
+
+_RECORD = 16384
+"""Bytes of content that a TLS record may have; one read returns no more."""
+
+_SAME = {
+    "abort",
+    "attach",
+    "begin_connect",
+    "break_off",
+    "end_connect",
+    "inbox",
+    "local",
+    "peer",
+    "queued_bytes",
+    "statistics",
+    "stream",
+    "submit",
+}
+"""What of a connection is the same with TLS."""
+
+_ENCRYPT_AT_ONCE = 1 << 18
+"""Bytes of a large message that are in memory twice while it is encrypted."""
+
+
+class TlsSide:
+    """How one side of connections does TLS: the server's, or the client's.
+
+    context: is used as it is, but renegotiation is switched off in it.
+    server_hostname: for the client, the name that the server's certificate must have.
+    handshake_timeout: seconds.
+
+    Any thread may use it. Raises TypeError for what is no context, ValueError for one that
+    does not fit this side or lacks something.
+    """
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        server_hostname: str | None = None,
+        handshake_timeout: float,
+    ) -> None:
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError(f"tls must be an ssl.SSLContext, not {context!r}")
+        if not handshake_timeout > 0:
+            raise ValueError(f"handshake_timeout must be more than 0, not {handshake_timeout} s")
+        # A peer could have keys computed over and over, and mix its bytes with another's:
+        # https://www.rfc-editor.org/rfc/rfc5746. TLS 1.3 has none.
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        self._context = context
+        self._server_side = server_side
+        self._server_hostname = server_hostname
+        self.handshake_timeout = handshake_timeout
+        if context.check_hostname and not server_side and not server_hostname:
+            raise ValueError(
+                "the SSLContext has the server's name checked: server_hostname must not be empty"
+            )
+        try:
+            self.wrap(ssl.MemoryBIO(), ssl.MemoryBIO())
+        except (ssl.SSLError, ValueError) as error:
+            side = "a server" if server_side else "a client"
+            raise ValueError(f"the SSLContext does not fit {side}: {error}") from error
+
+    def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+        """Return this side of a new connection."""
+        return self._context.wrap_bio(incoming, outgoing, self._server_side, self._server_hostname)
+
+    def layer(self, session: Session, hooks: Hooks) -> TlsLayer:
+        """Return the layer of a new session."""
+        return TlsLayer(session, hooks, self)
+
+
+class TlsLayer(Layer):
+    """The layer that encrypts what a session sends, and decrypts what it receives."""
+
+    def __init__(self, session: Session, hooks: Hooks, side: TlsSide) -> None:
+        super().__init__(session, hooks)
+        self.tls: TlsInfo | None = None
+        self._side = side
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = side.wrap(self._incoming, self._outgoing)
+        self._lock = threading.Lock()
+        self._deadline: Timer | None = None
+        self._established = False
+        self._paused = False
+        #: What each side has said: a close_notify.
+        self._closed = False
+        self._peer_closed = False
+        #: What was decrypted before it could be handed over.
+        self._waiting: deque[bytes] = deque()
+
+    def stand_on(self, below: Connection) -> None:
+        """Take note of what is below, before anything comes from there."""
+        super().stand_on(below)
+        self._send_below = below.sends.send
+
+    @property
+    def sends(self) -> TlsLayer:
+        """What the session sends with."""
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is the same with TLS: whatever sends must not come past it."""
+        if name not in _SAME:
+            raise NotImplementedError(f"{name} cannot be had with TLS [{self.session!r}]")
+        return getattr(self.below, name)
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session is: it is connected when the handshake is over."""
+        state = self.below.state
+        return CONNECTING if state is OPEN and not self._established else state
+
+    # What comes from the session
+
+    def send(self, data: Buffer) -> bool:
+        """Encrypt and send; see `Session.send`."""
+        data = bytes(memoryview(data)) if type(data) is not bytes else data
+        if self.state is CONNECTING:
+            raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
+        with self._lock:
+            if not data or self._closed or self.state is not OPEN:
+                return self._send_below(b"")
+            went_on = True
+            view = memoryview(data)
+            try:
+                while view and self.state is OPEN:
+                    count = self._object.write(view[:_ENCRYPT_AT_ONCE])
+                    view = view[count:]
+                    went_on = self._send_below(self._outgoing.read())
+            except ssl.SSLError as error:  # it broke off, and this thread hears of it first
+                self.below.submit(self._fail, error)
+                return False
+            return went_on
+
+    def close(self) -> None:
+        """Say ``close_notify`` after all else, and close in order; see `Session.close`."""
+        with self._lock:
+            if self.state is CONNECTING:
+                self.below.abort()
+                return
+            if self.state is OPEN:
+                self._notify()
+            self.below.close()
+
+    def send_eof(self) -> None:
+        """Say ``close_notify`` after all else; see `Session.send_eof`."""
+        with self._lock:
+            if self.state is OPEN:
+                # OpenSSL takes a step of reading with it, and drops what it finds.
+                with contextlib.suppress(ssl.SSLError):
+                    while data := self._object.read(_RECORD):
+                        self._waiting.append(data)
+                self._notify()
+            self.below.send_eof()
+
+    def _notify(self) -> None:
+        """Send a ``close_notify``, once. Called with the lock."""
+        if not self._closed:
+            self._closed = True
+            # The peer's answer is not waited for: its end of the stream says as much.
+            with contextlib.suppress(ssl.SSLError):
+                self._object.unwrap()
+            self._flush()
+
+    def pause(self) -> None:
+        """Hand over nothing; see `Session.pause_receiving`."""
+        self._paused = True
+        self.below.pause()
+
+    def resume(self) -> None:
+        """Hand over what waits, then receive again; see `Session.resume_receiving`."""
+        self._paused = False
+        self.below.submit(self._go_on)
+
+    @calls_hooks
+    def _go_on(self) -> None:
+        """Go on after a pause, within the inbox."""
+        if self._established:
+            self._read()
+        if not self._paused:
+            self.below.resume()
+
+    # What comes from the connection, within the inbox
+
+    def on_connect(self) -> None:
+        """Begin the handshake; what is above is told when it is over."""
+        self._deadline = self.below.open_stream.port.call_later(
+            self._side.handshake_timeout, self._on_deadline
+        )
+        self._shake_hands()
+
+    def _on_deadline(self) -> None:
+        self.below.submit(self._break_off_handshake)
+
+    def _break_off_handshake(self) -> None:
+        if not self._established:
+            error = error_of_code("TLS handshake", WSAETIMEDOUT, None, self.session)
+            self.below.break_off(error, True)
+
+    @calls_hooks
+    def _shake_hands(self) -> None:
+        """Take the next step, if what it takes is there."""
+        try:
+            with self._lock:
+                try:
+                    self._object.do_handshake()
+                    info = TlsInfo(
+                        version=self._object.version() or "",
+                        cipher=(self._object.cipher() or ("",))[0],
+                        alpn=self._object.selected_alpn_protocol(),
+                        peer_certificate=self._object.getpeercert(),
+                        peer_certificate_der=self._object.getpeercert(binary_form=True),
+                    )
+                finally:
+                    self._flush()
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.tls = info
+        self._established = True
+        self.hooks.on_connect()
+        self._read()
+
+    @calls_hooks
+    def on_receive(self, data: memoryview) -> None:
+        """Decrypt, and hand over what is complete."""
+        if self._peer_closed:
+            return  # after its close_notify nothing counts
+        with self._lock:
+            self._incoming.write(data)
+        if not self._established:
+            self._shake_hands()
+        elif self._paused:
+            # What was under way. Should another thread's resume() have come in between, no
+            # more is read than that.
+            self.below.pause()
+        else:
+            self._read()
+
+    @calls_hooks
+    def _read(self) -> None:
+        """Hand over what can be decrypted."""
+        more = True
+        while more and not self._paused and self.below.state is OPEN and not self._peer_closed:
+            try:
+                with self._lock:
+                    try:
+                        waiting = self._waiting
+                        data = waiting.popleft() if waiting else self._object.read(_RECORD)
+                        # An SSLWantReadError would cost more than to ask whether it comes.
+                        incoming = self._incoming
+                        more = bool(
+                            incoming.pending or self._object.pending() or incoming.eof or waiting
+                        )
+                    finally:
+                        if self._outgoing.pending:  # the answer to a change of keys
+                            self._flush()
+            except ssl.SSLWantReadError:
+                return
+            except ssl.SSLZeroReturnError:
+                data = b""
+            except ssl.SSLError as error:
+                self._fail(error)
+                return
+            if data:
+                self.hooks.on_receive(memoryview(data))
+            else:
+                self._peer_closed = True
+                self.hooks.on_eof()
+
+    @calls_hooks
+    def on_eof(self) -> None:
+        """See that the end of the stream is one of TLS as well."""
+        if self._peer_closed:
+            return
+        with self._lock:
+            self._incoming.write_eof()
+        if self._established:
+            self._read()
+        else:
+            self._shake_hands()
+
+    @calls_hooks
+    def on_writable(self) -> None:
+        """Tell what is above, unless it was the handshake; see `Session.on_writable`."""
+        if self._established:
+            self.hooks.on_writable()
+
+    @calls_hooks
+    def on_close(self, error: OSError | None) -> None:
+        """Tell what is above; see `Session.on_close`."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        # Many a peer says close_notify and is gone: the answer to it then meets a closed socket.
+        if self._peer_closed and self._closed and isinstance(error, ConnectionResetError):
+            error = None
+        self.hooks.on_close(error)
+
+    def _flush(self) -> None:
+        """Send what TLS has to say. Called with the lock."""
+        if self._outgoing.pending:
+            self._send_below(self._outgoing.read())
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        """End the session because of an error of TLS, within the inbox."""
+        cut = isinstance(error, ssl.SSLEOFError)
+        if not self._established:
+            reason = "the peer ended the connection" if cut else str(error)
+            failure: TlsError = TlsHandshakeError(f"TLS handshake: {reason} [{self.session!r}]")
+        elif cut:
+            text = "the stream ended without close_notify: it may have been cut short"
+            failure = TlsTruncatedError(f"{text} [{self.session!r}]")
+        else:
+            failure = TlsError(f"TLS: {error} [{self.session!r}]")
+        failure.__cause__ = error
+        self.end(failure)
