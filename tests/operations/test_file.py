@@ -26,12 +26,15 @@ from pyiocp.handles.file import File
 from pyiocp.winapi import (
     ERROR_HANDLE_EOF,
     ERROR_NOT_ENOUGH_QUOTA,
+    FILE_APPEND_DATA,
     FILE_FLAG_NO_BUFFERING,
     FILE_FLAG_OVERLAPPED,
     FILE_FLAG_RANDOM_ACCESS,
     FILE_FLAG_SEQUENTIAL_SCAN,
     FILE_FLAG_WRITE_THROUGH,
+    FILE_WRITE_DATA,
     GENERIC_READ,
+    GENERIC_WRITE,
     OPEN_EXISTING,
     STATUS_END_OF_FILE,
     CreateFileW,
@@ -206,6 +209,27 @@ def test_flags_reach_the_system(
         FILE_FLAG_OVERLAPPED | FILE_FLAG_RANDOM_ACCESS,
         FILE_FLAG_OVERLAPPED | FILE_FLAG_WRITE_THROUGH,
         FILE_FLAG_OVERLAPPED | FILE_FLAG_WRITE_THROUGH | FILE_FLAG_NO_BUFFERING,
+    ]
+
+
+def test_appending_has_no_right_to_write_anywhere_else(
+    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], path: Path
+) -> None:
+    """What CreateFileW is asked for with "a": FILE_APPEND_DATA, and no FILE_WRITE_DATA."""
+    rights = []
+
+    def create(real: Callable[..., Any], *arguments: Any) -> Any:
+        rights.append(arguments[1])
+        return real(*arguments)
+
+    kernel.wrap("CreateFileW", create)
+    port = faulty()
+    for mode in ("a", "a+"):
+        port.file(path, mode).close()
+    asked = FILE_APPEND_DATA | FILE_WRITE_DATA | GENERIC_WRITE | GENERIC_READ
+    assert [right & asked for right in rights] == [
+        FILE_APPEND_DATA,
+        FILE_APPEND_DATA | GENERIC_READ,
     ]
 
 

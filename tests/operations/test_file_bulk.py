@@ -27,7 +27,16 @@ from pyiocp import (
     Session,
 )
 from pyiocp.bulk_file import copy_file, hash_file, read_blocks
-from pyiocp.winapi import ERROR_DISK_FULL, ERROR_NOT_ENOUGH_QUOTA
+from pyiocp.handles.file import File
+from pyiocp.winapi import (
+    ERROR_DISK_FULL,
+    ERROR_NOT_ENOUGH_QUOTA,
+    FILE_FLAG_OVERLAPPED,
+    HANDLE,
+    INVALID_HANDLE_VALUE,
+    PIPE_ACCESS_DUPLEX,
+    CreateNamedPipeW,
+)
 
 BLOCK = 4096
 SIZES = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK, 20 * BLOCK + 7]
@@ -306,6 +315,40 @@ def test_leaving_the_loop_calls_off_the_reads(
     source.replace(tmp_path / "free")  # nothing has it open any more
 
 
+def test_reads_that_would_never_end_are_cancelled(
+    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], source: Path
+) -> None:
+    """From the third on they go to a pipe that nobody writes to; leaving the loop ends them.
+
+    What is asked to be cancelled on the file is cancelled on the pipe in its place.
+    """
+    calls, cancelled = [], []
+
+    def read(real: Callable[..., int], number: Any, *arguments: Any) -> int:
+        calls.append(1)
+        return real(number if len(calls) < 3 else HANDLE(pipe.number), *arguments)
+
+    def cancel(real: Callable[..., int], number: int, reference: Any) -> int:
+        cancelled.append(reference)
+        return real(pipe.number if reference is not None else number, reference)
+
+    kernel.wrap("ReadFile", read)
+    kernel.wrap("CancelIoEx", cancel)
+    port = faulty()
+    name = rf"\\.\pipe\pyiocp-{os.getpid()}-bulk"
+    mode = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED
+    server = CreateNamedPipeW(name, mode, 0, 1, 4096, 4096, 0, None)
+    assert server != INVALID_HANDLE_VALUE
+    with File(port, server), port.file(name, "r+", share="") as pipe:
+        for block in read_blocks(port, source, depth=4, block_size=BLOCK):
+            assert len(block) == BLOCK
+            assert port.in_flight_by_kind()["read"] >= 2
+            break
+        gc.collect()
+        assert port.in_flight_by_kind() == {}
+    assert len([reference for reference in cancelled if reference is not None]) >= 2
+
+
 def test_a_block_is_valid_until_the_next_one(port: CompletionPort, source: Path) -> None:
     """Kept by mistake, it refuses to be looked at, instead of showing other bytes."""
     blocks = read_blocks(port, source, block_size=BLOCK)
@@ -417,6 +460,25 @@ def test_ctrl_c_ends_a_copy_and_loses_nothing(
     assert target.read_bytes() == b""
     assert [c.key for c in port.wait(5)] == ["before"]
     assert copy_file(port, source, target, block_size=BLOCK) == SIZES[-1]
+
+
+def test_ctrl_c_ends_hashing_although_all_blocks_are_there(
+    port: CompletionPort, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C20: pressed while the first block is hashed; there is nothing more to wait for."""
+    updates = []
+
+    class Hash:
+        def update(self, block: memoryview) -> None:
+            updates.append(len(block))
+            if len(updates) == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(hashlib, "new", lambda name: Hash())
+    with pytest.raises(KeyboardInterrupt):
+        hash_file(port, source, depth=64, block_size=BLOCK)
+    assert updates == [BLOCK] * 3
+    assert port.in_flight_by_kind() == {}
 
 
 def test_closing_the_port_ends_the_reading(source: Path) -> None:
