@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .handles.handle import Handle
     from .signal_receiver import SignalReceiver
     from .statistics import Watch
+    from .trace import Trace
 
     Event = tuple[Packet | Call, int, int]
     """A packet whose operation has ended, its byte count and its NTSTATUS; or a call."""
@@ -121,6 +122,8 @@ class CompletionQueue:
         self.in_flight = InFlightTable()
         #: What counts what has been, once somebody has asked for it.
         self.watcher: Watch | None = None
+        #: What writes down who does what, and when, while somebody wants it.
+        self.tracer: Trace | None = None
         self.handles: set[Handle] = set()
         self.ifs_handles_by_family: dict[int, bool] = {}
         #: Held by what lets a handle or a packet in, and by close(), which shuts the door.
@@ -335,7 +338,11 @@ class CompletionQueue:
             milliseconds, over = self._time_to_wait(deadline, look_again)
             if self._ready or self.closing or (main and interrupt.noted()):
                 milliseconds = 0
+            tracer = self.tracer
+            begun_ns = 0 if tracer is None else time.perf_counter_ns()
             self._poll(batch, milliseconds)
+            if tracer is not None:
+                tracer.slept(begun_ns)
         finally:
             self.waiting.discard(batch.ident)
             if main:
@@ -374,6 +381,8 @@ class CompletionQueue:
 
     def _dispatch_round(self, completions: list[Completion], limit: int) -> None:
         ready = self._ready
+        tracer = self.tracer
+        begun_ns = 0
         for dispatched in range(1, len(ready) + 1):
             if len(completions) >= limit:
                 return
@@ -384,6 +393,8 @@ class CompletionQueue:
             except IndexError:
                 return  # another thread was faster
             packet.state = COMPLETED
+            if tracer is not None:
+                begun_ns = time.perf_counter_ns()
             try:
                 if packet.receiver is None:
                     completions.append(packet.finish(count, status))
@@ -393,6 +404,8 @@ class CompletionQueue:
                 # Receivers see to their own errors. One that did not must not take the
                 # other packets of the round, and the worker, with it.
                 logger.exception("the completion of %r could not be dealt with", packet)
+            if tracer is not None:
+                tracer.worked(packet, begun_ns)
 
     def _poll(self, batch: Batch, milliseconds: int) -> None:
         """Dequeue what the kernel has into the ready queue, batch by batch.

@@ -145,6 +145,9 @@ class BufferWatch:
         self.violations.append(text)
         logger.error("%s", text)
 
+    def cancel_asked(self, packet: Packet) -> None:
+        """Nothing: asking changes nothing."""
+
     def raise_violations(self) -> None:
         """Raise a `BufferRuleError` if there have been any since this was called last."""
         violations, self.violations = self.violations, []

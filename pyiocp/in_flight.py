@@ -32,6 +32,9 @@ class Observer(Protocol):
     def given_back(self, packet: Packet) -> None:
         """The kernel has them no more; the packet is IDLE if it had refused them."""
 
+    def cancel_asked(self, packet: Packet) -> None:
+        """Somebody has asked for the operation to be cancelled."""
+
 
 class InFlightTable(_Table):
     """Packets by the address of their OVERLAPPED; see the module."""
@@ -46,6 +49,15 @@ class InFlightTable(_Table):
         """Tell `observer` of every packet from now on."""
         self._observers = (*self._observers, observer)
         self.__class__ = _ObservedTable
+
+    def ignore(self, observer: Observer) -> None:
+        """Tell `observer` nothing more."""
+        self._observers = tuple(other for other in self._observers if other is not observer)
+        if not self._observers:
+            self.__class__ = InFlightTable
+
+    def cancel_asked(self, packet: Packet) -> None:
+        """Hear that the packet's operation is to be cancelled."""
 
 
 class _ObservedTable(InFlightTable):
@@ -72,6 +84,13 @@ class _ObservedTable(InFlightTable):
         if packet is not None:
             self._tell_given_back(packet)
         return packet
+
+    def cancel_asked(self, packet: Packet) -> None:
+        for observer in self._observers:
+            try:
+                observer.cancel_asked(packet)
+            except Exception:
+                logger.exception("%r could not be looked at", packet)
 
     def _tell_given_back(self, packet: Packet) -> None:
         for observer in self._observers:

@@ -1,7 +1,7 @@
 """MemoryPort: a completion queue that tells what memory is in flight on it, and looks after it.
 
-What belongs here: pools, statistics and debug mode, as a port offers them. What they do is in
-`buffer_pool`, `statistics` and `debugging`.
+What belongs here: pools, statistics, traces and debug mode, as a port offers them. What they do
+is in `buffer_pool`, `statistics`, `trace` and `debugging`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from .buffer_pool import BufferPool
 from .completion_queue import CompletionQueue
 from .debugging import BufferWatch, debug_mode_wanted
 from .statistics import Statistics, Watch, locked_now
+from .trace import EVENTS_MAX, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,17 @@ class MemoryPort(CompletionQueue):
         with self.door:
             if self.watcher is None:
                 self.watcher = Watch(self.in_flight)
+
+    def trace(self, events_max: int = EVENTS_MAX) -> Trace:
+        """Write down what every operation and thread does, from now until the trace's `stop`.
+
+        events_max: how many events to keep, 200 bytes each; beyond that the oldest go.
+
+        This costs each operation some microseconds. One trace at a time shows threads: a
+        second one takes them over from the first. Raises ValueError for no room at all. Any
+        thread may call it.
+        """
+        return Trace(self, events_max)
 
     def close(self, timeout: float = 5.0) -> list[Completion]:
         """Close as `CompletionQueue.close` does; see `CompletionQueue.close`.

@@ -340,6 +340,7 @@ class Operation(Packet):
         with handle.lock:
             if handle.closed or self.address not in handle.port.in_flight:
                 return False
+            handle.port.in_flight.cancel_asked(self)
             kernel = handle.port.kernel
             if kernel.CancelIoEx(handle.number, ctypes.byref(self.overlapped)):
                 return True

@@ -141,9 +141,12 @@ class _Tally:
         self.bytes += size
         for page in pages:
             self.pages[page] = self.pages.get(page, 0) + 1
-        self.operations_peak = max(self.operations_peak, self.operations)
-        self.bytes_peak = max(self.bytes_peak, self.bytes)
-        self.pages_peak = max(self.pages_peak, len(self.pages))
+        if self.operations > self.operations_peak:
+            self.operations_peak = self.operations
+        if self.bytes > self.bytes_peak:
+            self.bytes_peak = self.bytes
+        if len(self.pages) > self.pages_peak:
+            self.pages_peak = len(self.pages)
 
     def subtract(self, pages: set[int], size: int) -> None:
         self.operations -= 1
@@ -195,6 +198,9 @@ class Watch:
             self._by_kind[kind].subtract(pages, size)
             if packet.state is not IDLE:
                 self._completions[kind] += 1
+
+    def cancel_asked(self, packet: Packet) -> None:
+        """Nothing: asking changes nothing."""
 
     def batch(self, packets: int) -> None:
         """Count one system call that brought so many packets."""
