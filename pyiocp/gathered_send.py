@@ -36,7 +36,7 @@ class _SendBuffer(ctypes.Structure):
 class _Gathered(Sequence[bytes]):
     """What a send is of, for who asks while it is under way: nothing is done until then."""
 
-    def __init__(self, queue: deque[bytes], count: DWORD) -> None:
+    def __init__(self, queue: deque[Any], count: DWORD) -> None:
         self._queue = queue
         self._count = count
 
@@ -58,7 +58,8 @@ class GatheredSend:
 
     def __init__(self, stream: Stream) -> None:
         self.operation = Operation(stream, "send")
-        self.queue: deque[bytes] = deque()
+        #: Of ``bytes``, and of `QueuedFile`, which has an operation of its own.
+        self.queue: deque[Any] = deque()
         buffers = (_SendBuffer * _GATHER_MAX)()
         self._buffers = list(buffers)
         self._count = DWORD()
@@ -93,9 +94,14 @@ class GatheredSend:
         # Lifetime: each _SendBuffer keeps its bytes object until it gets another one, and
         # none does while the send is under way. The queue keeps them as well.
         for buffer, data in zip(self._buffers, self.queue, strict=False):
+            if type(data) is not bytes:
+                break
             buffer.buf = data
             buffer.len = len(data)
             count += 1
+        if not count:
+            self.queue[0].operation.post()
+            return None
         self._count.value = count
         if not self.operation.start():
             return None
@@ -105,6 +111,8 @@ class GatheredSend:
     def start_piece(self, size: int) -> int | None:
         """Send `size` bytes at most of what is first in the queue, as `start_next` does."""
         data = self.queue[0]
+        if type(data) is not bytes:
+            return self.start_next()
         self._buffers[0].buf = data
         self._buffers[0].len = min(size, len(data))
         self._count.value = 1

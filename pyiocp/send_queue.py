@@ -11,11 +11,12 @@ the `connection`.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import REFUSALS, ResourceLimitError, failed
 from .interrupt import calls_hooks
 from .pages import PAGE_SIZE
+from .queued_file import QueuedFile
 from .receive_loop import RETRY_S
 from .session_state import CLOSED, CONNECTING, OPEN
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from .connection import Connection
     from .gathered_send import GatheredSend
+    from .handles.transmit import SendFileOperation
     from .operation import Operation
 
 
@@ -102,9 +104,13 @@ class SendQueue:
     def drop(self) -> None:
         """Forget what waits, and rest; nothing is under way any more."""
         with self.lock:
-            if self._send is not None:
-                self._send.queue.clear()
-                self._rest()
+            if self._send is None:
+                return
+            files = [entry for entry in self._send.queue if type(entry) is QueuedFile]
+            self._send.queue.clear()
+            self._rest()
+        for file in files:
+            file.end()
 
     def send(self, data: Buffer) -> bool:
         """Queue bytes and submit what the system takes; see `Session.send`."""
@@ -120,9 +126,7 @@ class SendQueue:
             if message:
                 send = self._send
                 if send is None:
-                    send = self._send = connection.spares.take_send(
-                        connection.open_stream, self._on_sent
-                    )
+                    send = self._take()
                 send.queue.append(message)
                 self._queued_bytes_ever += len(message)
                 self.messages += 1
@@ -140,6 +144,31 @@ class SendQueue:
             connection.submit(connection.break_off, error, True)
         return False
 
+    def send_file(self, file: Any, offset: int, count: int | None, close: bool) -> bool:
+        """Queue a file and submit what the system takes; see `Session.send_file`."""
+        connection = self._connection
+        if connection.state is CONNECTING:
+            raise RuntimeError(f"{self._session!r} cannot send before on_connect()")
+        queued = QueuedFile(
+            connection.open_stream, file, offset, count, close=close, receiver=self._on_file_sent
+        )
+        with self.lock:
+            if taken := connection.state is OPEN and not self._full_stop:
+                send = self._send or self._take()
+                send.queue.append(queued)
+                self.messages += 1
+                if not self.sending:
+                    self._flush(send)
+        if not taken:
+            queued.end()
+        return taken and not self._over_high_water
+
+    def _take(self) -> GatheredSend:
+        """Return what is to be sent with, borrowed just now. Called with the lock."""
+        connection = self._connection
+        self._send = connection.spares.take_send(connection.open_stream, self._on_sent)
+        return self._send
+
     def _flush(self, send: GatheredSend) -> None:
         """Submit what waits to be sent. Called with the lock, and no send under way."""
         while send.queue:
@@ -148,7 +177,7 @@ class SendQueue:
             except ResourceLimitError:
                 self._try_again_later()
                 return
-            except REFUSALS as error:
+            except (*REFUSALS, ValueError) as error:  # the latter for a file that is closed
                 self._connection.submit(self._connection.break_off, error)
                 return
             if count is None:
@@ -178,7 +207,7 @@ class SendQueue:
             except ResourceLimitError:
                 self._try_again_later()
                 return
-            except REFUSALS as error:
+            except (*REFUSALS, ValueError) as error:
                 connection.submit(connection.break_off, error)
                 return
             if count is None:
@@ -197,6 +226,10 @@ class SendQueue:
     def _on_sent(self, operation: Operation, count: int, status: int) -> None:
         self._connection.inbox.deliver(self._sent, count, status)
 
+    def _on_file_sent(self, operation: SendFileOperation, count: int, status: int) -> None:
+        error = operation.finish(count, status).error
+        self._connection.inbox.deliver(self._file_sent, count, error)
+
     @calls_hooks
     def _sent(self, count: int, status: int) -> None:
         """Go on after a send. Within the inbox."""
@@ -212,6 +245,27 @@ class SendQueue:
             connection.end()
         elif failed(status):
             connection.break_off(connection.error_of("WSASend", status))
+        else:
+            self._go_on()
+
+    @calls_hooks
+    def _file_sent(self, count: int, error: OSError | None) -> None:
+        """Go on after a file. Within the inbox."""
+        connection, send = self._connection, self._send
+        assert send is not None, "it is lent on only when it is not under way"
+        with self.lock:
+            self.sending = False
+            file = send.queue.popleft()
+            # It takes no memory while it waits: so it counts only now.
+            self._queued_bytes_ever += count
+            self._count(count)
+            if error is None and connection.state is not CLOSED:
+                self._flush(send)
+        file.end()
+        if connection.state is CLOSED:
+            connection.end()
+        elif error is not None:
+            connection.break_off(error)
         else:
             self._go_on()
 

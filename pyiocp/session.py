@@ -103,6 +103,31 @@ class Session:
         """
         return self._pyiocp.sends.send(data)
 
+    def send_file(
+        self, file: Any, offset: int = 0, count: int | None = None, *, close: bool = False
+    ) -> bool:
+        """Send a file, or a part of it, after all that was sent before; returns at once.
+
+        The bytes go from the system's cache to the network, and never into this process.
+
+        file: a file object opened in binary mode, a `File`, or the number of a Win32
+            handle. It must stay open until it has been sent.
+        offset, count: where to begin, and how many bytes; None is all that follow. What
+            would be past the end of the file is left out.
+        close: close the file when it has been sent, or will not be, because the session
+            has ended or did not take it.
+
+        Returns what `send` returns. A file that waits does not count as bytes that wait.
+        Any thread may call it. If the file cannot be read the session is aborted, with the
+        system's error.
+
+        Raises RuntimeError before ``on_connect``, TypeError for what is no file,
+        ValueError for a closed file, a text file and numbers out of range.
+
+        Source: https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-transmitfile
+        """
+        return self._pyiocp.sends.send_file(file, offset, count, close)
+
     def close(self) -> None:
         """Close in order: send what waits, tell the peer, and wait for the peer's end.
 

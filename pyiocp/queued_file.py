@@ -1,0 +1,52 @@
+"""QueuedFile: a file, or a part of one, in its place between what a session sends.
+
+What belongs here: what becomes of the file. How it is sent is in `handles.transmit`, when in
+`send_queue`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from .handles.transmit import FilePart, SendFileOperation, file_number
+
+if TYPE_CHECKING:
+    from .handles.stream import Stream
+    from .operation import Receiver
+
+logger = logging.getLogger("pyiocp")
+
+
+class QueuedFile:
+    """A file to be sent, by ``operation``; with `close` it is closed at the end.
+
+    Raises TypeError for what is no file, ValueError for a closed file and bad numbers.
+    """
+
+    __slots__ = ("_close", "_file", "operation")
+
+    def __init__(
+        self,
+        stream: Stream,
+        file: Any,
+        offset: int,
+        count: int | None,
+        *,
+        close: bool,
+        receiver: Receiver,
+    ) -> None:
+        file_number(file)  # now, where the caller sees it
+        self.operation = SendFileOperation(stream, FilePart(file, offset, count), b"", b"")
+        self.operation.receiver = receiver
+        self._file = file
+        self._close = close
+
+    def end(self) -> None:
+        """Take note that it has been sent, or will not be."""
+        if self._close:
+            self._close = False
+            try:
+                self._file.close()
+            except OSError:
+                logger.exception("%r could not be closed after it had been sent", self._file)
