@@ -118,12 +118,9 @@ class PipeConnect(Packet):
     def _try_again(self) -> None:
         if self.address not in self._queue.in_flight:
             return  # cancelled meanwhile
-        if self._queue.closing:
-            self._end(self._cancelled(), STATUS_CANCELLED)
-            return
         try:
             self._attempt()
-        except PortClosedError:
+        except PortClosedError:  # it closes: nothing new is opened on it
             self._end(self._cancelled(), STATUS_CANCELLED)
         except OSError as error:
             self._end(error, STATUS_PIPE_NOT_AVAILABLE)

@@ -79,6 +79,7 @@ def test_nobody_is_blocked_meanwhile(port: CompletionPort, busy: tuple[PipeServe
     """Fifty clients wait, and packets posted to the port come as ever."""
     server, _ = busy
     waiting = [port.connect_pipe(server.name, timeout=None) for _ in range(50)]
+    assert port.statistics().in_flight_by_kind["connect"].operations == 50
     for n in range(20):
         port.post(n)
         [completion] = port.wait(5)
