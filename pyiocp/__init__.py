@@ -86,3 +86,4 @@ from .tls import TlsHandshakeError as TlsHandshakeError
 from .tls import TlsInfo as TlsInfo
 from .tls import TlsTruncatedError as TlsTruncatedError
 from .winapi import FunctionUnavailableError as FunctionUnavailableError
+from .work_pool import Work as Work

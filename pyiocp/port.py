@@ -11,7 +11,7 @@ import contextlib
 import threading
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .connection import Connection
 from .connector import Connector
@@ -21,17 +21,24 @@ from .handle_port import HandlePort
 from .layer import Hooks, Layer, connect_layers
 from .listener import Listener
 from .session import Session
+from .session_state import SessionState
 from .signal_receiver import SignalReceiver
 from .spares import Spares
+from .work_pool import WorkPool
 from .workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from ssl import SSLContext
+
+    from typing_extensions import Buffer
 
     from .completion import Completion
     from .kernel import Kernel
     from .tls_layer import TlsSide
+    from .work_pool import Work
+
+_T = TypeVar("_T")
 
 
 class CompletionPort(HandlePort):
@@ -88,6 +95,7 @@ class CompletionPort(HandlePort):
         self.listeners: set[Listener] = set()
         self._spares = Spares()
         self._workers = Workers(self)
+        self._work_pool = WorkPool(self)
         _open_ports.add(self)
 
     # Servers and clients
@@ -228,21 +236,58 @@ class CompletionPort(HandlePort):
         """
         self._workers.stop()
 
+    def submit(self, function: Callable[..., _T], *arguments: Any) -> Work[_T]:
+        """Have a thread of the port's own call a function that takes long, or blocks.
+
+        Returns a `concurrent.futures.Future`, whose ``add_done_callback(fn)`` has `fn`
+        called on the port with it when the function has returned, raised or been
+        cancelled. Like any call on the port that is none of a session's hooks.
+
+        There are as many threads as are needed, up to 32 and to the number of processors
+        and 4; what is submitted beyond that waits. `close` cancels what has not begun and
+        waits for what has, for its timeout at most.
+
+        Any thread may call it. Raises `PortClosedError` on a closed port, TypeError for
+        what is not callable.
+        """
+        return self._work_pool.submit(function, arguments)
+
+    def broadcast(self, sessions: Iterable[Session], data: Buffer) -> list[Session]:
+        """Send the same bytes to many sessions, which share them.
+
+        sessions: any, such as ``port.sessions``; what it contains may change meanwhile.
+        data: any buffer. ``bytes`` are taken as they are, everything else is copied once.
+
+        Returns those sessions whose `Session.send` said False, and those that are not
+        connected yet, which get nothing: who is behind, or gone. Any thread may call it.
+
+        Raises TypeError for what is no buffer.
+        """
+        message = data if isinstance(data, bytes) else bytes(memoryview(data))
+        return [
+            session
+            for session in list(sessions)
+            if session.state is SessionState.CONNECTING or not session.send(message)
+        ]
+
     def _hooks_elsewhere(self) -> bool:
         # Within a hook of one session there is no waiting for that session's end.
-        return bool(self.sessions) and threading.get_ident() not in self._dispatching
+        outside = threading.get_ident() not in self._dispatching
+        return outside and (bool(self.sessions) or self._work_pool.busy)
 
     def close(self, timeout: float = 5.0) -> list[Completion]:
-        """Close the listeners, abort the sessions, and then as `CompletionQueue.close`.
+        """Close the listeners, abort the sessions, end the work, then `CompletionQueue.close`.
 
         Every session's ``on_close`` comes before this returns, if it is not called from
-        one of their hooks.
+        one of their hooks; and of what was submitted, what has begun ends, in time.
         """
         for listener in list(self.listeners):
             listener.close()
         for session in list(self.sessions):
             session.abort()
+        self._work_pool.stop()
         completions = super().close(timeout)
+        self._work_pool.join()
         _open_ports.discard(self)
         return completions
 
