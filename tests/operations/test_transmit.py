@@ -366,7 +366,9 @@ def test_cancel_by_another_thread_while_the_next_part_starts(
             operation._cancelled = True  # what cancel() says first of all
         return real(*arguments)
 
+    cancels = Refusal(0, 1, times=0)
     kernel.wrap("TransmitFile", transmit)
+    kernel.wrap("CancelIoEx", cancels)
     operation, file = pending(pair, tmp_path)
     with file:
         pair[1].settimeout(10)
@@ -375,7 +377,7 @@ def test_cancel_by_another_thread_while_the_next_part_starts(
         completion = one(port)
         reader.join(10)
     assert isinstance(completion.error, OperationCancelledError)
-    assert len(calls) == 2
+    assert (len(calls), cancels.calls) == (2, 1)
 
 
 def test_closing_the_stream_completes_it(port: CompletionPort, pair: Pair, tmp_path: Path) -> None:
@@ -422,9 +424,14 @@ def test_refused_first_part_is_raised_and_leaves_nothing(
     gc.collect()
     head.append(0)
     assert port.in_flight == {}
-    stream.send_file(file)
+    operation = stream.send_file(file)
     assert one(port).bytes == 2000
     assert received(peer, 2000) == CONTENT
+    refusal.refused = 199
+    with pytest.raises(ResourceLimitError):
+        operation.post()
+    operation.post()
+    assert one(port).bytes == 2000
 
 
 def test_refused_later_part_is_the_error_of_the_completion(
