@@ -23,6 +23,7 @@ from pyiocp import (
     IocpError,
     OperationCancelledError,
     PathNotFoundError,
+    PipeClosedError,
     PortClosedError,
     Session,
 )
@@ -430,8 +431,36 @@ def test_short_write_is_an_error(
     assert caught.value.filename == str(target)
 
 
-def test_failure_by_packet_is_raised(port: CompletionPort, source: Path, target: Path) -> None:
-    """A target that is closed meanwhile, by a call on the port."""
+def test_failure_by_packet_is_raised_with_the_name(
+    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], source: Path, target: Path
+) -> None:
+    """The third read goes to a pipe, and is pending when the pipe's other end goes away."""
+    calls = []
+
+    def read(real: Callable[..., int], number: Any, *arguments: Any) -> int:
+        calls.append(1)
+        if len(calls) != 3:
+            return real(number, *arguments)
+        port.call_later(0.05, pipe.close)
+        return real(HANDLE(server.number), *arguments)
+
+    kernel.wrap("ReadFile", read)
+    port = faulty()
+    name = rf"\\.\pipe\pyiocp-{os.getpid()}-bulk"
+    mode = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED
+    with (
+        File(port, CreateNamedPipeW(name, mode, 0, 1, 4096, 4096, 0, None)) as server,
+        port.file(name, "r+", share="") as pipe,
+    ):
+        with pytest.raises(PipeClosedError, match="ReadFile failed") as caught:
+            copy_file(port, source, target, depth=4, block_size=BLOCK)
+        assert caught.value.filename == str(source)
+        assert port.in_flight_by_kind() == {}
+    assert target.read_bytes() == b""
+
+
+def test_closing_the_target_ends_the_copy(port: CompletionPort, source: Path, target: Path) -> None:
+    """By a call on the port, in the midst of it."""
     with port.file(source) as readable, port.file(target, "w") as writable:
         port.call_soon(writable.close)
         with pytest.raises((ValueError, OSError), match=r"closed|CANCELLED"):
