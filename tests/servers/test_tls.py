@@ -95,10 +95,8 @@ def test_a_server_over_tls(
     listener = port.listen(LOCAL, sessions, tls=server_context())
     data = bytes(range(256)) * 4096
     with served(port), client(listener, only(version, client_context())) as peer:
-        sender = threading.Thread(target=peer.sendall, args=(data,))
-        sender.start()
+        peer.sendall(data)  # all of it: the session goes on reading while we do not
         assert receive_all(peer, len(data)) == data
-        sender.join()
         plain = peer.unwrap()  # close_notify, and waits for ours: raises if there is none
         assert plain.recv(1) == b""
         plain.close()
