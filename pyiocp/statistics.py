@@ -141,12 +141,9 @@ class _Tally:
         self.bytes += size
         for page in pages:
             self.pages[page] = self.pages.get(page, 0) + 1
-        if self.operations > self.operations_peak:
-            self.operations_peak = self.operations
-        if self.bytes > self.bytes_peak:
-            self.bytes_peak = self.bytes
-        if len(self.pages) > self.pages_peak:
-            self.pages_peak = len(self.pages)
+        self.operations_peak = max(self.operations_peak, self.operations)
+        self.bytes_peak = max(self.bytes_peak, self.bytes)
+        self.pages_peak = max(self.pages_peak, len(self.pages))
 
     def subtract(self, pages: set[int], size: int) -> None:
         self.operations -= 1
