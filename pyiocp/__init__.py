@@ -34,9 +34,6 @@ from .errors import SharingViolationError as SharingViolationError
 from .errors import UnreachableError as UnreachableError
 from .explanation import Explanation as Explanation
 from .explanation import explain as explain
-from .handles.change import Change as Change
-from .handles.change import ChangeAction as ChangeAction
-from .handles.change import Overflow as Overflow
 from .frame_parser import FrameParser as FrameParser
 from .frame_parser import FrameTooLongError as FrameTooLongError
 from .frame_parser import FrameTruncatedError as FrameTruncatedError
@@ -46,6 +43,9 @@ from .framing import Delimited as Delimited
 from .framing import FixedSize as FixedSize
 from .framing import Framing as Framing
 from .framing import LengthPrefixed as LengthPrefixed
+from .handles.change import Change as Change
+from .handles.change import ChangeAction as ChangeAction
+from .handles.change import Overflow as Overflow
 from .handles.control_data import ControlData as ControlData
 from .handles.control_data import ControlMessage as ControlMessage
 from .handles.control_data import Ecn as Ecn
@@ -79,11 +79,11 @@ from .session import Session as Session
 from .session_state import SessionState as SessionState
 from .session_statistics import SessionStatistics as SessionStatistics
 from .statistics import Statistics as Statistics
-from .trace import Trace as Trace
-from .trace import TraceEvent as TraceEvent
 from .tls import TlsError as TlsError
 from .tls import TlsHandshakeError as TlsHandshakeError
 from .tls import TlsInfo as TlsInfo
 from .tls import TlsTruncatedError as TlsTruncatedError
+from .trace import Trace as Trace
+from .trace import TraceEvent as TraceEvent
 from .winapi import FunctionUnavailableError as FunctionUnavailableError
 from .work_pool import Work as Work

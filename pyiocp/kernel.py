@@ -46,9 +46,6 @@ class Kernel:
         self.GetFileType = winapi.GetFileType
         self.GetNamedPipeInfo = winapi.GetNamedPipeInfo
         self.GetNamedPipeHandleStateW = winapi.GetNamedPipeHandleStateW
-        self.GetFileType = winapi.GetFileType
-        self.GetNamedPipeInfo = winapi.GetNamedPipeInfo
-        self.GetNamedPipeHandleStateW = winapi.GetNamedPipeHandleStateW
 
         self.NtCreateWaitCompletionPacket = winapi.NtCreateWaitCompletionPacket
         self.NtAssociateWaitCompletionPacket = winapi.NtAssociateWaitCompletionPacket
