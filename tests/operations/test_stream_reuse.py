@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from pyiocp.winapi import (
     SO_UPDATE_ACCEPT_CONTEXT,
     SOCKET_ERROR,
     SOL_SOCKET,
+    STATUS_PENDING,
     TCP_NODELAY,
     WSAENOBUFS,
 )
@@ -261,6 +263,22 @@ def test_stream_closed_under_an_accept(port: CompletionPort, listening: Stream) 
     assert operation.accepted is None
     with pytest.raises(HandleClosedError, match="takes no accept"):
         listening.accept(into=mine)
+
+
+def test_stream_closed_when_the_client_is_there_already(
+    port: CompletionPort, listening: Stream
+) -> None:
+    """The accept has ended well, which nobody has dequeued; then its stream is closed."""
+    mine = port.stream()
+    operation = listening.accept(into=mine)
+    with socket.create_connection(listening.local_address()):
+        until = time.monotonic() + 10
+        while operation.status == STATUS_PENDING and time.monotonic() < until:
+            time.sleep(0.001)  # for the system to take the connection; bounded above
+        mine.close()
+        completion = one(port)
+        assert isinstance(completion.error, OperationCancelledError)
+        assert operation.accepted is None
 
 
 def test_stream_of_another_family_is_refused(port: CompletionPort, listening: Stream) -> None:
