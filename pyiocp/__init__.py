@@ -3,12 +3,15 @@
 Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselves.
 """
 
+from .admission import Limits as Limits
+from .backoff import Backoff as Backoff
 from .buffer_pool import BufferPool as BufferPool
 from .buffer_pool import PoolExhaustedError as PoolExhaustedError
 from .bulk_file import copy_file as copy_file
 from .bulk_file import hash_file as hash_file
 from .bulk_file import read_blocks as read_blocks
 from .completion import Completion as Completion
+from .connection_pool import ConnectionPool as ConnectionPool
 from .debugging import BufferRuleError as BufferRuleError
 from .errors import AccessDeniedError as AccessDeniedError
 from .errors import AddressUnavailableError as AddressUnavailableError
@@ -74,6 +77,7 @@ from .kernel import Kernel as Kernel
 from .listener import Listener as Listener
 from .operation import Operation as Operation
 from .port import CompletionPort as CompletionPort
+from .reconnecting import ReconnectingClient as ReconnectingClient
 from .send_queue import SendQueueOverflowError as SendQueueOverflowError
 from .session import Session as Session
 from .session_state import SessionState as SessionState

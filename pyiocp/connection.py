@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import struct
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -31,7 +30,7 @@ from .receive_loop import ReceiveLoop
 from .send_queue import SendQueue
 from .session_state import CLOSED, CLOSING, CONNECTING, OPEN
 from .session_statistics import SessionStatistics
-from .winapi import SD_SEND, SO_LINGER, SOL_SOCKET
+from .winapi import SD_SEND
 from .winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
 
 if TYPE_CHECKING:
@@ -48,9 +47,6 @@ if TYPE_CHECKING:
     from .tls import TlsInfo
 
 logger = logging.getLogger("pyiocp")
-
-_ABORTIVE_CLOSE = struct.pack("HH", 1, 0)
-"""A LINGER of 0 seconds: closing resets the connection."""
 
 
 class Connection:
@@ -70,11 +66,10 @@ class Connection:
     # There are many, most of them idle: with slots, here and in what a connection is made
     # of, each takes 200 bytes less.
     __slots__ = (
-        "_connecting",
+        "_cancel_connect",
         "_deadline",
         "_ended",
         "_error",
-        "_on_end",
         "_port",
         "_receives",
         "_shut_down",
@@ -82,6 +77,7 @@ class Connection:
         "hooks",
         "inbox",
         "local",
+        "on_end",
         "peer",
         "sends",
         "session",
@@ -110,42 +106,46 @@ class Connection:
         self.inbox = Inbox(self._on_failure)
         self.watch: IdleWatch | None = None
         self._port = port
-        self._on_end = on_end
+        self.on_end = on_end
         self._receives = ReceiveLoop(self)
         self.sends = SendQueue(self)
         self._error: OSError | None = None
         self._deadline: Timer | None = None
-        self._connecting = False
+        self._cancel_connect: Callable[[], None] | None = None
         self._shut_down = False
         self._ended = False
 
     # How it begins
 
-    def begin_connect(self, stream: Stream, peer: Any) -> None:
-        """Take note that the stream's connect is about to be posted."""
-        self._connecting = True
-        self.stream = stream
-        self.peer = peer
+    def begin_connect(self, cancel: Callable[[], None]) -> None:
+        """Take note that a connect is under way: `end_connect` will be called, once.
 
-    def end_connect(self, error: OSError | None) -> None:
-        """Go on, or end, now that the connect is over."""
-        self.inbox.deliver(self._connect_ended, error)
+        cancel: called if the session ends before that.
+        """
+        self._cancel_connect = cancel
 
-    def _connect_ended(self, error: OSError | None) -> None:
-        self._connecting = False
-        if self.state is CLOSED:
+    def connecting_to(self, peer: Any) -> None:
+        """Take note of the first address that is connected to."""
+        if self.peer is None:
+            self.peer = peer
+
+    def end_connect(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
+        """Go on with a connected stream, or end because of the error."""
+        self.inbox.deliver(self._connect_ended, stream, peer, error)
+
+    def _connect_ended(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
+        self._cancel_connect = None
+        if stream is not None:
+            self._begin(stream, peer)
+        elif self.state is CLOSED:
             self.end()
         elif error is not None:
             self.break_off(error)
-        else:
-            self.attach(self.open_stream, self.peer)
 
-    def attach(self, stream: Stream, peer: Any) -> None:
-        """Take over a connected stream, and begin."""
-        stream.key = self.session
-        self.stream = stream
-        self.peer = peer
-        self.inbox.deliver(self._connected)
+    def attach(self, stream: Stream, peer: Any, first: bytes = b"") -> None:
+        """Take over a connected stream, and begin; `first` is what has come already."""
+        self.peer = peer  # also if the session ends before it can begin
+        self.inbox.deliver(self._begin, stream, peer, first)
 
     @property
     def open_stream(self) -> Stream:
@@ -154,11 +154,15 @@ class Connection:
         return self.stream
 
     @calls_hooks
-    def _connected(self) -> None:
-        stream, session = self.open_stream, self.session
+    def _begin(self, stream: Stream, peer: Any, first: bytes = b"") -> None:
+        session = self.session
         if self.state is CLOSED:  # aborted before there was a connection
             stream.close()
+            self.end()
             return
+        stream.key = session
+        self.stream = stream
+        self.peer = peer
         self.local = stream.local_address()
         self.connected_at = self._port.kernel.monotonic()
         self._receives.open()
@@ -166,6 +170,8 @@ class Connection:
         self._begin_watch()
         self.state = OPEN
         self.hooks.on_connect()
+        if first:
+            self._receives.hand_over_first(first)
         self._receives.go_on()
 
     def _begin_watch(self) -> None:
@@ -241,6 +247,16 @@ class Connection:
         self.submit(self._receives.go_on)
 
     @property
+    def error(self) -> OSError | None:
+        """Why it was broken off, if it was."""
+        return self._error
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is open, and nothing, not even its end, has come that is unheard of."""
+        return self.state is OPEN and self._receives.quiet
+
+    @property
     def queued_bytes(self) -> int:
         """How many bytes wait to be taken by the system."""
         return self.sends.queued_bytes
@@ -298,7 +314,7 @@ class Connection:
         self._error = _as_os_error(error)
         if reset and self.stream is not None:
             with contextlib.suppress(OSError, HandleClosedError):
-                self.stream.set_option(SOL_SOCKET, SO_LINGER, _ABORTIVE_CLOSE)
+                self.stream.reset_on_close()
         self._close_socket()
 
     def _close_socket(self) -> None:
@@ -306,12 +322,16 @@ class Connection:
             self.state = CLOSED
         if self.stream is not None:
             self.stream.close()
+        elif self._cancel_connect is not None:
+            self._cancel_connect()
         self.end()
 
     @calls_hooks
     def end(self) -> None:
         """Say goodbye, once nothing of this session is in flight any more."""
-        if self._receives.receiving or self.sends.sending or self._connecting or self._ended:
+        if self._receives.receiving or self.sends.sending or self._ended:
+            return
+        if self._cancel_connect is not None:  # end_connect will come
             return
         self._ended = True
         if self._deadline is not None:
@@ -322,7 +342,7 @@ class Connection:
             self.hooks.on_close(self._error)
         except Exception:
             logger.exception("on_close of %r failed", self.session)
-        self._on_end(self.session)
+        self.on_end(self.session)
         # Session and connection know each other, and wait for a garbage collection. What is
         # large goes now.
         self._receives.drop()

@@ -1,75 +1,221 @@
-"""Connector: connects a session to an address.
+"""Connector: gives a session its connection, or says why it has none.
 
-What belongs here: connecting. What a connection does is the session's business.
+It looks the name up, races the addresses that it finds, and begins again after a while if
+it was asked to. Whatever ends it, the session hears of it once.
+
+Everything here runs in an inbox of its own, so that an attempt that ends, the deadline and
+the session's end, on several threads, come one after the other.
+
+What belongs here: the way to one connection. The race is in `happy_eyeballs`, what comes
+after the connection in `reconnecting`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from typing import TYPE_CHECKING, Any
 
-from .errors import OperationCancelledError, error_of_code
-from .handles.stream import Stream
-from .resolve import resolve
-from .winapi import IPPROTO_TCP, TCP_NODELAY
+from .errors import IocpError, PortClosedError, error_of_code
+from .happy_eyeballs import Race
+from .inbox import Inbox
+from .resolve import check_address, is_numeric, resolve_all
 from .winapi.errorcodes import WSAETIMEDOUT
 
 if TYPE_CHECKING:
-    from .operation import Operation
+    from collections.abc import Callable
+
+    from .backoff import Backoff
+    from .handles.stream import Stream
     from .port import CompletionPort
     from .session import Session
     from .timers import Timer
-    from .tls_layer import TlsSide
+
+logger = logging.getLogger("pyiocp")
 
 
 class Connector:
-    """One attempt to connect one session. Made by ``CompletionPort.connect``."""
+    """Connects one session. Made by ``CompletionPort.connect``.
+
+    failures: how many attempts in a row have failed before.
+    on_connected: called when there is a connection, before the session hears of it.
+
+    Raises TypeError and ValueError for bad arguments, before anything has begun.
+    """
 
     def __init__(
         self,
         port: CompletionPort,
         address: Any,
-        session: Session,
         *,
         timeout: float | None,
         no_delay: bool,
-        tls: TlsSide | None = None,
+        retry: Backoff | None,
+        failures: int = 0,
+        on_connected: Callable[[Session], None] | None = None,
     ) -> None:
-        family, numeric = resolve(address)
-        self._session = session
-        self._address = numeric
-        self._timer: Timer | None = None
+        self._addresses = tuple(address) if isinstance(address, list) else (address,)
+        if not self._addresses:
+            raise ValueError("an address to connect to is needed, not an empty list")
+        for each in self._addresses:
+            check_address(each)
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout must be None or more than 0 seconds, not {timeout}")
+        self._port = port
+        self._timeout = timeout
+        self._no_delay = no_delay
+        self._retry = retry
+        self._inbox = Inbox(self._on_failure)
+        #: What is under way, one at a time: a look-up, a race, or the wait for the next.
+        self._look_up: object | None = None
+        self._race: Race | None = None
+        self._wait: Timer | None = None
+        self._deadline: Timer | None = None
         self._timed_out = False
-        self._ended = False
-        stream = Stream.open(port, family, session)
-        try:
-            if no_delay:
-                stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)
-            port.attach_session(session, tls)
-            session._pyiocp.begin_connect(stream, numeric)
-            self._operation = stream.connect_operation(numeric)
-            self._operation.receiver = self._on_connect
-            self._operation.post()
-        except BaseException:
-            stream.close()
-            port.forget(session)
-            raise
-        if timeout is not None:
-            self._timer = port.call_later(timeout, self._on_timeout)
-            if self._ended:  # another thread has had the completion already
-                self._timer.cancel()
+        self._cancelled = False
+        self._failures = failures
+        self._on_connected = on_connected
+        #: Whether the caller of connect() has not returned yet: no hook before that.
+        self._starting = True
 
-    def _on_timeout(self) -> None:
+    def start(self, session: Session) -> None:
+        """Begin; the session's connection will be told of the end."""
+        self._session = session
+        session._pyiocp.begin_connect(self._cancel)
+        self._deliver(self._begin)
+        self._starting = False
+
+    def _deliver(self, function: Callable[..., None], *arguments: Any) -> None:
+        self._inbox.deliver(function, *arguments)
+
+    def _on_failure(self, error: Exception) -> None:
+        """Pass on what nobody has thought of."""
+        self._cancelled = True
+        self._end(None, None, error)
+
+    def _cancel(self) -> None:
+        """The session has ended meanwhile."""
+        self._deliver(self._give_up)
+
+    # One attempt, with all addresses
+
+    def _begin(self) -> None:
+        self._wait = None
+        if self._cancelled:
+            return
+        self._timed_out = False
+        if self._timeout is not None:
+            self._deadline = self._port.call_later(
+                self._timeout, self._deliver, self._on_timeout, self._failures
+            )
+        if all(map(is_numeric, self._addresses)):
+            self._run([pair for each in self._addresses for pair in resolve_all(each)])
+            return
+        look_up = self._look_up = object()
+
+        def found(addresses: list[tuple[int, Any]], errors: list[Exception]) -> None:
+            with contextlib.suppress(PortClosedError):
+                self._port.call_soon(self._deliver, self._looked_up, look_up, addresses, errors)
+
+        self._port.resolver.look_up(self._addresses, found)
+
+    def _looked_up(
+        self, look_up: object, addresses: list[tuple[int, Any]], errors: list[Exception]
+    ) -> None:
+        if self._look_up is not look_up:
+            return  # too late
+        self._look_up = None
+        if addresses:
+            self._run(addresses)
+        else:
+            self._failed(errors)
+
+    def _run(self, addresses: list[tuple[int, Any]]) -> None:
+        self._session._pyiocp.connecting_to(addresses[0][1])
+        self._race = Race(
+            self._port,
+            addresses,
+            self._deliver,
+            self._race_ended,
+            no_delay=self._no_delay,
+            key=self._session,
+        )
+        self._race.start()
+
+    def _race_ended(self, stream: Stream | None, peer: Any) -> None:
+        race, self._race = self._race, None
+        if stream is not None:
+            self._end(stream, peer, None)
+        elif race is not None:
+            self._failed(race.errors)
+
+    def _on_timeout(self, failures: int) -> None:
+        if failures != self._failures:
+            return  # too late: the attempt has ended
         self._timed_out = True
-        self._operation.cancel()
+        self._stop()
 
-    def _on_connect(self, operation: Operation, count: int, status: int) -> None:
-        self._ended = True
-        if self._timer is not None:
-            self._timer.cancel()
-        error = operation.finish(count, status).error
-        if self._timed_out and isinstance(error, OperationCancelledError):
-            error = error_of_code("ConnectEx", WSAETIMEDOUT, None, self)
-        self._session._pyiocp.end_connect(error)
+    # How it ends
+
+    def _give_up(self) -> None:
+        self._cancelled = True
+        self._stop()
+
+    def _stop(self) -> None:
+        """End what is under way; what that was decides what comes then."""
+        if self._race is not None:
+            self._race.cancel()  # which ends when the kernel has given everything back
+        elif self._look_up is not None:
+            self._look_up = None
+            self._failed([])
+        elif self._wait is not None:
+            self._wait.cancel()
+            self._wait = None
+            self._end(None, None, None)
+
+    def _failed(self, errors: list[Exception]) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        error = None if self._cancelled else self._error_of(errors)
+        self._failures += 1
+        wait = None
+        if not self._cancelled and self._retry is not None and not self._port.closing:
+            wait = self._retry.wait(self._failures)
+        if wait is None:
+            self._end(None, None, error)
+            return
+        logger.debug("%r tries again in %.3g s: %s", self, wait, error)
+        self._wait = self._port.call_later(wait, self._deliver, self._begin)
+
+    def _error_of(self, errors: list[Exception]) -> Exception:
+        """Return one error for all attempts: the last, or that it took too long."""
+        if len(errors) == 1 and not self._timed_out:
+            return errors[0]
+        if self._timed_out:
+            error: Exception = error_of_code("ConnectEx", WSAETIMEDOUT, None, self)
+        else:
+            last = errors[-1]
+            if not isinstance(last, IocpError):
+                return last
+            error = type(last)(last.function, last.winerror, last.ntstatus, self)
+        if errors:
+            error.__cause__ = ExceptionGroup(f"{len(errors)} attempts to connect failed", errors)
+        return error
+
+    def _end(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
+        """Tell the session."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if stream is not None and self._on_connected is not None:
+            self._on_connected(self._session)
+        end_connect = self._session._pyiocp.end_connect
+        if self._starting:
+            # No hook runs in connect(). On a port that closes the session is told by that.
+            with contextlib.suppress(PortClosedError):
+                self._port.call_soon(end_connect, stream, peer, error)
+        else:
+            end_connect(stream, peer, error)
 
     def __repr__(self) -> str:
-        return f"<Connector of {self._session!r} to {self._address}>"
+        shown = ", ".join(f"{host}:{port}" for host, port, *_ in self._addresses)
+        return f"<Connector of {self._session!r} to {shown}>"

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import socket
 import threading
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .backoff import Backoff
 from .connection import Connection
 from .connector import Connector
 from .errors import PortClosedError
@@ -20,6 +22,9 @@ from .framed_session import FramedSession, Framer
 from .handle_port import HandlePort
 from .layer import Hooks, Layer, connect_layers
 from .listener import Listener
+from .listening_socket import open_listening, take_over
+from .reconnecting import ReconnectingClient
+from .resolver import Resolver
 from .session import Session
 from .session_state import SessionState
 from .signal_receiver import SignalReceiver
@@ -33,7 +38,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from .admission import Limits
     from .completion import Completion
+    from .handles.stream import Stream
     from .kernel import Kernel
     from .tls_layer import TlsSide
     from .work_pool import Work
@@ -93,7 +100,10 @@ class CompletionPort(HandlePort):
         )
         self.sessions: set[Session] = set()
         self.listeners: set[Listener] = set()
+        self.clients: set[ReconnectingClient] = set()
+        self.resolver = Resolver()
         self._spares = Spares()
+        self._shutting_down = False
         self._workers = Workers(self)
         self._work_pool = WorkPool(self)
         _open_ports.add(self)
@@ -108,7 +118,11 @@ class CompletionPort(HandlePort):
         accepts: int = 32,
         backlog: int = 0x7FFFFFFF,
         exclusive: bool = True,
+        dual_stack: bool = False,
         no_delay: bool = True,
+        first_data: int = 0,
+        first_data_timeout: float = 10.0,
+        limits: Limits | None = None,
         tls: SSLContext | None = None,
         handshake_timeout: float = 30.0,
     ) -> Listener:
@@ -116,12 +130,23 @@ class CompletionPort(HandlePort):
 
         address: ``(host, port)``; port 0 lets the system choose, see the listener's
             ``address``. An empty host is every IPv4 interface, ``"::"`` every IPv6 one.
+            Or a socket of Python's that listens already, which belongs to the listener
+            from then on; or what ``Listener.share`` gave in another process. Then
+            `backlog`, `exclusive`, `dual_stack` and `no_delay` are as they have been set.
         factory: called without arguments for each connection, returns a new `Session`:
             mostly the class itself.
         accepts: how many AcceptEx are pending at any time, 1 to 4,096.
         backlog: how many more connections may wait in the system; by default what fits.
         exclusive: let no other process bind the same address (SO_EXCLUSIVEADDRUSE).
+        dual_stack: take IPv4 clients too, at an IPv6 address, which ``""`` then is as well.
+            Their peer addresses read ``::ffff:192.0.2.1``.
         no_delay: send small messages at once (TCP_NODELAY).
+        first_data: bytes of first data to accept with, 0 to 1,048,576. With more than 0 a
+            connection becomes a session when the client has sent something, which saves a
+            receive for each; not for protocols in which the server speaks first.
+        first_data_timeout: seconds that a client has for it, rounded up to whole ones and
+            with up to a second more; then its connection is closed.
+        limits: how many sessions there may be, and how fast they may begin; see `Limits`.
         tls: an `ssl.SSLContext` of ``PROTOCOL_TLS_SERVER`` with its certificate loaded; the
             sessions then talk TLS. Renegotiation is switched off in it.
         handshake_timeout: seconds in which a client has to finish the TLS handshake.
@@ -130,17 +155,29 @@ class CompletionPort(HandlePort):
         the address is in use or none of this machine's, `PortClosedError` on a closed
         port, ValueError and TypeError for bad arguments.
         """
-        if self.closing:
-            raise PortClosedError(f"{self!r} is closed: it cannot listen")
+        self.check_open("listen")
+
+        def open_stream() -> Stream:
+            if isinstance(address, (bytes, socket.socket)):
+                return take_over(self, address)
+            return open_listening(
+                self,
+                address,
+                backlog=backlog,
+                exclusive=exclusive,
+                dual_stack=dual_stack,
+                no_delay=no_delay,
+            )
+
         listener = Listener(
             self,
-            address,
+            open_stream,
             factory,
             tls=_tls_side(tls, handshake_timeout, server_side=True),
             accepts=accepts,
-            backlog=backlog,
-            exclusive=exclusive,
-            no_delay=no_delay,
+            first_data=first_data,
+            first_data_timeout=first_data_timeout,
+            limits=limits,
         )
         self.listeners.add(listener)
         return listener
@@ -152,6 +189,7 @@ class CompletionPort(HandlePort):
         *,
         timeout: float | None = 30.0,
         no_delay: bool = True,
+        retry: Backoff | None = None,
         tls: SSLContext | None = None,
         server_hostname: str | None = None,
         handshake_timeout: float = 30.0,
@@ -161,8 +199,16 @@ class CompletionPort(HandlePort):
         Its ``on_connect`` comes when the connection stands; if it cannot be made,
         ``on_close`` comes with the error, and no ``on_connect`` before it.
 
-        timeout: seconds after which the attempt ends in a `NetworkTimeoutError`; None
-            leaves it to the network stack, which takes about 21 s.
+        address: ``(host, port)``, or a list of such. A name is looked up in another thread.
+            If it has several addresses they are tried as RFC 8305 has it: the families by
+            turns, the next one when the one before has failed or has not answered for
+            250 ms; the first to answer is taken.
+        factory: called without arguments, returns a new `Session`: mostly the class.
+        timeout: seconds after which the attempt, with all addresses and the look-up, ends
+            in a `NetworkTimeoutError`; None leaves it to the network stack, which takes
+            about 21 s for each address.
+        no_delay: send small messages at once (TCP_NODELAY).
+        retry: when to try again after an attempt has failed; None: not at all.
         tls: an `ssl.SSLContext` of ``PROTOCOL_TLS_CLIENT``, such as that of
             `ssl.create_default_context`; the session then talks TLS, and ``on_connect`` comes
             after the handshake. Renegotiation is switched off in it.
@@ -170,22 +216,89 @@ class CompletionPort(HandlePort):
             host of the address.
         handshake_timeout: seconds that the TLS handshake may take.
 
-        Raises OSError for a name that cannot be resolved, `PortClosedError` on a closed
-        port, ValueError and TypeError for bad arguments.
+        If there were several errors, ``on_close`` gets the last one, or that of the
+        timeout, with an ExceptionGroup of all of them as its ``__cause__``. A name that is
+        not known is a ``socket.gaierror``.
+
+        Raises `PortClosedError` on a closed port, ValueError and TypeError for bad
+        arguments.
+
+        Source: https://www.rfc-editor.org/rfc/rfc8305
         """
-        if self.closing:
-            raise PortClosedError(f"{self!r} is closed: it cannot connect")
-        if tls is not None and server_hostname is None:
-            server_hostname = address[0]
-        side = _tls_side(tls, handshake_timeout, server_side=False, server_hostname=server_hostname)
+        self.check_open("connect")
+        connector = Connector(self, address, timeout=timeout, no_delay=no_delay, retry=retry)
+        side = self.client_tls(address, tls, server_hostname, handshake_timeout)
         session = factory()
-        Connector(self, address, session, timeout=timeout, no_delay=no_delay, tls=side)
+        self.attach_session(session, side)
+        connector.start(session)
         return session
 
-    def attach_session(self, session: Session, tls: TlsSide | None = None) -> None:
+    def keep_connected(
+        self,
+        address: Any,
+        factory: Callable[[], Session],
+        *,
+        timeout: float | None = 30.0,
+        no_delay: bool = True,
+        backoff: Backoff | None = None,
+        tls: SSLContext | None = None,
+        server_hostname: str | None = None,
+        handshake_timeout: float = 30.0,
+    ) -> ReconnectingClient:
+        """Connect to an address, and again, with a new session, when a session has ended.
+
+        backoff: the waits between attempts; by default ``Backoff()``. The rest is as for
+            `connect`.
+
+        Returns the client, which has the present session and can be closed. Raises as
+        `connect`.
+        """
+        self.check_open("connect")
+        return ReconnectingClient(
+            self,
+            address,
+            factory,
+            timeout=timeout,
+            no_delay=no_delay,
+            backoff=Backoff() if backoff is None else backoff,
+            tls=self.client_tls(address, tls, server_hostname, handshake_timeout),
+        )
+
+    def client_tls(
+        self,
+        address: Any,
+        context: SSLContext | None,
+        server_hostname: str | None,
+        handshake_timeout: float,
+    ) -> TlsSide | None:
+        """Return how a client does TLS with a context, if there is one; see `connect`."""
+        if context is not None and server_hostname is None:
+            server_hostname = (address[0] if isinstance(address, list) else address)[0]
+        return _tls_side(
+            context, handshake_timeout, server_side=False, server_hostname=server_hostname
+        )
+
+    def check_open(self, wanted: str) -> None:
+        """Raise `PortClosedError` if there may be no new connections; `wanted` says why."""
+        if self.closing:
+            raise PortClosedError(f"{self!r} is closed: it cannot {wanted}")
+        if self._shutting_down:
+            raise PortClosedError(f"{self!r} is shutting down: it cannot {wanted}")
+
+    def attach_session(
+        self,
+        session: Session,
+        tls: TlsSide | None = None,
+        *,
+        on_end: Callable[[Session], None] | None = None,
+        layer: Callable[[Any, Hooks], Layer] | None = None,
+    ) -> None:
         """Count a new session among the port's, until it has ended.
 
         tls: how it does TLS, if it does.
+        on_end: called when it has ended, after ``on_close``; it calls `forget`, which is
+            called by default.
+        layer: one more layer, above all others.
 
         Raises TypeError for what is no `Session`, ValueError for one that is not new.
         """
@@ -193,7 +306,7 @@ class CompletionPort(HandlePort):
             raise TypeError(f"the factory must return a Session, not {session!r}")
         if "_pyiocp" in session.__dict__:
             raise ValueError(f"the factory returned {session!r} before: make a new one each time")
-        kinds: list[Callable[[Any, Hooks], Layer]] = []
+        kinds: list[Callable[[Any, Hooks], Layer]] = [] if layer is None else [layer]
         if isinstance(session, FramedSession):
             kinds.append(Framer)
         if tls is not None:
@@ -201,13 +314,15 @@ class CompletionPort(HandlePort):
         connect_layers(
             session,
             kinds,
-            lambda hooks: Connection(self, session, self._spares, self.forget, hooks),
+            lambda hooks: Connection(self, session, self._spares, on_end or self.forget, hooks),
         )
         self.sessions.add(session)
 
     def forget(self, session: Session) -> None:
         """No longer count a session, which has ended."""
         self.sessions.discard(session)
+        if self._shutting_down and not self.sessions:
+            self.stop()
         if self.closing:
             self.wake()  # close() waits for the last one
 
@@ -235,6 +350,31 @@ class CompletionPort(HandlePort):
         one returns at once.
         """
         self._workers.stop()
+
+    def shutdown(self, timeout: float = 5.0) -> None:
+        """Stop listening, close every session in order, and then make `run` return.
+
+        timeout: seconds after which the sessions that are left are aborted. A session's
+            own ``close_timeout`` may end it before that.
+
+        Returns at once: `run` does the work, and is called again if it has been left, as
+        by Ctrl-C. There are no new sessions from now on. Any thread may call it, also from
+        a hook. ValueError if `timeout` is negative.
+        """
+        self.call_later(timeout, self._abort_sessions)
+        self._shutting_down = True
+        for client in list(self.clients):
+            client.close()
+        for listener in list(self.listeners):
+            listener.shutdown(timeout)
+        for session in list(self.sessions):
+            session.close()
+        if not self.sessions:
+            self.stop()
+
+    def _abort_sessions(self) -> None:
+        for session in list(self.sessions):
+            session.abort()
 
     def submit(self, function: Callable[..., _T], *arguments: Any) -> Work[_T]:
         """Have a thread of the port's own call a function that takes long, or blocks.
@@ -283,8 +423,9 @@ class CompletionPort(HandlePort):
         """
         for listener in list(self.listeners):
             listener.close()
-        for session in list(self.sessions):
-            session.abort()
+        for client in list(self.clients):
+            client.close()
+        self._abort_sessions()
         self._work_pool.stop()
         completions = super().close(timeout)
         self._work_pool.join()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from .errors import REFUSALS, IocpError, ResourceLimitError, failed
 from .interrupt import calls_hooks
+from .operation import PENDING
 from .session_receive import zero_byte_receive
 from .session_state import CLOSED, CLOSING, OPEN
 from .winapi import STATUS_CANCELLED
@@ -111,6 +112,31 @@ class ReceiveLoop:
         receive = connection.spares.take_receive(connection.open_stream, size, self._on_received)
         self._receive = receive
         return receive
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come that no hook has heard of, as far as the kernel says."""
+        if self.eof:
+            return False
+        receive = self._receive
+        with self._connection.open_stream.lock:  # which whoever is posting one holds
+            for operation in (self._zero_byte, None if receive is None else receive.operation):
+                if operation is not None and operation.state is PENDING:
+                    return operation.unwritten
+        return True
+
+    def hand_over_first(self, data: bytes) -> None:
+        """Hand over what was there before the first receive, as one or several of them."""
+        while data and self._connection.state is OPEN:
+            receive = self._receive or self._take()
+            size = len(receive.buffer)
+            part, data = data[:size], data[size:]
+            receive.buffer[: len(part)] = part
+            self.bytes += len(part)
+            self.messages += 1
+            self._hand_over(receive, len(part))
+        if self._idle:
+            self._awake()
 
     def go_on(self) -> None:
         """Post the receive, if there is something to wait for."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from typing import TYPE_CHECKING, Any
+import struct
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import IocpError
 from ..operation import PENDING, Operation
@@ -22,6 +23,7 @@ from ..winapi import (
     SD_BOTH,
     SD_RECEIVE,
     SD_SEND,
+    SO_LINGER,
     SO_PROTOCOL_INFOW,
     SOCKADDR,
     SOCKADDR_UN,
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
     from ..completion_queue import CompletionQueue
 
 _ROOM_AFTER_UNIX_ADDRESS = 512
+
+_LINGER_0 = struct.pack("HH", 1, 0)
+"""A LINGER of 0 seconds."""
 
 _WILDCARD = {int(socket.AF_INET): ("", 0), int(socket.AF_INET6): ("::", 0)}
 
@@ -93,6 +98,8 @@ class Stream(SocketHandle):
     """
 
     kind = "stream"
+    may_skip: ClassVar[bool] = True
+    """Whether skip-on-success is asked for."""
 
     def __init__(
         self,
@@ -109,7 +116,7 @@ class Stream(SocketHandle):
         self._options: dict[tuple[int, int], int | bytes] | None = None
         self._disconnect: DisconnectOperation | None = None
         self._shared = False
-        skips = has_ifs_handles(port, number, family)
+        skips = self.may_skip and has_ifs_handles(port, number, family)
         super().__init__(port, number, family=family, key=key, skip_on_success=skips)
 
     @classmethod
@@ -204,6 +211,10 @@ class Stream(SocketHandle):
         operation = AcceptOperation(self, receive, into)
         operation.post()
         return operation
+
+    def accept_operation(self, receive: int = 0) -> AcceptOperation:
+        """Return an accept that has not been posted yet, to be posted again and again."""
+        return AcceptOperation(self, receive)
 
     def connect(self, address: Any, data: Buffer = b"") -> ConnectOperation:
         """Connect to a numeric address; a stream that is not bound is bound by itself.
@@ -398,6 +409,13 @@ class Stream(SocketHandle):
         self._local = self._peer = None
         for (level, option), value in (self._options or {}).items():
             super().set_option(level, option, value)
+
+    def reset_on_close(self) -> None:
+        """Have `close` reset the connection, so that nothing of it lingers here.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-linger
+        """
+        self.set_option(SOL_SOCKET, SO_LINGER, _LINGER_0)
 
     def connected_between(self, local: Any, peer: Any) -> None:
         """Note the addresses of the connection that was accepted into this stream."""

@@ -1,0 +1,176 @@
+"""Admission: whom a listener lets in, and when.
+
+Four limits, each for a reason of its own: how many sessions there may be, in all and of one
+address, and how many may begin in a second, in all and from one address. An address over
+its limit, or a full server, cannot be helped by waiting: such a connection is reset. Too
+many in a second, all in all, can: the rest waits its turn, in the system's backlog.
+
+What belongs here: counting, and the answer. What is done about it is the `listener`'s.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAPPED = b"\0" * 10 + b"\xff\xff"
+"""What begins an IPv4 address as a dual-stack socket shows it: ``::ffff:192.0.2.1``."""
+
+_SOON_S = 1e-6
+"""Waits shorter than that are rounding errors."""
+
+_NETWORK_BYTES = 8
+"""The part of an IPv6 address that one household or host has for itself."""
+
+_SWEEP_FIRST = 1024
+"""Addresses known from which those that no longer matter are looked for."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a listener lets in: a plain value; None, the default of each, is no limit.
+
+    sessions: how many sessions may be open at a time. More are reset.
+    sessions_per_address: how many of them may be of one peer address. More are reset.
+    per_second: how many sessions may begin in a second. As many may come at once; then
+        accepting pauses, so that the others wait in the backlog for their turn.
+    per_second_per_address: how many may begin in a second from one peer address. As many
+        may come at once (but always one); more are reset.
+
+    An IPv6 address counts by its first 64 bits, an IPv4 address of a dual-stack listener
+    as the IPv4 address that it is. The numbers of sessions are at least 1, the rates more
+    than 0; ValueError if not.
+    """
+
+    sessions: int | None = None
+    sessions_per_address: int | None = None
+    per_second: float | None = None
+    per_second_per_address: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("sessions", "sessions_per_address"):
+            value = getattr(self, name)
+            if value is not None and not value >= 1:
+                raise ValueError(f"{name} must be at least 1, not {value}: close the listener")
+        for name in ("per_second", "per_second_per_address"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be more than 0, not {value}: pause the listener")
+
+
+class _Rate:
+    """So many events a second, of which a second's worth, but at least one, may come at once.
+
+    ``due`` is when the next one would come if all of them kept their distance.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self.distance_s = 1.0 / per_second
+        self.ahead_s = max(1.0, self.distance_s) - self.distance_s
+        """How far events may be ahead of their distance."""
+
+    def wait(self, due: float, now: float) -> float:
+        """Return how many seconds the next event has to wait."""
+        seconds = due - self.ahead_s - now
+        return seconds if seconds > _SOON_S else 0.0
+
+    def next(self, due: float, now: float) -> float:
+        """Return when the one after the next is due."""
+        return max(due, now) + self.distance_s
+
+
+class _Address:
+    """What is known of one peer address."""
+
+    __slots__ = ("due", "sessions")
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        self.due = 0.0
+
+
+class Admission:
+    """The sessions of one listener, counted against its `Limits`. Any thread may call it."""
+
+    def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
+        self._limits = limits
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._sessions = 0
+        self._due = 0.0
+        self._rate = _Rate(limits.per_second) if limits.per_second else None
+        each = limits.per_second_per_address
+        self._address_rate = _Rate(each) if each else None
+        self._by_address = bool(each or limits.sessions_per_address)
+        self._addresses: dict[Any, _Address] = {}
+        self._sweep_at = _SWEEP_FIRST
+
+    def enter(self, peer: Any) -> str | None:
+        """Count a connection in; or return the limit that keeps it out, and count nothing."""
+        limits = self._limits
+        with self._lock:
+            if limits.sessions is not None and self._sessions >= limits.sessions:
+                return "sessions"
+            if self._by_address:
+                now = self._monotonic()
+                address = self._known(network_of(peer), now)
+                if (
+                    limits.sessions_per_address is not None
+                    and address.sessions >= limits.sessions_per_address
+                ):
+                    return "sessions_per_address"
+                if self._address_rate is not None:
+                    if self._address_rate.wait(address.due, now):
+                        return "per_second_per_address"
+                    address.due = self._address_rate.next(address.due, now)
+                address.sessions += 1
+            self._sessions += 1
+        return None
+
+    def leave(self, peer: Any) -> None:
+        """Count a connection out that was counted in."""
+        with self._lock:
+            self._sessions -= 1
+            if self._by_address:
+                network = network_of(peer)
+                address = self._addresses[network]
+                address.sessions -= 1
+                if not address.sessions and address.due <= self._monotonic():
+                    del self._addresses[network]
+
+    def wait(self) -> float:
+        """Return how many seconds a connection that is in has to wait to begin."""
+        if self._rate is None:
+            return 0.0
+        with self._lock:
+            now = self._monotonic()
+            seconds = self._rate.wait(self._due, now)
+            self._due = self._rate.next(self._due, now)
+        return seconds
+
+    def _known(self, network: Any, now: float) -> _Address:
+        """Return the entry of an address; the number of entries stays bounded."""
+        if len(self._addresses) >= self._sweep_at:
+            self._addresses = {
+                key: address
+                for key, address in self._addresses.items()
+                if address.sessions or address.due > now
+            }
+            self._sweep_at = max(_SWEEP_FIRST, 2 * len(self._addresses))
+        return self._addresses.setdefault(network, _Address())
+
+
+def network_of(peer: Any) -> Any:
+    """Return what a peer address counts as: an IPv4 address, or 64 bits of an IPv6 one."""
+    host: str = peer[0]
+    if len(peer) == 2:
+        return socket.inet_aton(host)
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    if packed.startswith(_MAPPED):
+        return packed[len(_MAPPED) :]
+    return packed[:_NETWORK_BYTES]

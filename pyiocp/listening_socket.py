@@ -1,0 +1,96 @@
+"""How a listening socket is made: bound to an address, or taken over from another process.
+
+What belongs here: a stream that listens. Who accepts from it is the `listener`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+from typing import TYPE_CHECKING, Any
+
+from .errors import error_of_code
+from .handles.hand_over import open_shared
+from .handles.shared_listening import SharedListening
+from .handles.stream import Stream
+from .resolve import resolve
+from .winapi import (
+    DWORD,
+    IPPROTO_IPV6,
+    IPPROTO_TCP,
+    IPV6_V6ONLY,
+    SO_ACCEPTCONN,
+    SOL_SOCKET,
+    TCP_NODELAY,
+)
+
+if TYPE_CHECKING:
+    from .completion_queue import CompletionQueue
+
+
+def open_listening(
+    port: CompletionQueue,
+    address: Any,
+    *,
+    backlog: int,
+    exclusive: bool,
+    dual_stack: bool,
+    no_delay: bool,
+) -> Stream:
+    """Return a stream that listens at the address; see `CompletionPort.listen`.
+
+    Raises ValueError for a dual-stack listener at an IPv4 address.
+    """
+    if dual_stack and isinstance(address, tuple) and address[:1] == ("",):
+        address = ("::", *address[1:])
+    family, numeric = resolve(address, passive=True)
+    if dual_stack and family != socket.AF_INET6:
+        raise ValueError(f"a dual-stack listener needs '' or an IPv6 address, not {address!r}")
+    stream = Stream.open(port, family, None)
+    try:
+        if family == socket.AF_INET6:
+            # Off by default here, on by default elsewhere: so it is always said.
+            stream.set_option(IPPROTO_IPV6, IPV6_V6ONLY, not dual_stack)
+        stream.bind(numeric, exclusive=exclusive)
+        if no_delay:
+            # Accepted sockets have the listening socket's options.
+            stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)
+        stream.listen(backlog)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+def take_over(port: CompletionQueue, listening: socket.socket | bytes) -> Stream:
+    """Return a stream of a socket that listens already; see `CompletionPort.listen`.
+
+    listening: a socket of Python's, which is detached, or what ``Listener.share`` gave.
+
+    Raises ValueError for what does not listen, an `IocpError` for a share that is used up.
+    """
+    if isinstance(listening, bytes):
+        number, family = open_shared(port.kernel, listening)
+    else:
+        number, family = listening.fileno(), int(listening.family)
+    try:
+        _check_listening(port, number, listening)
+        stream = SharedListening(port, number, family=family)
+    except BaseException:
+        if isinstance(listening, bytes):
+            port.kernel.closesocket(number)
+        raise
+    if not isinstance(listening, bytes):
+        listening.detach()
+    return stream
+
+
+def _check_listening(port: CompletionQueue, number: int, listening: socket.socket | bytes) -> None:
+    listens = DWORD()
+    size = ctypes.c_int(ctypes.sizeof(listens))
+    if port.kernel.getsockopt(
+        number, SOL_SOCKET, SO_ACCEPTCONN, ctypes.byref(listens), ctypes.byref(size)
+    ):
+        raise error_of_code("getsockopt", port.kernel.last_error(), None, listening)
+    if not listens.value:
+        raise ValueError(f"a socket that listens is needed, not {listening!r}")

@@ -1,0 +1,29 @@
+"""What several files of these tests share."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from unanswered import Unanswered
+
+
+@pytest.fixture
+def unanswered() -> Iterator[Unanswered]:
+    """An address at which nobody answers."""
+    there = Unanswered()
+    if not there.fill():
+        there.close()
+        pytest.skip("this system answers connections to a full backlog: Windows refuses them")
+    yield there
+    there.close()
+
+
+@pytest.fixture
+def refused() -> tuple[str, int]:
+    """An address at which nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address: tuple[str, int] = unused.getsockname()
+        return address

@@ -1,0 +1,337 @@
+"""Pools: connections are used again, never by two at a time, and never when they are dead."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+import pytest
+from journal import Journal, Made, eventually, served
+from tls_context import client_context, server_context
+
+from pyiocp import CompletionPort, ConnectionPool, ConnectRefusedError, PortClosedError, Session
+
+LOCAL = ("127.0.0.1", 0)
+
+
+class Echo(Journal):
+    """Sends everything back."""
+
+    def on_receive(self, data: memoryview) -> None:
+        super().on_receive(data)
+        self.send(data)
+
+
+@pytest.fixture
+def echoes(port: CompletionPort) -> Iterator[Made]:
+    """The sessions of a server that echoes, on the port, which is served."""
+    made = Made(Echo)
+    made.listener = port.listen(LOCAL, made)  # type: ignore[attr-defined]
+    with served(port):
+        yield made
+    port.close()
+    # pytest keeps what fixtures return, and each lock of a session is a handle.
+    made.clear()
+
+
+def pool_of(port: CompletionPort, echoes: Any, **arguments: Any) -> ConnectionPool:
+    return ConnectionPool(port, echoes.listener.address, Journal, **arguments)
+
+
+def got(future: Future[Session]) -> Journal:
+    session = future.result(10)
+    assert isinstance(session, Journal)
+    return session
+
+
+def ask(session: Journal, text: bytes) -> bytes:
+    session.received.clear()
+    session.send(text)
+    return session.wait_received(len(text))
+
+
+def test_released_connection_is_used_again(
+    port: CompletionPort, echoes: Made, no_errors_logged: None
+) -> None:
+    """Ten questions one after the other: one connection, whose on_connect came first."""
+    pool = pool_of(port, echoes)
+    sessions = set()
+    for n in range(10):
+        session = got(pool.acquire())
+        assert session.hooks[0] == "connect"
+        assert (pool.busy, pool.idle) == (1, 0)
+        assert ask(session, b"%d" % n) == b"%d" % n
+        pool.release(session)
+        assert (pool.busy, pool.idle) == (0, 1)
+        sessions.add(session)
+    assert len(sessions) == len(echoes) == 1
+    pool.close()
+    assert eventually(lambda: not port.sessions)
+    assert session.error is None
+
+
+def test_pool_over_tls(port: CompletionPort, no_errors_logged: None) -> None:
+    """A connection is handed out after its handshake, and used again."""
+    listener = port.listen(LOCAL, Echo, tls=server_context())
+    pool = ConnectionPool(
+        port, listener.address, Journal, tls=client_context(), server_hostname="localhost"
+    )
+    with served(port):
+        session = got(pool.acquire())
+        assert ask(session, b"one") == b"one"
+        pool.release(session)
+        assert got(pool.acquire()) is session
+        assert ask(session, b"two") == b"two"
+
+
+def test_last_one_released_is_the_first_one_taken(port: CompletionPort, echoes: Made) -> None:
+    pool = pool_of(port, echoes)
+    one, two = got(pool.acquire()), got(pool.acquire())
+    assert one is not two
+    pool.release(two)
+    pool.release(one)
+    assert got(pool.acquire()) is one
+    assert got(pool.acquire()) is two
+
+
+def test_no_more_than_the_maximum(port: CompletionPort, echoes: Made) -> None:
+    """Six want one of two: four wait, and get them in their turn as they are given back."""
+    pool = pool_of(port, echoes, maximum=2)
+    futures = [pool.acquire() for _ in range(6)]
+    busy = [got(future) for future in futures[:2]]
+    assert pool.waiting == 4
+    for future in futures[2:]:
+        assert not future.done()
+        session = busy.pop(0)
+        pool.release(session)
+        assert got(future) is session
+        busy.append(session)
+    assert len(echoes) == 2
+    assert pool.waiting == 0
+
+
+def test_threads_never_share_a_connection(port: CompletionPort, echoes: Made) -> None:
+    """Four threads, 30 questions each, two connections: nobody sees another's answer."""
+    pool = pool_of(port, echoes, maximum=2)
+    failures: list[Any] = []
+
+    def work(name: int) -> None:
+        try:
+            for n in range(30):
+                session = got(pool.acquire())
+                text = b"%d/%d" % (name, n)
+                if (answer := ask(session, text)) != text:
+                    failures.append((text, answer))
+                pool.release(session)
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert len(echoes) <= 2
+    assert (pool.busy, pool.idle) == (0, len(echoes))
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_idle_connection_that_ends_is_dropped(port: CompletionPort, echoes: Made, end: str) -> None:
+    """The server ends it, in order or not; the next one gets a new connection."""
+    pool = pool_of(port, echoes)
+    session = got(pool.acquire())
+    assert ask(session, b"ping") == b"ping"
+    pool.release(session)
+    getattr(echoes[0], end)()
+    assert session.closed.wait(10)
+    assert eventually(lambda: pool.idle == 0)
+    again = got(pool.acquire())
+    assert again is not session
+    assert ask(again, b"pong") == b"pong"
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_dead_connection_whose_end_waits_in_the_kernel_is_not_handed_out(end: str) -> None:
+    """The pool's port is not served while the server, on another one, ends the connection.
+
+    It is served by this thread, because Wine may never say how an operation ended whose
+    thread has ended.
+    """
+    sessions = Made(Echo)
+
+    def until(condition: Callable[[], bool]) -> bool:
+        return eventually(lambda: port.wait(0.01) == [] and condition())
+
+    with CompletionPort() as there, CompletionPort() as port, served(there):
+        listener = there.listen(LOCAL, sessions)
+        pool = ConnectionPool(port, listener.address, Journal)
+        future = pool.acquire()
+        assert until(future.done)
+        session = got(future)
+        session.send(b"ping")
+        assert until(lambda: session.received == b"ping")
+        pool.release(session)
+        assert pool.idle == 1
+        getattr(sessions[0], end)()
+        assert eventually(lambda: not session._pyiocp.quiet)
+        assert session.state.value == "open"
+        future = pool.acquire()
+        assert not future.done()
+        assert until(future.done)
+        assert got(future) is not session
+        assert until(session.closed.is_set)
+
+
+def test_released_in_a_hook_and_acquired_there(port: CompletionPort, echoes: Made) -> None:
+    """Its receive is not posted again before the hook ends: that does not make it dead."""
+    taken: list[Session] = []
+    done = threading.Event()
+
+    class Asking(Journal):
+        def on_receive(self, data: memoryview) -> None:
+            pool.release(self)
+            taken.append(pool.acquire().result(0))
+            done.set()
+
+    pool = ConnectionPool(port, echoes.listener.address, Asking)  # type: ignore[attr-defined]
+    session = got(pool.acquire())
+    session.send(b"ping")
+    assert done.wait(10)
+    assert taken == [session]
+    assert (pool.busy, pool.idle) == (1, 0)
+    assert not session.closed.is_set()
+
+
+def test_idle_connection_is_closed_after_its_time(port: CompletionPort, echoes: Made) -> None:
+    """And the server hears of it."""
+    pool = pool_of(port, echoes, idle_timeout=0.1)
+    session = got(pool.acquire())
+    pool.release(session)
+    assert session.closed.wait(10)
+    assert echoes[0].closed.wait(10)
+    assert (pool.busy, pool.idle) == (0, 0)
+    assert echoes[0].error is None
+
+
+def test_connection_that_is_used_is_not_closed_for_idleness(
+    port: CompletionPort, echoes: Made
+) -> None:
+    """Acquired again just in time, it is kept for longer than it may be idle."""
+    pool = pool_of(port, echoes, idle_timeout=0.2)
+    session = got(pool.acquire())
+    pool.release(session)
+    assert got(pool.acquire()) is session
+    assert not session.closed.wait(0.4)
+    assert ask(session, b"ping") == b"ping"
+
+
+def test_closed_session_gives_its_place_to_who_waits(port: CompletionPort, echoes: Made) -> None:
+    """Aborted by its user, who gives it back as well, or does not."""
+    pool = pool_of(port, echoes, maximum=1)
+    for give_back in (True, False):
+        session = got(pool.acquire())
+        future = pool.acquire()
+        session.abort()
+        assert session.closed.wait(10)
+        if give_back:
+            pool.release(session)
+        again = got(future)
+        assert again is not session
+        pool.release(again)
+
+
+def test_failure_to_connect_is_told_to_each_that_waits(port: CompletionPort, refused: Any) -> None:
+    pool = ConnectionPool(port, refused, Journal, maximum=2)
+    futures = [pool.acquire() for _ in range(5)]
+    with served(port):
+        for future in futures:
+            assert type(future.exception(10)) is ConnectRefusedError
+    assert (pool.busy, pool.idle, pool.waiting) == (0, 0, 0)
+
+
+def test_factory_that_fails_is_told(port: CompletionPort) -> None:
+    def broken() -> Session:
+        raise ZeroDivisionError
+
+    pool = ConnectionPool(port, ("127.0.0.1", 9), broken)
+    assert type(pool.acquire().exception(0)) is ZeroDivisionError
+    assert port.sessions == set()
+
+
+def test_cancelled_wish_is_not_fulfilled(port: CompletionPort, echoes: Made) -> None:
+    """The next one who waits gets the connection instead."""
+    pool = pool_of(port, echoes, maximum=1)
+    session = got(pool.acquire())
+    cancelled, waiting = pool.acquire(), pool.acquire()
+    assert cancelled.cancel()
+    pool.release(session)
+    assert got(waiting) is session
+
+
+@pytest.mark.parametrize("what", ["twice", "foreign", "idle"])
+def test_release_of_what_was_not_acquired(port: CompletionPort, echoes: Made, what: str) -> None:
+    pool = pool_of(port, echoes)
+    session = got(pool.acquire())
+    pool.release(session)
+    if what == "foreign":
+        session = port.connect(echoes.listener.address, Journal)  # type: ignore[attr-defined]
+        assert session.connected.wait(10)
+    with pytest.raises(ValueError, match="has not been acquired"):
+        pool.release(session)
+    assert (pool.busy, pool.idle) == (0, 1)
+
+
+def test_closed_pool(port: CompletionPort, echoes: Made) -> None:
+    """The idle one is closed, who waits is cancelled, the busy one goes on until released."""
+    pool = pool_of(port, echoes, maximum=2)
+    busy, idle = got(pool.acquire()), got(pool.acquire())
+    waiting = pool.acquire()
+    pool.release(idle)
+    assert got(waiting) is idle
+    pool.release(idle)
+    unlucky = [pool.acquire(), pool.acquire()]
+    pool.close()
+    pool.close()
+    with pytest.raises(CancelledError):
+        unlucky[1].result(10)
+    with pytest.raises(ValueError, match="closed"):
+        pool.acquire()
+    assert ask(busy, b"ping") == b"ping"
+    pool.release(busy)
+    assert busy.closed.wait(10)
+    pool.release(idle)
+    assert idle.closed.wait(10)
+
+
+def test_port_closes_under_a_pool() -> None:
+    """Idle and busy sessions end, and who waits hears why."""
+    with CompletionPort() as port:
+        listener = port.listen(LOCAL, Echo)
+        pool = ConnectionPool(port, listener.address, Journal, maximum=1)
+        with served(port):
+            session = got(pool.acquire())
+            waiting = pool.acquire()
+    assert session.hooks[-1] == "close"
+    assert type(waiting.exception(0)) is PortClosedError
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (ValueError, {"maximum": 0}),
+        (ValueError, {"idle_timeout": 0}),
+        (TypeError, {"factory": None}),
+        (TypeError, {"address": "127.0.0.1:80"}),
+    ],
+)
+def test_bad_arguments_are_refused(
+    port: CompletionPort, error: type[Exception], arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(error):
+        ConnectionPool(
+            **{"port": port, "address": ("127.0.0.1", 9), "factory": Journal, **arguments}
+        )
