@@ -212,6 +212,31 @@ def test_kept_piece_of_a_borrowed_buffer_keeps_its_bytes(port: CompletionPort) -
     assert [bytes(piece) for piece in kept] == [b"one", b"two", b"six"]
 
 
+def test_piece_kept_by_a_hook_that_raises_keeps_its_bytes(
+    port: CompletionPort, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The session ends, and its buffer is not lent on: another one's bytes go elsewhere."""
+    kept: list[memoryview] = []
+
+    class Failing(Frugal):
+        def on_receive(self, data: memoryview) -> None:
+            kept.append(data[:])
+            raise ZeroDivisionError
+
+    sessions = Made(Failing)
+    failing, others = port.listen(LOCAL, sessions), port.listen(LOCAL, Frugal)
+    with served(port), connect(others) as other:
+        with connect(failing) as peer:
+            peer.sendall(b"one")
+            assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set())
+        for _ in range(3):
+            other.sendall(b"???")
+            assert receive_all(other, 3) == b"???"
+    sessions.clear()
+    caplog.clear()  # whose tracebacks would keep the port, and the handles of its locks
+    assert [bytes(piece) for piece in kept] == [b"one"]
+
+
 def test_slow_reader_of_an_idle_session_is_stopped(port: CompletionPort) -> None:
     """C36 in zero-byte mode: what sends is lent on only when nothing waits."""
 
