@@ -598,9 +598,15 @@ def test_what_was_under_way_when_paused_waits_too(port: CompletionPort) -> None:
         peer.sendall(wrapped(b"2", b"3"))
         assert eventually(lambda: session._pyiocp._parser.waiting_bytes == 6)
         assert session.frames == [b"1"]
+        framer = session._pyiocp
+        framer.inbox.deliver(framer.on_eof)
+        assert not session.has_eof.is_set()
         session.resume_receiving()
-        assert eventually(lambda: len(session.frames) == 3)
+        assert session.has_eof.wait(10)
+        peer.shutdown(socket.SHUT_WR)
+        assert session.closed.wait(10)
     assert session.frames == [b"1", b"2", b"3"]
+    assert session.hooks == ["connect", *["frame"] * 3, "eof", "close"]
 
 
 def test_the_framing_may_change_after_any_frame(port: CompletionPort) -> None:
