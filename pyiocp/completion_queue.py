@@ -33,7 +33,6 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import interrupt
@@ -77,6 +76,12 @@ _TIMERS_EVERY = 64
 #: packet that the kernel refused, and a Ctrl-C while other code holds the interpreter's
 #: wake-up socket. They are noticed after this long.
 _WAIT_MAX_MS = 1000
+
+#: How long a thread may need from dequeuing a packet to looking up its operation.
+_ROUTED_S = 0.05
+
+#: After how long close() asks again for what is in flight to be cancelled.
+_CANCEL_AGAIN_S = 0.2
 
 #: How long close() waits for threads to return that it has woken.
 _RELEASE_MAX_S = 5.0
@@ -183,18 +188,33 @@ class CompletionQueue:
         The kernel's queue is first in, first out: when the packet posted here comes back
         and the operation is still in flight, there was none.
         """
-        packet = PostedPacket(operation)
-        # Lifetime: by the address as it is now. A wait that has ended, and has been posted
-        # again, has another one then, and is not what is to be settled.
-        packet.receiver = partial(self._settle, operation.address)
+        packet = operation.marker = PostedPacket(operation)
+        packet.receiver = self._on_marker
         try:
             self._post(packet, 0)
         except IocpError:
-            self._settle(operation.address, packet, 0, 0)
+            self._settle(packet)
 
-    def _settle(self, address: int, packet: PostedPacket, count: int, status: int) -> None:
+    def _on_marker(self, packet: PostedPacket, count: int, status: int) -> None:
+        if self._polling:
+            # Another thread may have dequeued the real packet just before, and not yet have
+            # looked it up. No lock can tell: it may as well be asleep in the kernel.
+            self.call_later(_ROUTED_S, self._settle_unless_posted_again, packet)
+        else:
+            self._settle_unless_posted_again(packet)
+
+    def _settle_unless_posted_again(self, packet: PostedPacket) -> None:
+        with packet.key.handle.lock:
+            self._settle(packet)
+
+    def _settle(self, packet: PostedPacket) -> None:
+        """Complete what the marker stands for; called with the handle's lock."""
         operation: Operation = packet.key
-        if self.in_flight.pop(address, None) is not None:
+        # Lifetime: if its packet came, and it has been posted again since, the kernel has it.
+        if operation.marker is not packet:
+            return
+        operation.marker = None
+        if self.in_flight.pop(operation.address, None) is not None:
             self.enqueue((operation, operation.transferred, operation.status))
 
     def _post(self, packet: PostedPacket, count: int) -> None:
@@ -529,13 +549,19 @@ class CompletionQueue:
             self.closing = True
         if self._signals is not None:
             self._signals.cancel()
-        for handle in list(self.handles):
-            handle.cancel()
-        over = False
-        while not over and (self.in_flight or self._ready or self._hooks_elsewhere()):
-            # Calls may beget calls: the time is over then, too, however full the queue is.
-            over = self.gather(deadline) or self.kernel.monotonic() >= deadline
+        cancel_at = 0.0
+        while self.in_flight or self._ready or self._hooks_elsewhere():
+            now = self.kernel.monotonic()
+            # Again and again: Wine forgets to cancel a send that is moving bytes just then.
+            if now >= cancel_at:
+                cancel_at = now + _CANCEL_AGAIN_S
+                for handle in list(self.handles):
+                    handle.cancel()
+            self.gather(min(deadline, cancel_at))
             self.dispatch(completions, sys.maxsize)
+            # Calls may beget calls: the time is over then, too, however full the queue is.
+            if self.kernel.monotonic() >= deadline:
+                break
         with self.door:
             for handle in list(self.handles):
                 handle.close()

@@ -190,7 +190,15 @@ class Operation(Packet):
     packet_is_certain: ClassVar[bool] = True
     """Whether the system keeps to its rules about the packet of what ends on the spot."""
 
-    __slots__ = ("_arguments", "_attempt", "_failure", "buffers", "function_name", "handle")
+    __slots__ = (
+        "_arguments",
+        "_attempt",
+        "_failure",
+        "buffers",
+        "function_name",
+        "handle",
+        "marker",
+    )
 
     queued_codes: ClassVar[frozenset[int]] = frozenset()
     """Codes of a failed call that has done its work and queues a packet all the same.
@@ -207,6 +215,8 @@ class Operation(Packet):
     def __init__(self, handle: Handle, kind: str) -> None:
         super().__init__(kind)
         self.handle = handle
+        #: What will tell whether a packet came for the present submission: see `settle`.
+        self.marker: PostedPacket | None = None
         self.buffers = ()
         self.function_name = kind
 
@@ -285,6 +295,7 @@ class Operation(Packet):
             if self._words[0] == STATUS_PENDING:
                 raise RuntimeError(f"{self!r} was abandoned by the kernel: make a new operation")
             self.state = PENDING
+            self.marker = None
             # Lifetime: in the table before the call, because another thread may dequeue
             # the packet before the call has returned here.
             queue.in_flight[self.address] = self
