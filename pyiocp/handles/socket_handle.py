@@ -7,6 +7,7 @@ socket does depends on its kind.
 from __future__ import annotations
 
 import ctypes
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SOCKET_WINERROR_OF, error_of_code
@@ -29,7 +30,7 @@ from ..winapi import (
 from .handle import Handle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Buffer
 
@@ -61,6 +62,9 @@ class SocketHandle(Handle):
     kind = "socket"
     winerror_of = SOCKET_WINERROR_OF
 
+    _extensions: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+    """What has been looked up; most connections need none."""
+
     def __init__(
         self,
         port: CompletionQueue,
@@ -72,7 +76,6 @@ class SocketHandle(Handle):
         internal: bool = False,
     ) -> None:
         self.family = int(family)
-        self._extensions: dict[str, Callable[..., Any]] = {}
         super().__init__(port, number, key=key, skip_on_success=skip_on_success, internal=internal)
 
     def receive_operation(self, *buffers: Buffer, peek: bool = False) -> Operation:
@@ -154,7 +157,7 @@ class SocketHandle(Handle):
         """Return the extension function of this socket's provider, looked up once."""
         name = lookup.__name__
         if name not in self._extensions:
-            self._extensions[name] = lookup(self.number)
+            self._extensions = {**self._extensions, name: lookup(self.number)}
         return self._extensions[name]
 
     def _address(self, function: str) -> Any:

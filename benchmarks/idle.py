@@ -1,0 +1,169 @@
+"""What an idle connection costs in memory: private bytes of the server, with and without buffers.
+
+    python3 benchmarks/idle.py
+    python3 benchmarks/idle.py --connections 5000 --python 3.13
+
+A server in a process of its own takes connections, echoes one message on each, and then lets
+them be idle. What is counted is by how much its private bytes have grown since the first 200
+connections, which pay for what there is once.
+
+What belongs here: that measurement. How fast servers are is in `echo`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MODES = {"with a buffer": None, "zero-byte after 1 s": 1.0, "zero-byte": 0.0}
+"""What the sessions have as ``zero_byte_after``."""
+
+WARM_UP = 200
+"""Connections before the first measurement."""
+
+REQUIRED_BYTES = 4096
+"""What an idle connection may take in zero-byte mode."""
+
+
+class _MemoryCounters(ctypes.Structure):
+    """PROCESS_MEMORY_COUNTERS, whose PagefileUsage is the private bytes."""
+
+    _fields_ = (
+        ("cb", ctypes.c_uint32),
+        ("PageFaultCount", ctypes.c_uint32),
+        *((f"_{n}", ctypes.c_size_t) for n in range(6)),
+        ("PagefileUsage", ctypes.c_size_t),
+        ("PeakPagefileUsage", ctypes.c_size_t),
+    )
+
+
+def private_bytes() -> int:
+    """Return how many bytes of memory are this process's alone."""
+    counters = _MemoryCounters(cb=ctypes.sizeof(_MemoryCounters))
+    kernel32: Any = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined, unused-ignore]
+    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
+    process = ctypes.c_void_p(kernel32.GetCurrentProcess())
+    if not kernel32.K32GetProcessMemoryInfo(process, ctypes.byref(counters), counters.cb):
+        raise OSError("K32GetProcessMemoryInfo failed")
+    return int(counters.PagefileUsage)
+
+
+def serve(zero_byte_after: float | None) -> None:
+    """Serve until standard input ends; each line of it asks for the figures, as JSON."""
+    # Only this process runs on Windows.
+    from pyiocp import CompletionPort, Session  # noqa: PLC0415
+
+    class Echo(Session):
+        def on_receive(self, data: memoryview) -> None:
+            self.send(data)
+
+    Echo.zero_byte_after = zero_byte_after
+    with CompletionPort() as port:
+
+        def answer() -> None:
+            for _ in sys.stdin:
+                gc.collect()
+                figures = {"sessions": len(port.sessions), "private": private_bytes()}
+                print(json.dumps(figures), flush=True)
+            port.stop()
+
+        listener = port.listen(("127.0.0.1", 0), Echo)
+        print(json.dumps({"port": listener.address[1]}), flush=True)
+        port.submit(answer)
+        port.run(threads=1)
+
+
+def measure(mode: str, connections: int, python: str | None) -> float:
+    """Return by how many bytes the server has grown per connection."""
+    script = [str(Path("benchmarks", "idle.py")), "--serve", mode]
+    version = ["--python", python] if python else []
+    start = [sys.executable] if os.name == "nt" else [sys.executable, "run.py", *version, "python"]
+    process = subprocess.Popen(
+        [*start, *script],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    peers: list[socket.socket] = []
+    try:
+        address = ("127.0.0.1", int(read_json(process.stdout)["port"]))
+        connect(peers, address, WARM_UP)
+        before = ask(process.stdin, process.stdout)
+        connect(peers, address, connections)
+        after = ask(process.stdin, process.stdout)
+        assert after["sessions"] - before["sessions"] == connections
+        return (after["private"] - before["private"]) / connections
+    finally:
+        for peer in peers:
+            peer.close()
+        process.stdin.close()
+        process.wait(30)
+        process.stdout.close()
+
+
+def connect(peers: list[socket.socket], address: tuple[str, int], count: int) -> None:
+    """Make connections, and have one message echoed on each; then all of them are idle."""
+    for _ in range(count):
+        peers.append(socket.create_connection(address, timeout=10))
+        peers[-1].sendall(b"x" * 64)
+    for peer in peers[-count:]:
+        assert peer.recv(64, socket.MSG_WAITALL) == b"x" * 64
+    # All modes get the time in which one of them switches.
+    peers[-1].settimeout(3)
+    try:
+        peers[-1].recv(1)
+    except TimeoutError:
+        peers[-1].settimeout(10)
+
+
+def ask(stdin: IO[str], stdout: IO[str]) -> dict[str, int]:
+    """Return the server's figures."""
+    stdin.write("\n")
+    stdin.flush()
+    return read_json(stdout)
+
+
+def read_json(stream: IO[str]) -> dict[str, int]:
+    """Return the next line of the server, which is JSON; other lines are passed on."""
+    for line in stream:
+        if line.startswith("{"):
+            values: dict[str, int] = json.loads(line)
+            return values
+        sys.stderr.write(line)
+    raise SystemExit("the server ended before its time")
+
+
+def main() -> int:
+    """Print the figures as a table; exit 1 if zero-byte mode takes more than it may."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--connections", type=int, default=2000)
+    parser.add_argument("--python", help="which Python for Windows, off Windows: 3.13, 3.13t")
+    parser.add_argument("--serve", choices=MODES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(MODES[options.serve])
+        return 0
+    print("| mode | private bytes per idle connection |")
+    print("| --- | ---: |")
+    figures = {}
+    for mode in MODES:
+        figures[mode] = measure(mode, options.connections, options.python)
+        print(f"| {mode} | {figures[mode]:,.0f} |", flush=True)
+    return 0 if figures["zero-byte"] <= REQUIRED_BYTES else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
