@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 from journal import Journal, Made, connect, eventually, receive_all, served
 
-from pyiocp import AddressUnavailableError, CompletionPort, HandleClosedError, IocpError, Listener
+from pyiocp import (
+    AddressUnavailableError,
+    CompletionPort,
+    HandleClosedError,
+    IocpError,
+    Listener,
+    OperationCancelledError,
+)
+from pyiocp.listening_socket import take_over
 
 LOCAL = ("127.0.0.1", 0)
 
@@ -95,7 +103,7 @@ def test_processes_share_one_address(port: CompletionPort) -> None:
     """A parent that has it on its own port, and two children that therefore cannot.
 
     The parent pauses: the children serve all, both of them, in turns. They end in order, and
-    then the parent, resumed, serves again.
+    then the parent, resumed, serves again. No packet of theirs has come to its port.
     """
     listener = port.listen(LOCAL, Echo, accepts=2)
     with served(port), child_of(listener) as one, child_of(listener) as two:
@@ -115,6 +123,7 @@ def test_processes_share_one_address(port: CompletionPort) -> None:
         with connect(listener) as peer:
             peer.sendall(b"ping")
             assert receive_all(peer, 4) == b"ping"
+    assert port.wait(0) == []
 
 
 def test_child_takes_over_from_a_parent_that_closes(port: CompletionPort) -> None:
@@ -157,6 +166,28 @@ def test_listening_socket_of_python_is_served(
         assert eventually(lambda: port.in_flight_by_kind() == {})
         assert eventually(lambda: not any(h.kind == "event" for h in port.handles))
     assert (listener.accepted, listener.failed) == (41, 0)
+
+
+def test_accept_is_not_overlooked_when_the_next_one_resets_its_event(port: CompletionPort) -> None:
+    """Posting an accept resets the event that another one has just set.
+
+    Here nobody hears of the event at all: it is the post of the second accept that finds the
+    end of the first.
+    """
+    stream = take_over(port, socket.create_server(LOCAL))
+    (wait,) = [packet for packet in port.in_flight.values() if packet.kind == "wait"]
+    wait.receiver = lambda operation, count, status: operation.finish(count, status)
+    first, second = stream.accept_operation(), stream.accept_operation()
+    first.post()
+    with socket.create_connection(stream.local_address()):
+        assert eventually(lambda: not first.unwritten)
+        assert port.wait(0.1) == []
+        second.post()
+        (completion,) = port.wait(10)
+        assert completion.operation is first
+        assert first.accepted is not None
+    stream.close()
+    assert [type(c.error) for c in port.wait(10)] == [OperationCancelledError]
 
 
 def test_port_closes_with_a_shared_listener() -> None:
