@@ -23,6 +23,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from echo import read_json
+
 ROOT = Path(__file__).resolve().parent.parent
 
 MODES = {"with a buffer": None, "zero-byte after 1 s": 1.0, "zero-byte": 0.0}
@@ -129,21 +131,11 @@ def connect(peers: list[socket.socket], address: tuple[str, int], count: int) ->
         peers[-1].settimeout(10)
 
 
-def ask(stdin: IO[str], stdout: IO[str]) -> dict[str, int]:
+def ask(stdin: IO[str], stdout: IO[str]) -> dict[str, float]:
     """Return the server's figures."""
     stdin.write("\n")
     stdin.flush()
     return read_json(stdout)
-
-
-def read_json(stream: IO[str]) -> dict[str, int]:
-    """Return the next line of the server, which is JSON; other lines are passed on."""
-    for line in stream:
-        if line.startswith("{"):
-            values: dict[str, int] = json.loads(line)
-            return values
-        sys.stderr.write(line)
-    raise SystemExit("the server ended before its time")
 
 
 def main() -> int:
