@@ -75,7 +75,7 @@ class ReceiveLoop:
         self._zero_byte: Operation | None = None
 
     def open(self) -> None:
-        """Look at the settings, and begin as they say."""
+        """Look at the settings, and begin as they say; ValueError if they are bad."""
         size, after = self._session.receive_size, self._session.zero_byte_after
         if size < 1:
             raise ValueError(f"receive_size must be at least 1 byte, not {size}")

@@ -14,7 +14,8 @@ class SessionStatistics(NamedTuple):
     ``bytes_received`` came in ``messages_received`` calls of ``on_receive`` (a session that
     is closing drops them, and counts them still). ``messages_sent`` calls of ``send`` were
     taken, and ``bytes_sent`` of their bytes have gone to the system; ``send_queue_bytes``
-    wait. ``age_s`` is how many seconds ago the connection came about; 0 before that.
+    wait. ``age_s`` is how many seconds ago the connection came about; 0 before that. It is
+    a plain value.
     """
 
     bytes_received: int

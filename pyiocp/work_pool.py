@@ -34,7 +34,8 @@ class Work(Future[_T]):
 
     All of `concurrent.futures.Future` is there, but the functions given to
     `add_done_callback` are called on the port, like those given to ``call_soon``. Do not
-    ask a worker to wait for ``result()``: it would serve nobody meanwhile.
+    ask a worker to wait for ``result()``: it would serve nobody meanwhile. Any thread may
+    call any method.
     """
 
     def __init__(

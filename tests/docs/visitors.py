@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
 import time
@@ -95,6 +96,24 @@ def silence(port: int) -> None:
             client.recv(1)
 
 
+def reader(port: int) -> None:
+    """The server sends a module of the standard library, and closes in order."""
+    with connect(port) as client:
+        sent = receive(client, 1 << 20)
+        assert sent.startswith(b"# and here it is:\n")
+        assert b"pbkdf2_hmac" in sent
+
+
+def digest(port: int) -> None:
+    """Two questions at once, and each gets its answer."""
+    with connect(port) as first, connect(port) as second:
+        for client, question in ((first, b"one"), (second, b"two")):
+            client.sendall(question)
+        for client, question in ((first, b"one"), (second, b"two")):
+            answer = hashlib.pbkdf2_hmac("sha256", question, b"salt", 50_000)
+            assert receive(client, 32) == answer
+
+
 def store(port: int) -> None:
     """Each body is as long as the line before it says, however the bytes are cut."""
     with connect(port) as client:
@@ -105,5 +124,5 @@ def store(port: int) -> None:
 
 VISITORS: dict[str, Callable[[int], None]] = {
     visitor.__name__: visitor
-    for visitor in (echoes, slow_reader, lines, chat, goodbye, silence, store)
+    for visitor in (echoes, slow_reader, lines, chat, goodbye, silence, reader, digest, store)
 }
