@@ -40,9 +40,9 @@ from .batch import ENTRY_WORDS, Batch
 from .completion import Completion
 from .errors import IocpError, PortClosedError, ResourceLimitError, error_of_code
 from .in_flight import InFlightTable
-from .kept_memory import keep_for_ever, keep_unwritten
 from .kernel import Kernel
 from .keyed_packets import Senders, Tags
+from .memory.kept_memory import keep_for_ever, keep_unwritten
 from .operation import COMPLETED, PENDING, Operation, Packet, PostedPacket, StrayPacket
 from .timers import Call, Timer, Timers
 from .waker import WAKE_KEY, Waker

@@ -9,9 +9,9 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from .buffer_pool import BufferPool
 from .completion_queue import CompletionQueue
-from .debugging import BufferWatch, debug_mode_wanted
+from .memory.buffer_pool import BufferPool
+from .memory.debugging import BufferWatch, debug_mode_wanted
 from .statistics import Statistics, Watch, locked_now
 from .trace import EVENTS_MAX, Trace
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .completion import Completion
 from .errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
-from .pages import extent_of
+from .memory.pages import extent_of
 from .winapi import OVERLAPPED
 from .winapi.errorcodes import (
     ERROR_IO_PENDING,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .handles.handle import Handle
-    from .pages import Extent
+    from .memory.pages import Extent
 
     Receiver = Callable[[Any, int, int], None]
     """Takes a packet, its byte count and its status instead of a `Completion`."""

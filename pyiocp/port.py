@@ -14,23 +14,23 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .backoff import Backoff
-from .connection import Connection
-from .connector import Connector
 from .errors import PortClosedError
-from .framed_session import FramedSession, Framer
 from .handle_port import HandlePort
-from .layer import Hooks, Layer, connect_layers
-from .listener import Listener
-from .listening_socket import open_listening, take_over
-from .reconnecting import ReconnectingClient
-from .resolver import Resolver
-from .session import Session
-from .session_state import SessionState
+from .servers.backoff import Backoff
+from .servers.connection import Connection
+from .servers.connector import Connector
+from .servers.framed_session import FramedSession, Framer
+from .servers.layer import Hooks, Layer, connect_layers
+from .servers.listener import Listener
+from .servers.listening_socket import open_listening, take_over
+from .servers.reconnecting import ReconnectingClient
+from .servers.resolver import Resolver
+from .servers.session import Session
+from .servers.session_state import SessionState
+from .servers.spares import Spares
+from .servers.work_pool import WorkPool
+from .servers.workers import Workers
 from .signal_receiver import SignalReceiver
-from .spares import Spares
-from .work_pool import WorkPool
-from .workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from .admission import Limits
     from .completion import Completion
     from .handles.stream import Stream
     from .kernel import Kernel
-    from .tls_layer import TlsSide
-    from .work_pool import Work
+    from .servers.admission import Limits
+    from .servers.tls_layer import TlsSide
+    from .servers.work_pool import Work
 
 _T = TypeVar("_T")
 
@@ -444,7 +444,7 @@ def _tls_side(
     if context is None:
         return None
     # It takes 20 ms and OpenSSL, which who has no use for TLS is spared.
-    from .tls_layer import TlsSide  # noqa: PLC0415
+    from .servers.tls_layer import TlsSide  # noqa: PLC0415
 
     return TlsSide(
         context,

@@ -14,16 +14,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from .memory.pages import pages_of
 from .operation import IDLE, PostedPacket
-from .pages import pages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .buffer_pool import PoolStatistics
     from .in_flight import InFlightTable
+    from .memory.buffer_pool import PoolStatistics
+    from .memory.pages import Extent
     from .operation import Packet
-    from .pages import Extent
 
 
 class Locked(NamedTuple):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from pyiocp import kept_memory, winapi
+from pyiocp import winapi
+from pyiocp.memory import kept_memory
 
 if TYPE_CHECKING:
     from pyiocp import CompletionPort, Stream

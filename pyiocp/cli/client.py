@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ..session import Session
+from ..servers.session import Session
 from .content import Echo, Messages
 
 if TYPE_CHECKING:

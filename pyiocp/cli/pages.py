@@ -16,7 +16,7 @@ import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..pages import PAGE_SIZE, extent_of, pages_of
+from ..memory.pages import PAGE_SIZE, extent_of, pages_of
 from ..port import CompletionPort
 from ..winapi import (
     PSAPI_WORKING_SET_EX_INFORMATION,

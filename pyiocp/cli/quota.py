@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ResourceLimitError
 from ..kernel import Kernel
 from ..port import CompletionPort
-from ..session import Session
+from ..servers.session import Session
 from ..winapi.errorcodes import WSAENOBUFS
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HandleClosedError, PortClosedError, error_of_code
+from ..memory.pages import extent_of
 from ..operation import PENDING, Operation
-from ..pages import extent_of
 from ..winapi import (
     AF_UNIX,
     DWORD,
@@ -29,7 +29,7 @@ from .socket_handle import open_socket
 
 if TYPE_CHECKING:
     from ..completion import Completion
-    from ..pages import Extent
+    from ..memory.pages import Extent
     from ..winapi import SOCKADDR
     from .stream import Stream
 

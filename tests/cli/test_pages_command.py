@@ -18,7 +18,7 @@ from pyiocp import CompletionPort, Stream
 from pyiocp.cli import quota
 from pyiocp.cli.command_line import main
 from pyiocp.cli.pages import measure, show
-from pyiocp.pages import PAGE_SIZE
+from pyiocp.memory.pages import PAGE_SIZE
 from pyiocp.winapi import errorcodes as codes
 
 Pair = tuple[Stream, socket.socket]

@@ -23,8 +23,8 @@ from pyiocp import (
     Stream,
 )
 from pyiocp.handle_count import handle_count
-from pyiocp.pages import PAGE_SIZE, extent_of, pages_of
-from pyiocp.privilege import enable_privilege
+from pyiocp.memory.pages import PAGE_SIZE, extent_of, pages_of
+from pyiocp.memory.privilege import enable_privilege
 from pyiocp.winapi import errorcodes as codes
 
 Pair = tuple[Stream, socket.socket]

@@ -7,7 +7,7 @@ import ctypes
 import hypothesis
 from hypothesis import strategies as st
 
-from pyiocp.pages import PAGE_SIZE, extent_of, pack, pack_guarded, pages_of
+from pyiocp.memory.pages import PAGE_SIZE, extent_of, pack, pack_guarded, pages_of
 
 sizes = st.integers(1, 5 * PAGE_SIZE)
 

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from pyiocp import CompletionPort, IocpError, Session, Stream
-from pyiocp.pages import PAGE_SIZE
+from pyiocp.memory.pages import PAGE_SIZE
 from pyiocp.statistics import Batches, Locked
 
 Pair = tuple[Stream, socket.socket]

@@ -10,7 +10,7 @@ import pytest
 from journal import Journal, Made, connect, eventually, receive_all, served
 
 from pyiocp import CompletionPort, Limits, PeerResetError, Session
-from pyiocp.admission import Admission, network_of
+from pyiocp.servers.admission import Admission, network_of
 
 LOCAL = ("127.0.0.1", 0)
 

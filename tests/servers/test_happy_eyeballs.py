@@ -21,7 +21,7 @@ from pyiocp import (
     Session,
 )
 from pyiocp.handles.stream import Stream
-from pyiocp.resolve import resolve_all
+from pyiocp.servers.resolve import resolve_all
 
 if TYPE_CHECKING:
     from unanswered import Unanswered

@@ -22,7 +22,7 @@ from pyiocp import (
     Listener,
     OperationCancelledError,
 )
-from pyiocp.listening_socket import take_over
+from pyiocp.servers.listening_socket import take_over
 
 LOCAL = ("127.0.0.1", 0)
 

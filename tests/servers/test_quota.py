@@ -17,7 +17,7 @@ from faulty_kernel import FaultyKernel, entries_of
 from journal import Journal, Made, connect, eventually, receive_all, served
 
 from pyiocp import CompletionPort, ResourceLimitError, Session, SessionState
-from pyiocp.pages import PAGE_SIZE
+from pyiocp.memory.pages import PAGE_SIZE
 from pyiocp.winapi import errorcodes as codes
 
 LOCAL = ("127.0.0.1", 0)

@@ -11,7 +11,7 @@ import pytest
 from journal import Journal, Made, connect, eventually, receive_all, served
 
 from pyiocp import CompletionPort, PortClosedError
-from pyiocp.work_pool import THREADS_MAX
+from pyiocp.servers.work_pool import THREADS_MAX
 
 LOCAL = ("127.0.0.1", 0)
 

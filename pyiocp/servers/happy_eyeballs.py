@@ -16,16 +16,16 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .errors import REFUSALS, OperationCancelledError
-from .handles.stream import Stream
-from .winapi import IPPROTO_TCP, TCP_NODELAY
+from ..errors import REFUSALS, OperationCancelledError
+from ..handles.stream import Stream
+from ..winapi import IPPROTO_TCP, TCP_NODELAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .operation import Operation
-    from .port import CompletionPort
-    from .timers import Timer
+    from ..operation import Operation
+    from ..port import CompletionPort
+    from ..timers import Timer
 
 STAGGER_S = 0.25
 """How long an attempt has for itself: the Connection Attempt Delay of RFC 8305."""

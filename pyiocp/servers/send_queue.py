@@ -13,9 +13,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from .errors import REFUSALS, ResourceLimitError, failed
-from .interrupt import calls_hooks
-from .pages import PAGE_SIZE
+from ..errors import REFUSALS, ResourceLimitError, failed
+from ..interrupt import calls_hooks
+from ..memory.pages import PAGE_SIZE
 from .queued_file import QueuedFile
 from .receive_loop import RETRY_S
 from .session_state import CLOSED, CONNECTING, OPEN
@@ -23,10 +23,10 @@ from .session_state import CLOSED, CONNECTING, OPEN
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from ..handles.transmit import SendFileOperation
+    from ..operation import Operation
     from .connection import Connection
     from .gathered_send import GatheredSend
-    from .handles.transmit import SendFileOperation
-    from .operation import Operation
 
 
 class SendQueueOverflowError(ConnectionError):

@@ -16,12 +16,12 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import PortClosedError
+from ..errors import PortClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .completion_queue import CompletionQueue
+    from ..completion_queue import CompletionQueue
 
 _T = TypeVar("_T")
 

@@ -16,34 +16,34 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
+from ..errors import (
     HandleClosedError,
     IocpError,
     PortClosedError,
     error_of_code,
     error_of_status,
 )
+from ..interrupt import calls_hooks
+from ..winapi import SD_SEND
+from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
 from .idle_watch import IdleWatch
 from .inbox import Inbox
-from .interrupt import calls_hooks
 from .receive_loop import ReceiveLoop
 from .send_queue import SendQueue
 from .session_state import CLOSED, CLOSING, CONNECTING, OPEN
 from .session_statistics import SessionStatistics
-from .winapi import SD_SEND
-from .winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Buffer
 
-    from .completion_queue import CompletionQueue
-    from .handles.stream import Stream
+    from ..completion_queue import CompletionQueue
+    from ..handles.stream import Stream
+    from ..timers import Timer
     from .layer import Hooks
     from .session import Session
     from .spares import Spares
-    from .timers import Timer
     from .tls import TlsInfo
 
 logger = logging.getLogger("pyiocp")

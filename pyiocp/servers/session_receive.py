@@ -13,12 +13,12 @@ import ctypes
 from sys import getrefcount
 from typing import TYPE_CHECKING
 
-from .operation import Operation
-from .winapi import DWORD, SOCKET, SOCKET_ERROR, WSABUF, wsabufs
+from ..operation import Operation
+from ..winapi import DWORD, SOCKET, SOCKET_ERROR, WSABUF, wsabufs
 
 if TYPE_CHECKING:
-    from .handles.stream import Stream
-    from .operation import Receiver
+    from ..handles.stream import Stream
+    from ..operation import Receiver
 
 
 class BufferedReceive:

@@ -10,8 +10,8 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from ..interrupt import calls_hooks
 from .connector import Connector
-from .interrupt import calls_hooks
 from .layer import Hooks, Layer
 from .resolve import check_address
 from .session_state import CLOSED, OPEN
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from ssl import SSLContext
 
-    from .port import CompletionPort
+    from ..port import CompletionPort
+    from ..timers import Timer
     from .session import Session
-    from .timers import Timer
 
 
 class _Pooled(Layer):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..interrupt import calls_hooks
 from .frame_parser import FramingError
 from .framing import Framing
-from .interrupt import calls_hooks
 from .layer import Hooks, Layer
 from .session import Session
 from .session_state import OPEN

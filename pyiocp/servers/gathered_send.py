@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .operation import Operation
-from .winapi import DWORD, SOCKET, SOCKET_ERROR, ULONG
+from ..operation import Operation
+from ..winapi import DWORD, SOCKET, SOCKET_ERROR, ULONG
 
 if TYPE_CHECKING:
-    from .handles.stream import Stream
-    from .operation import Receiver
+    from ..handles.stream import Stream
+    from ..operation import Receiver
 
 _GATHER_MAX = 16
 """Buffers in one WSASend: enough that the call's cost no longer counts."""

@@ -16,20 +16,20 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .errors import IocpError, PortClosedError, error_of_code
+from ..errors import IocpError, PortClosedError, error_of_code
+from ..winapi.errorcodes import WSAETIMEDOUT
 from .happy_eyeballs import Race
 from .inbox import Inbox
 from .resolve import check_address, is_numeric, resolve_all
-from .winapi.errorcodes import WSAETIMEDOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..handles.stream import Stream
+    from ..port import CompletionPort
+    from ..timers import Timer
     from .backoff import Backoff
-    from .handles.stream import Stream
-    from .port import CompletionPort
     from .session import Session
-    from .timers import Timer
 
 logger = logging.getLogger("pyiocp")
 

@@ -12,11 +12,11 @@ import ctypes
 import threading
 from typing import TYPE_CHECKING, Any
 
-from .errors import failed
-from .winapi import STATUS_CANCELLED, STATUS_PENDING
+from ..errors import failed
+from ..winapi import STATUS_CANCELLED, STATUS_PENDING
 
 if TYPE_CHECKING:
-    from .operation import Packet
+    from ..operation import Packet
 
 #: What was still in flight when a port had to close: the kernel may yet write there.
 kept_for_ever: list[dict[int, Packet]] = []

@@ -9,12 +9,11 @@ import ctypes
 import socket
 from typing import TYPE_CHECKING, Any
 
-from .errors import error_of_code
-from .handles.hand_over import open_shared
-from .handles.shared_listening import SharedListening
-from .handles.stream import Stream
-from .resolve import resolve
-from .winapi import (
+from ..errors import error_of_code
+from ..handles.hand_over import open_shared
+from ..handles.shared_listening import SharedListening
+from ..handles.stream import Stream
+from ..winapi import (
     DWORD,
     IPPROTO_IPV6,
     IPPROTO_TCP,
@@ -23,9 +22,10 @@ from .winapi import (
     SOL_SOCKET,
     TCP_NODELAY,
 )
+from .resolve import resolve
 
 if TYPE_CHECKING:
-    from .completion_queue import CompletionQueue
+    from ..completion_queue import CompletionQueue
 
 
 def open_listening(

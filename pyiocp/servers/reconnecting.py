@@ -9,16 +9,16 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..interrupt import calls_hooks
 from .connector import Connector
-from .interrupt import calls_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..port import CompletionPort
+    from ..timers import Timer
     from .backoff import Backoff
-    from .port import CompletionPort
     from .session import Session
-    from .timers import Timer
     from .tls_layer import TlsSide
 
 logger = logging.getLogger("pyiocp")

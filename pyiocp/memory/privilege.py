@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from .winapi import (
+from ..winapi import (
     HANDLE,
     LUID_AND_ATTRIBUTES,
     SE_PRIVILEGE_ENABLED,
@@ -16,10 +16,10 @@ from .winapi import (
     TOKEN_PRIVILEGES,
     TOKEN_QUERY,
 )
-from .winapi.errorcodes import ERROR_SUCCESS
+from ..winapi.errorcodes import ERROR_SUCCESS
 
 if TYPE_CHECKING:
-    from .kernel import Kernel
+    from ..kernel import Kernel
 
 
 def enable_privilege(kernel: Kernel, name: str) -> bool:

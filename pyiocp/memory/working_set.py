@@ -12,11 +12,11 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .errors import error_of_code
-from .winapi import DWORD, SIZE_T
+from ..errors import error_of_code
+from ..winapi import DWORD, SIZE_T
 
 if TYPE_CHECKING:
-    from .kernel import Kernel
+    from ..kernel import Kernel
 
 #: Held between reading the limits and setting them.
 _limits = threading.Lock()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING
 
-from .winapi import WSABUF
+from ..winapi import WSABUF
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -22,19 +22,19 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .errors import error_of_code
-from .interrupt import calls_hooks
+from ..errors import error_of_code
+from ..interrupt import calls_hooks
+from ..winapi.errorcodes import WSAETIMEDOUT
 from .layer import Hooks, Layer
 from .session_state import CONNECTING, OPEN, SessionState
 from .tls import TlsError, TlsHandshakeError, TlsInfo, TlsTruncatedError
-from .winapi.errorcodes import WSAETIMEDOUT
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from ..timers import Timer
     from .connection import Connection
     from .session import Session
-    from .timers import Timer
 
 _RECORD = 16384
 """Bytes of content that a TLS record may have; one read returns no more."""

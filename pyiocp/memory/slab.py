@@ -9,10 +9,8 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from .errors import error_of_code
-from .pages import PAGE_SIZE, pack, pack_guarded, rounded_up
-from .privilege import enable_privilege
-from .winapi import (
+from ..errors import error_of_code
+from ..winapi import (
     DWORD,
     MEM_COMMIT,
     MEM_LARGE_PAGES,
@@ -22,11 +20,13 @@ from .winapi import (
     PAGE_READWRITE,
     SE_LOCK_MEMORY_NAME,
 )
-from .winapi.errorcodes import ERROR_PRIVILEGE_NOT_HELD
+from ..winapi.errorcodes import ERROR_PRIVILEGE_NOT_HELD
+from .pages import PAGE_SIZE, pack, pack_guarded, rounded_up
+from .privilege import enable_privilege
 from .working_set import lower_working_set, raise_working_set
 
 if TYPE_CHECKING:
-    from .kernel import Kernel
+    from ..kernel import Kernel
     from .pages import Extent
 
 _LARGE_PAGES_NOTE = (

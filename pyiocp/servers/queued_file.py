@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .handles.transmit import FilePart, SendFileOperation, file_number
+from ..handles.transmit import FilePart, SendFileOperation, file_number
 
 if TYPE_CHECKING:
-    from .handles.stream import Stream
-    from .operation import Receiver
+    from ..handles.stream import Stream
+    from ..operation import Receiver
 
 logger = logging.getLogger("pyiocp")
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .errors import IocpError
+from ..errors import IocpError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .completion_queue import CompletionQueue
-    from .handles.accept import AcceptOperation
+    from ..completion_queue import CompletionQueue
+    from ..handles.accept import AcceptOperation
 
 _LOOK_EVERY_S = 0.5
 """How long silent clients may fill all the accepts before there are more."""

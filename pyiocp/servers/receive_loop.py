@@ -19,16 +19,16 @@ import contextlib
 from sys import getrefcount
 from typing import TYPE_CHECKING
 
-from .errors import REFUSALS, IocpError, ResourceLimitError, failed
-from .interrupt import calls_hooks
-from .operation import PENDING
+from ..errors import REFUSALS, IocpError, ResourceLimitError, failed
+from ..interrupt import calls_hooks
+from ..operation import PENDING
+from ..winapi import STATUS_CANCELLED
 from .session_receive import zero_byte_receive
 from .session_state import CLOSED, CLOSING, OPEN
-from .winapi import STATUS_CANCELLED
 
 if TYPE_CHECKING:
+    from ..operation import Operation
     from .connection import Connection
-    from .operation import Operation
     from .session_receive import BufferedReceive
 
 RETRY_S = 0.02

@@ -17,8 +17,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..kernel import Kernel
 from .debugging import debug_mode_wanted
-from .kernel import Kernel
 from .slab import Slab
 
 if TYPE_CHECKING:

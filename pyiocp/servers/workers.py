@@ -15,12 +15,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import interrupt
-from .errors import PortClosedError
+from .. import interrupt
+from ..errors import PortClosedError
 
 if TYPE_CHECKING:
-    from .completion import Completion
-    from .completion_queue import CompletionQueue
+    from ..completion import Completion
+    from ..completion_queue import CompletionQueue
 
 
 class Workers:

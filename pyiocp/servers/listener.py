@@ -16,20 +16,20 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ..errors import HandleClosedError, IocpError, OperationCancelledError, PortClosedError
+from ..handles.hand_over import share
+from ..interrupt import calls_hooks
 from .admission import Admission, Limits
-from .errors import HandleClosedError, IocpError, OperationCancelledError, PortClosedError
-from .handles.hand_over import share
-from .interrupt import calls_hooks
 from .silent_clients import SilentClients, silent_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .handles.accept import AcceptOperation
-    from .handles.stream import Stream
-    from .port import CompletionPort
+    from ..handles.accept import AcceptOperation
+    from ..handles.stream import Stream
+    from ..port import CompletionPort
+    from ..timers import Timer
     from .session import Session
-    from .timers import Timer
     from .tls_layer import TlsSide
 
 logger = logging.getLogger("pyiocp")

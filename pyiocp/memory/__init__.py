@@ -1,0 +1,1 @@
+"""Where buffers come from, which pages they lie on, and who looks after them."""
