@@ -2,68 +2,13 @@
 
 from __future__ import annotations
 
-import queue
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from typing import IO
 
 import pytest
-
-HERE = Path(__file__).resolve().parent
-TIMEOUT_S = 45
-
-
-class Command:
-    """A command that runs; its lines can be waited for, and it can be sent Ctrl-C."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.output: list[str] = []
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        assert process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(process.stdout,))
-        self._reader.start()
-
-    def _read(self, stdout: IO[str]) -> None:
-        for line in stdout:
-            self._lines.put(line.rstrip("\n"))
-        self._lines.put(None)
-
-    def line_with(self, text: str) -> str:
-        """Wait for a line that contains `text`, and return it."""
-        while True:
-            line = self._lines.get(timeout=TIMEOUT_S)
-            assert line is not None, f"no line with {text!r} in {self.output}"
-            self.output.append(line)
-            if text in line:
-                return line
-
-    def press_ctrl_c(self) -> None:
-        """Have the process raise SIGINT; it was started through ``interruptible.py``."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-
-    def end(self) -> int:
-        """Wait for its end; the lines are in ``output`` then."""
-        code = self.process.wait(TIMEOUT_S)
-        while (line := self._lines.get(timeout=TIMEOUT_S)) is not None:
-            self.output.append(line)
-        return code
-
-    def clean_up(self) -> None:
-        """End it in any case."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self._reader.join(TIMEOUT_S)
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None
-            stream.close()
+from commands import HERE, Command
 
 
 @pytest.fixture
@@ -92,15 +37,3 @@ def start() -> Iterator[Callable[..., Command]]:
 def start_interruptible(start: Callable[..., Command]) -> Callable[..., Command]:
     """Start a command of pyiocp to which Ctrl-C can be sent."""
     return lambda *arguments: start(str(HERE / "interruptible.py"), *arguments)
-
-
-def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python to its end."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        input="",
-        capture_output=True,
-        encoding="utf-8",
-        timeout=TIMEOUT_S,
-        check=False,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from conftest import run_python
+from commands import run_python
 
 from pyiocp.cli.command_line import COMMANDS, main
 

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from conftest import HERE, Command, run_python
+from commands import HERE, Command, run_python
 
 from pyiocp.winapi import (
     SYNCHRONIZE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from conftest import run_python
+from commands import run_python
 
 from pyiocp import explain
 from pyiocp.cli.command_line import main

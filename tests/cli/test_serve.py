@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from conftest import Command, run_python
+from commands import Command, run_python
 
 Start = Callable[..., Command]
 
