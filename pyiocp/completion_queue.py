@@ -38,10 +38,11 @@ from typing import TYPE_CHECKING, Any
 from . import interrupt
 from .batch import ENTRY_WORDS, Batch
 from .completion import Completion
-from .errors import IocpError, PortClosedError, ResourceLimitError, error_of_code
+from .errors import PortClosedError, ResourceLimitError, error_of_code
 from .in_flight import InFlightTable
 from .kernel import Kernel
 from .keyed_packets import Senders, Tags
+from .marker import Marker
 from .memory.kept_memory import keep_for_ever, keep_unwritten
 from .operation import COMPLETED, PENDING, Operation, Packet, PostedPacket, StrayPacket
 from .timers import Call, Timer, Timers
@@ -76,9 +77,6 @@ _TIMERS_EVERY = 64
 #: packet that the kernel refused, and a Ctrl-C while other code holds the interpreter's
 #: wake-up socket. They are noticed after this long.
 _WAIT_MAX_MS = 1000
-
-#: How long a thread may need from dequeuing a packet to looking up its operation.
-_ROUTED_S = 0.05
 
 #: After how long close() asks again for what is in flight to be cancelled.
 _CANCEL_AGAIN_S = 0.2
@@ -136,7 +134,8 @@ class CompletionQueue:
         #: thread wherever it is.
         self.door = threading.RLock()
         self.waiting: set[int] = set()
-        self._polling: set[int] = set()
+        #: The threads that ask the kernel, or have just been answered.
+        self.polling: set[int] = set()
         self._dispatching: set[int] = set()
         self._main_wanted = False
         self._main_returns = 0
@@ -179,45 +178,15 @@ class CompletionQueue:
         with self.door:
             if self.closing:
                 raise PortClosedError(f"{self!r} is closed: it takes no packet")
-            self._post(packet, count)
+            self.post_packet(packet, count)
         return packet
 
     def settle(self, operation: Operation) -> None:
-        """Complete an operation that has ended, unless a packet for it is on its way.
+        """Complete an operation that has ended, unless a packet for it is on its way."""
+        Marker(self, operation).send()
 
-        The kernel's queue is first in, first out: when the packet posted here comes back
-        and the operation is still in flight, there was none.
-        """
-        packet = operation.marker = PostedPacket(operation)
-        packet.receiver = self._on_marker
-        try:
-            self._post(packet, 0)
-        except IocpError:
-            self._settle(packet)
-
-    def _on_marker(self, packet: PostedPacket, count: int, status: int) -> None:
-        if self._polling:
-            # Another thread may have dequeued the real packet just before, and not yet have
-            # looked it up. No lock can tell: it may as well be asleep in the kernel.
-            self.call_later(_ROUTED_S, self._settle_unless_posted_again, packet)
-        else:
-            self._settle_unless_posted_again(packet)
-
-    def _settle_unless_posted_again(self, packet: PostedPacket) -> None:
-        with packet.key.handle.lock:
-            self._settle(packet)
-
-    def _settle(self, packet: PostedPacket) -> None:
-        """Complete what the marker stands for; called with the handle's lock."""
-        operation: Operation = packet.key
-        # Lifetime: if its packet came, and it has been posted again since, the kernel has it.
-        if operation.marker is not packet:
-            return
-        operation.marker = None
-        if self.in_flight.pop(operation.address, None) is not None:
-            self.enqueue((operation, operation.transferred, operation.status))
-
-    def _post(self, packet: PostedPacket, count: int) -> None:
+    def post_packet(self, packet: PostedPacket, count: int) -> None:
+        """Queue a packet, or raise an `IocpError`; see `post`."""
         packet.state = PENDING
         self.in_flight[packet.address] = packet
         if not self.kernel.PostQueuedCompletionStatus(
@@ -326,9 +295,9 @@ class CompletionQueue:
                 self.handle,
                 self._batch_size,
             )
-        self._polling.add(batch.ident)
+        self.polling.add(batch.ident)
         try:
-            # Only now: close() gives the port's number away when nobody is in `_polling`.
+            # Only now: close() gives the port's number away when nobody is in `polling`.
             if self.closed:
                 return True
             if self._ready:
@@ -339,7 +308,7 @@ class CompletionQueue:
             else:
                 over = self._sleep(batch, deadline)
         finally:
-            self._polling.discard(batch.ident)
+            self.polling.discard(batch.ident)
         self._enqueue_due_timers()
         # Among what was dequeued may be the packet that should wake another thread.
         if len(self._ready) > 1 and self.waiting:
@@ -582,7 +551,7 @@ class CompletionQueue:
         One that came later would ask whatever port gets the number next.
         """
         deadline = self.kernel.monotonic() + _RELEASE_MAX_S
-        while self._polling - {threading.get_ident()} and self.kernel.monotonic() < deadline:
+        while self.polling - {threading.get_ident()} and self.kernel.monotonic() < deadline:
             self.wake()
             time.sleep(0.001)
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .handles.handle import Handle
+    from .marker import Marker
     from .memory.pages import Extent
 
     Receiver = Callable[[Any, int, int], None]
@@ -215,8 +216,8 @@ class Operation(Packet):
     def __init__(self, handle: Handle, kind: str) -> None:
         super().__init__(kind)
         self.handle = handle
-        #: What will tell whether a packet came for the present submission: see `settle`.
-        self.marker: PostedPacket | None = None
+        #: What will tell whether a packet came for the present submission.
+        self.marker: Marker | None = None
         self.buffers = ()
         self.function_name = kind
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from .memory.pages import pages_of
-from .operation import IDLE, PostedPacket
+from .operation import IDLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,8 +109,8 @@ def locked_now(packets: Iterable[Packet]) -> tuple[Locked, dict[str, Locked]]:
 
 
 def _counts(packet: Packet) -> bool:
-    """Whether it is somebody's: not the port's own, nor what stands for another's packet."""
-    return not (packet.internal or (packet.receiver and isinstance(packet, PostedPacket)))
+    """Whether it is somebody's: not the port's own."""
+    return not packet.internal
 
 
 def _extents(packet: Packet) -> list[Extent]:
