@@ -186,7 +186,10 @@ class CompletionQueue:
         Marker(self, operation).send()
 
     def post_packet(self, packet: PostedPacket, count: int) -> None:
-        """Queue a packet, or raise an `IocpError`; see `post`."""
+        """Queue a packet, or raise an `IocpError`; see `post`.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus
+        """
         packet.state = PENDING
         self.in_flight[packet.address] = packet
         if not self.kernel.PostQueuedCompletionStatus(
