@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from ..completion_queue import CompletionQueue
 
 
+#: How long a hook on another thread may go on after a Ctrl-C that does not wait for it: most
+#: are over by then, and the port may run again at once.
+_PATIENCE_S = 0.2
+
+
 class Workers:
     """The workers of one port. Any thread may call any method."""
 
@@ -72,10 +77,12 @@ class Workers:
             self._stopping = True
             try:
                 # Not by Thread.join: interrupted, CPython 3.11's takes the thread for dead.
+                patient_until = time.monotonic() + _PATIENCE_S
                 while self._at_work:
                     queue.wake()
                     time.sleep(0.001)
-                    interrupt.raise_noted(presses)
+                    if time.monotonic() >= patient_until:
+                        interrupt.raise_noted(presses)
                 for worker in workers:
                     worker.join()
             finally:
