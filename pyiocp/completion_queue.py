@@ -507,7 +507,8 @@ class CompletionQueue:
             keep_for_ever(self.in_flight)
             kinds = ", ".join(f"{n} {kind}" for kind, n in self.in_flight_by_kind().items())
             warnings.warn(
-                f"{self!r} closed with operations in flight after {timeout} s: {kinds}."
+                f"{self!r} closed with operations in flight after {timeout} s:"
+                f" {kinds or 'the port itself has some'}."
                 " Their memory is kept for the life of the process.",
                 ResourceWarning,
                 stacklevel=2,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: How long a thread may need from dequeuing a packet to looking up its operation.
 _ROUTED_S = 0.05
 
+#: After how long a marker that the system refused is tried again.
+_AGAIN_S = 0.02
+
 
 class Marker(PostedPacket):
     """Stands in the port's queue for one submission of an operation that has ended."""
@@ -39,11 +42,11 @@ class Marker(PostedPacket):
         operation.marker = self
 
     def send(self) -> None:
-        """Queue it; called with the lock of the operation's handle."""
+        """Queue it."""
         try:
             self._queue.post_packet(self, 0)
-        except IocpError:
-            self._settle()
+        except IocpError:  # the system has no room for it now
+            self._queue.call_later(_AGAIN_S, self.send)
 
     def _on_return(self, _count: int, _status: int) -> None:
         if self._queue.polling:
@@ -61,7 +64,7 @@ class Marker(PostedPacket):
         """Complete the operation; called with the lock of its handle."""
         operation = self._operation
         # Lifetime: if its packet came, and it has been posted again since, the kernel has it.
-        if operation.marker is not self:
+        if operation.marker is not self or operation.unwritten:
             return
         operation.marker = None
         if self._queue.in_flight.pop(operation.address, None) is not None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ..errors import HandleClosedError
 from ..operation import Operation
 from ..winapi import SO_UPDATE_CONNECT_CONTEXT, SOL_SOCKET
-from ..winapi.errorcodes import STATUS_PENDING
 
 if TYPE_CHECKING:
     from ..completion import Completion
@@ -74,6 +73,9 @@ class DisconnectOperation(Operation):
 
     def _submit(self, announce: bool) -> bool:
         done = super()._submit(announce)
-        if not done and self.handle.skips_on_success and self._words[0] != STATUS_PENDING:
-            self.handle.port.settle(self)
+        if not done and self.handle.skips_on_success:
+            # Under the lock: it may have been dequeued, and posted again, by another thread.
+            with self.handle.lock:
+                if not self.unwritten:
+                    self.handle.port.settle(self)
         return done

@@ -38,9 +38,9 @@ from ..errors import (
     error_of_status,
     failed,
 )
+from ..inbox import Inbox
 from ..interrupt import calls_hooks
 from ..operation import Operation
-from ..servers.inbox import Inbox
 from ..winapi import (
     BOOL,
     DWORD,

@@ -32,7 +32,8 @@ def keep_for_ever(in_flight: dict[int, Packet]) -> None:
 
 #: What the kernel has sent a packet for, and may yet write to.
 _unwritten: list[tuple[Any, ...]] = []
-_unwritten_lock = threading.Lock()
+#: Reentrant: a finalizer may close a port while its thread is in here.
+_unwritten_lock = threading.RLock()
 
 
 def keep_unwritten(packet: Packet, status: int) -> tuple[int, int]:
