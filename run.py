@@ -1076,16 +1076,8 @@ def command_soak(version: Version, arguments: list[str]) -> int:
     """Run the long tests, with a seed that repeats them when it is given again."""
     seed = os.environ.setdefault("PYIOCP_SEED", str(random.randrange(2**32)))
     say(f"seed {seed}; to run the same again: PYIOCP_SEED={seed} python3 run.py soak")
-    pytest = [
-        "-m",
-        "pytest",
-        "tests",
-        "-m",
-        "soak",
-        f"--hypothesis-seed={seed}",
-        "--timeout=0",
-        "-v",
-    ]
+    pytest = ["-m", "pytest", "tests", "-v", "-m", "soak"]
+    pytest += [f"--hypothesis-seed={seed}", "--timeout=0"]
     pytest += [f"--ignore={folder}" for folder in HOST_TEST_FOLDERS]
     return windows_python(version).run([*pytest, *arguments], stdin=False, cwd=HERE)
 
