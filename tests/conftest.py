@@ -27,6 +27,23 @@ hypothesis.settings.register_profile("pyiocp", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("pyiocp")
 
 
+if sys.platform == "win32":
+    import _winapi
+
+    _create_process = _winapi.CreateProcess
+
+    def create_process(*arguments: object) -> object:
+        """Start a process, once more if Wine 8 fails by itself: one time in a thousand."""
+        try:
+            return _create_process(*arguments)
+        except OSError as error:
+            if error.winerror != winapi.errorcodes.ERROR_INTERNAL_ERROR:
+                raise
+            return _create_process(*arguments)
+
+    _winapi.CreateProcess = create_process
+
+
 def open_ports() -> list[object]:
     """The completion ports that nobody has closed."""
     from pyiocp import port
