@@ -67,8 +67,14 @@ WINE = ("wine", "wineserver")
 COMPILER = ("x86_64-w64-mingw32-gcc",)
 COMPILERS_OF_PROOF = ("x86_64-w64-mingw32-gcc", "i686-w64-mingw32-gcc")
 
-EXTRAS = ("test", "cli")
-"""The extras of pyproject.toml that every command has; bench adds its own."""
+EXTRAS = ("test", "cli", "bench")
+"""The extras of pyproject.toml that every command has."""
+
+NOT_FREE_THREADED = ("bench", "peers")
+"""Extras without a build for free-threaded Python: they are left out there."""
+
+NEEDS_UNDER_WINE = {"bench": "numpy<2.2"}
+"""What else an extra needs under Wine 8, whose C runtime lacks crealf: newer ones call that."""
 
 HOST_TEST_FOLDERS = ("tests/runner", "tests/proof")
 """Tests that run in the interpreter that runs this file; the others run in Windows Python."""
@@ -117,6 +123,7 @@ class Version:
             raise Failure(f"--python {text}: free-threaded builds begin with 3.13t")
         self.text = text
         self.minor = f"3.{match[1]}"
+        self.free_threaded = bool(match[2])
         self.tag = f"3{match[1]}{match[2]}"  # as in python313t.dll and cp313t
 
     @classmethod
@@ -795,6 +802,7 @@ class WinePython:
         wine = Path(shutil.which("wine") or "wine").stat()
         self.wine_step = Step("wine", (wine.st_size, wine.st_mtime_ns), 800, make_prefix)
         wanted = requirements(extras)
+        wanted += [needed for extra, needed in NEEDS_UNDER_WINE.items() if extra in extras]
         self.steps = [
             self.build_step,  # first, for what the host may lack shows in it
             Step(f"cpython-{self.version.text}-pip", (self.built_from, PIP), 50, self.install_pip),
@@ -1025,7 +1033,8 @@ def windows_python(version: Version, extras: Sequence[str] = EXTRAS) -> WindowsP
     """Return Windows Python, set up."""
     python: WindowsPython
     python = NativePython(version) if sys.platform == "win32" else WinePython(version)
-    python.set_up(extras)
+    left_out = NOT_FREE_THREADED if version.free_threaded else ()
+    python.set_up([extra for extra in extras if extra not in left_out])
     return python
 
 
