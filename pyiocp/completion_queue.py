@@ -305,8 +305,8 @@ class CompletionQueue:
                 return True
             if self._ready:
                 over = False
-                if self._signals is None and interrupt.in_main_thread():
-                    self._hold_signals()
+                if self._signals is None:
+                    self.hold_signals()
                 self._poll(batch, 0)
             else:
                 over = self._sleep(batch, deadline)
@@ -321,7 +321,7 @@ class CompletionQueue:
     def _sleep(self, batch: Batch, deadline: float | None) -> bool:
         """Wait for packets; return whether `deadline` was over already."""
         main = interrupt.in_main_thread()
-        look_again = self._hold_signals() if main else math.inf
+        look_again = self.hold_signals()
         while self._main_wanted and not main:
             time.sleep(0.001)
         self.waiting.add(batch.ident)
@@ -462,8 +462,13 @@ class CompletionQueue:
         # Rounded up: a wait that ends early would spin until the deadline.
         return max(0, math.ceil(min((until - now) * 1000, _WAIT_MAX_MS))), over
 
-    def _hold_signals(self) -> float:
-        """Have signals end the main thread's sleep; return for how many seconds they do."""
+    def hold_signals(self) -> float:
+        """Have signals end the main thread's sleep; return for how many seconds they do.
+
+        Does nothing on another thread, for as long as you like.
+        """
+        if not interrupt.in_main_thread():
+            return math.inf
         if self._signals is None and not self.closing:
             # Closed by another thread, just now; or too much memory is locked: then the next
             # wait tries again, and until then a signal is noticed within a second.

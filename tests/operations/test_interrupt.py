@@ -111,6 +111,21 @@ def asleep(port: CompletionPort, threads: int = 1) -> Callable[[], bool]:
     return lambda: MAIN in port.waiting and len(port.waiting) >= threads
 
 
+def parting(port: CompletionPort) -> bool:
+    """Tell whether the main thread waits for the hooks of other workers to end."""
+    crew = port._workers._crew
+    return crew is not None and crew._parted and not port.waiting
+
+
+def runs(port: CompletionPort) -> bool:
+    """Run the port; tell whether it could, or still was at work."""
+    try:
+        port.run(threads=1)
+    except RuntimeError:
+        return False
+    return True
+
+
 def latency(port: CompletionPort, wait: str, send: str = "raise_signal") -> float:
     """Press Ctrl-C when the main thread and all workers sleep; return when it arrived."""
     threads = int(wait[4]) if wait.startswith("run") else 1
@@ -333,6 +348,41 @@ def test_second_ctrl_c_interrupts_a_hook_that_does_not_end(port: CompletionPort,
     assert port.in_flight_by_kind() == {}
 
 
+def test_ctrl_c_while_a_worker_starts_waits_for_it_no_longer_than_another_one(
+    port: CompletionPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first press finds the main thread in Thread.start, and the worker in a hook already.
+
+    That start() did not return normally does not mean that nobody is at work; and the second
+    press leaves the hook, as ever.
+    """
+    in_hook, release = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def start_and_press(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name.startswith("pyiocp"):
+            assert in_hook.wait(LONG_S)
+            signal.raise_signal(signal.SIGINT)
+
+    def hook() -> None:
+        in_hook.set()
+        release.wait(LONG_S)
+
+    port.call_soon(hook)
+    with Presser(lambda: parting(port)) as presser:
+        monkeypatch.setattr(threading.Thread, "start", start_and_press)
+        with pytest.raises(KeyboardInterrupt):
+            port.run(threads=2)
+        monkeypatch.undo()
+        assert time.perf_counter() - presser.times[-1] < AT_ONCE_S
+    with pytest.raises(RuntimeError, match="a hook on another thread has not ended"):
+        port.run(threads=1)
+    release.set()
+    port.call_later(0.05, port.stop)
+    until(lambda: runs(port))
+
+
 @pytest.mark.parametrize("main_in_hook", [False, True])
 def test_second_ctrl_c_leaves_run_although_a_worker_is_in_a_hook(
     port: CompletionPort, main_in_hook: bool
@@ -358,10 +408,7 @@ def test_second_ctrl_c_leaves_run_although_a_worker_is_in_a_hook(
         else:
             time.sleep(0.01)
 
-    def joining() -> bool:
-        return port._workers._stopping and not port.waiting
-
-    presses: list[Callable[[], Any]] = [in_hooks[main_in_hook].is_set, joining]
+    presses: list[Callable[[], Any]] = [in_hooks[main_in_hook].is_set, lambda: parting(port)]
     if main_in_hook:
         presses.insert(1, interrupt.noted)
     port.call_soon(hook)
@@ -374,15 +421,7 @@ def test_second_ctrl_c_leaves_run_although_a_worker_is_in_a_hook(
     release.set()
     in_hooks[0].clear()
     port.call_later(0.05, port.stop)
-
-    def runs_again() -> bool:
-        try:
-            port.run(threads=1)
-        except RuntimeError:
-            return False
-        return True
-
-    until(runs_again)
+    until(lambda: runs(port))
 
 
 def test_second_ctrl_c_finds_the_port_at_its_own_work(port: CompletionPort) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -79,6 +80,67 @@ def test_running_twice_at_once_is_an_error(port: CompletionPort) -> None:
         called = threading.Event()
         port.call_soon(called.set)
         assert called.wait(10)
+
+
+class Alarm(Exception):
+    """What the user's own signal handler raises."""
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_exception_of_a_signal_handler_while_a_worker_starts(
+    port: CompletionPort, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """It leaves Thread.start, the worker has been started all the same, and run() knows.
+
+    If the worker is in a hook by then, run() ends when that does. If it comes late, when
+    run() is about to end, it serves nobody.
+    """
+    in_hook, release = threading.Event(), threading.Event()
+    workers: list[threading.Thread] = []
+    failures: list[Any] = []
+    hooks: list[str] = []
+    start, run = threading.Thread.start, threading.Thread.run
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+
+    def raise_alarm(*_: object) -> None:
+        raise Alarm
+
+    def start_and_signal(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name.startswith("pyiocp"):
+            workers.append(thread)
+            assert late or in_hook.wait(10)
+            threading.Timer(0.1, release.set).start()
+            signal.raise_signal(signal.SIGINT)
+
+    def run_late(thread: threading.Thread) -> None:
+        if late and thread.name.startswith("pyiocp"):
+            crew = port._workers._crew
+            assert crew is not None
+            assert eventually(lambda: crew._parted)
+        run(thread)
+
+    def hook() -> None:
+        in_hook.set()
+        assert release.wait(10)
+        hooks.append(threading.current_thread().name)
+
+    port.call_soon(hook)
+    previous = signal.signal(signal.SIGINT, raise_alarm)
+    try:
+        monkeypatch.setattr(threading.Thread, "start", start_and_signal)
+        monkeypatch.setattr(threading.Thread, "run", run_late)
+        with pytest.raises(Alarm):
+            port.run(threads=2)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert not workers[0].is_alive()
+    assert failures == []
+    assert hooks == ([] if late else ["pyiocp worker 1"])
+    monkeypatch.undo()
+    port.call_later(0.05, port.stop)
+    port.run(threads=2)
+    assert len(hooks) == 1
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1025])
