@@ -6,7 +6,7 @@
     python3 run.py check                 the static checks only (ruff, mypy)
     python3 run.py python ARGS...        Windows Python with pyiocp importable
     python3 run.py shell                 Windows Python, interactive, after `from pyiocp import *`
-    python3 run.py bench [ARGS]          benchmarks/echo.py
+    python3 run.py bench [NAME] [ARGS]   benchmarks/NAME.py: echo, which is the default, or calls
     python3 run.py soak [PYTEST ARGS]    the long tests, with a seed that can be given again
     python3 run.py setup                 only the set-up for all of these
 
@@ -78,6 +78,9 @@ NEEDS_UNDER_WINE = {"bench": "numpy<2.2"}
 
 HOST_TEST_FOLDERS = ("tests/runner", "tests/proof")
 """Tests that run in the interpreter that runs this file; the others run in Windows Python."""
+
+BENCHMARKS = {"echo": ["gcc"], "calls": ["x86_64-w64-mingw32-gcc"]}
+"""What `bench` runs, and the compilers of what each of them needs that is in C."""
 
 LINGER_SECONDS = 30
 """How long Wine's background processes wait for the next command; starting them takes 1.5 s."""
@@ -1072,12 +1075,17 @@ def command_shell(version: Version, arguments: list[str]) -> int:
 
 
 def command_bench(version: Version, arguments: list[str]) -> int:
-    """Run the benchmark: servers in Windows Python, and their load where it is cheapest."""
-    script = require_file("benchmarks/echo.py")
+    """Run a benchmark: servers in Windows Python, and their load where it is cheapest."""
+    name = "echo"
+    if arguments and not arguments[0].startswith("-"):
+        name, *arguments = arguments
+    if name not in BENCHMARKS:
+        raise Failure(f"no benchmark {name!r} to run; there are {', '.join(BENCHMARKS)}")
+    script = require_file(f"benchmarks/{name}.py")
     python = windows_python(version)
     if sys.platform == "win32":
         return python.run([script, *arguments], cwd=HERE)
-    require_programs(["gcc"])  # for the load generator
+    require_programs(BENCHMARKS[name])
     return run_inherited([sys.executable, script, "--python", version.text, *arguments], cwd=HERE)
 
 

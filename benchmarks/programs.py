@@ -15,6 +15,7 @@ BUILT = Path(os.environ.get("PYIOCP_CACHE") or HERE.parent / ".cache").absolute(
 
 _FLAGS = ["-O2", "-Wall", "-Wextra", "-Werror", "-D_WIN32_WINNT=0x0602"]
 _LIBRARIES = ["-lws2_32", "-lmswsock"]
+_FOR_WINDOWS = "gcc" if os.name == "nt" else "x86_64-w64-mingw32-gcc"
 
 
 def load_program() -> Path:
@@ -26,8 +27,12 @@ def load_program() -> Path:
 
 def floor_program() -> Path:
     """Return the echo server in C, for Windows."""
-    compiler = "gcc" if os.name == "nt" else "x86_64-w64-mingw32-gcc"
-    return _compiled("floor.c", "floor.exe", compiler, *_LIBRARIES)
+    return _compiled("floor.c", "floor.exe", _FOR_WINDOWS, *_LIBRARIES)
+
+
+def instant_program() -> Path:
+    """Return the DLL with the kernel that returns at once, for Windows."""
+    return _compiled("instant.c", "instant.dll", _FOR_WINDOWS, "-shared", *_LIBRARIES)
 
 
 def _compiled(source_name: str, name: str, compiler: str, *libraries: str) -> Path:

@@ -102,6 +102,10 @@ SERVERS: dict[str, Callable[[socket.socket], None]] = {
 """By name; besides, there is the floor, a program in C."""
 
 
+_begun: list[os.times_result] = []
+"""The CPU time when the server was ready."""
+
+
 def when_over(control: socket.socket, port: int, stop: Callable[[], object]) -> None:
     """Tell the port, and call `stop` when the control connection has come and gone."""
 
@@ -112,6 +116,9 @@ def when_over(control: socket.socket, port: int, stop: Callable[[], object]) -> 
         stop()
 
     threading.Thread(target=watch, daemon=True).start()
+    # What came before is nobody's message. To import pyiocp, which its servers only do, takes
+    # 0.35 s of CPU time here: 15 us more for each of 23,000 messages.
+    _begun.append(os.times())
     print(json.dumps({"echo": port, "control": control.getsockname()[1]}), flush=True)
 
 
@@ -119,10 +126,9 @@ def main() -> None:
     """Run the server that the command line names; ``floor`` is a program, named as well."""
     if sys.argv[1] == "floor":
         raise SystemExit(subprocess.call([sys.argv[2]]))
-    before = os.times()  # starting the interpreter and importing is nobody's message
     with socket.create_server(("127.0.0.1", 0)) as control:
         SERVERS[sys.argv[1]](control)
-    after = os.times()
+    [before], after = _begun, os.times()
     taken = {"user_s": after.user - before.user, "system_s": after.system - before.system}
     print(json.dumps(taken), flush=True)
 

@@ -1,0 +1,339 @@
+"""What Python does per operation: nanoseconds, with a kernel that returns at once.
+
+    python3 run.py bench calls
+    python3 run.py bench calls --cases echo --rounds 9
+    python3 run.py bench calls --growth
+
+The system calls of the hot path are replaced by functions in C that do nothing but what their
+callers see (``instant.c``), called through ctypes as ever. What is left is the library's own
+work, which decides on Windows, where a system call costs a few microseconds.
+
+Each case is measured in rounds, all of them by turns, by the CPU time of the process: so other
+load on the machine matters little. The smallest is what to compare; the median says how far to
+trust it.
+
+What belongs here: the cases, and how they are measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from instant_kernel import InstantKernel, make_datagram, make_session, make_stream
+from programs import instant_program
+
+from pyiocp import CompletionPort, Session
+
+ROOT = Path(__file__).resolve().parents[1]
+
+CONNECTIONS = 100
+SIZE = 64
+GROWTH = (1, 10, 100, 1000, 5000)
+
+Turn = Callable[[], object]
+"""Does a number of operations, and may be called again and again."""
+
+
+class Echo(Session):
+    """Sends back what it receives."""
+
+    receive_size = 1024  # of 65,536 bytes, 10,000 of them would not leave this machine its memory
+
+    def on_receive(self, data: memoryview) -> None:
+        """Do so."""
+        self.send(data)
+
+
+class Case(NamedTuple):
+    """Something to measure: `make` returns what does `operations` of them at each call."""
+
+    operations: int
+    make: Callable[[CompletionPort], Turn]
+    receives_on_the_spot: bool = False
+    sends_on_the_spot: bool = False
+
+
+def bare_call(port: CompletionPort) -> Turn:
+    """Call a function as a port does a system call, and nothing else."""
+    operation = make_stream(port).receive_operation(bytearray(SIZE))
+    function, arguments = port.kernel.WSARecv, operation._arguments
+
+    def turn() -> None:
+        function(*arguments)
+
+    return turn
+
+
+def receive(count: int) -> Callable[[CompletionPort], Turn]:
+    """Post `count` receives, and wait for them."""
+
+    def make(port: CompletionPort) -> Turn:
+        streams = [make_stream(port) for _ in range(count)]
+        operations = [stream.receive_operation(bytearray(SIZE)) for stream in streams]
+
+        def turn() -> None:
+            for operation in operations:
+                operation.post()
+            assert len(port.wait(limit=count)) == count
+
+        return turn
+
+    return make
+
+
+def new_receive(port: CompletionPort) -> Turn:
+    """Make a receive, which is not used again, post it and wait for it."""
+    stream, buffer = make_stream(port), bytearray(SIZE)
+
+    def turn() -> None:
+        stream.receive(buffer)
+        port.wait()
+
+    return turn
+
+
+def echo(count: int) -> Callable[[CompletionPort], Turn]:
+    """Serve `count` sessions one message each."""
+
+    def make(port: CompletionPort) -> Turn:
+        for _ in range(count):
+            make_session(port, Echo)
+
+        def turn() -> None:
+            port.gather(None)
+            port.dispatch([], sys.maxsize)
+
+        return turn
+
+    return make
+
+
+def broadcast(count: int) -> Callable[[CompletionPort], Turn]:
+    """Send the same 256 bytes to `count` sessions."""
+
+    def make(port: CompletionPort) -> Turn:
+        sessions = [make_session(port, Session) for _ in range(count)]
+        data = bytes(256)
+
+        def turn() -> None:
+            port.broadcast(sessions, data)
+
+        return turn
+
+    return make
+
+
+def receive_datagram(port: CompletionPort) -> Turn:
+    """Receive a datagram with an operation that is used again."""
+    operation = make_datagram(port).receive_operation(bytearray(SIZE))
+
+    def turn() -> None:
+        operation.post()
+        port.wait()
+
+    return turn
+
+
+def send_datagram(port: CompletionPort) -> Turn:
+    """Send a datagram, and wait until it is gone."""
+    datagram, data = make_datagram(port), bytes(SIZE)
+
+    def turn() -> None:
+        datagram.send_to(data, ("127.0.0.1", 9))
+        port.wait()
+
+    return turn
+
+
+def nothing() -> None:
+    """What is called later, and soon."""
+
+
+def fire_timer(port: CompletionPort) -> Turn:
+    """Set 64 timers that are due at once, and have them called."""
+
+    def turn() -> None:
+        for _ in range(64):
+            port.call_later(0.0, nothing)
+        port.gather(None)
+        port.dispatch([], sys.maxsize)
+
+    return turn
+
+
+def cancel_timer(port: CompletionPort) -> Turn:
+    """Set 64 timers among 1,000 others, and cancel them."""
+    for n in range(1000):
+        port.call_later(1000 + n, nothing)
+
+    def turn() -> None:
+        for timer in [port.call_later(500.0, nothing) for _ in range(64)]:
+            timer.cancel()
+        port.timers.next_due()
+
+    return turn
+
+
+def call_soon(port: CompletionPort) -> Turn:
+    """Have 64 functions called."""
+
+    def turn() -> None:
+        for _ in range(64):
+            port.call_soon(nothing)
+        port.gather(None)
+        port.dispatch([], sys.maxsize)
+
+    return turn
+
+
+def post(port: CompletionPort) -> Turn:
+    """Post 64 packets of one's own, and wait for them."""
+
+    def turn() -> None:
+        for _ in range(64):
+            port.post(None)
+        port.wait()
+
+    return turn
+
+
+CASES = {
+    "a system call alone": Case(1, bare_call, receives_on_the_spot=True),
+    "receive, by packet, one at a time": Case(1, receive(1)),
+    "receive, by packet, 64 at a time": Case(64, receive(64)),
+    "receive, on the spot, 64 at a time": Case(64, receive(64), receives_on_the_spot=True),
+    "receive with a new operation": Case(1, new_receive),
+    "post": Case(64, post),
+    "echo by a session, one connection": Case(1, echo(1), sends_on_the_spot=True),
+    "echo by sessions": Case(CONNECTIONS, echo(CONNECTIONS), sends_on_the_spot=True),
+    "echo by sessions, all on the spot": Case(CONNECTIONS, echo(CONNECTIONS), True, True),
+    "echo by sessions, all by packet": Case(CONNECTIONS, echo(CONNECTIONS)),
+    "broadcast, per session": Case(500, broadcast(500), sends_on_the_spot=True),
+    "datagram received": Case(1, receive_datagram),
+    "datagram sent": Case(1, send_datagram),
+    "call_soon": Case(64, call_soon),
+    "call_later, called": Case(64, fire_timer),
+    "call_later, cancelled": Case(64, cancel_timer),
+}
+
+GROWING = {
+    f"{name}, {count:,}": Case(count, make(count), sends_on_the_spot=True)
+    for name, make in (("echo by sessions", echo), ("broadcast, per session", broadcast))
+    for count in GROWTH
+}
+"""What must not cost more for there being many."""
+
+
+class Measure:
+    """One case, set up on a port of its own."""
+
+    def __init__(self, kernel: InstantKernel, queue: int, case: Case) -> None:
+        self._kernel = kernel
+        self._queue = queue
+        self._case = case
+        self._port = CompletionPort(kernel=kernel)
+        self._select()
+        self._turn = case.make(self._port)
+        self._turn()
+        self._turns = 1
+        self.costs_ns: list[float] = []
+
+    def calibrate(self, seconds: float) -> None:
+        """Find how many turns take so long."""
+        self._select()
+        while (taken := self._time()) < seconds / 4:
+            self._turns *= 2
+        self._turns = max(1, round(self._turns * seconds / taken))
+
+    def measure(self) -> None:
+        """Measure one round."""
+        self._select()
+        self.costs_ns.append(self._time() / self._turns / self._case.operations * 1e9)
+
+    def close(self) -> None:
+        """Take the port down."""
+        self._select()
+        self._port.close()
+
+    def _select(self) -> None:
+        self._kernel.set("queue_used", self._queue)
+        self._kernel.set("receives_on_the_spot", self._case.receives_on_the_spot)
+        self._kernel.set("sends_on_the_spot", self._case.sends_on_the_spot)
+
+    def _time(self) -> float:
+        turn = self._turn
+        begun = time.process_time()
+        for _ in range(self._turns):
+            turn()
+        return time.process_time() - begun
+
+
+def measure(cases: dict[str, Case], options: argparse.Namespace) -> dict[str, list[float]]:
+    """Return the nanoseconds per operation of each case, one figure for each round."""
+    kernel = InstantKernel(options.dll)
+    measures = {name: Measure(kernel, n, case) for n, (name, case) in enumerate(cases.items())}
+    for one in measures.values():
+        one.calibrate(options.seconds)
+    for _ in range(options.rounds):
+        for one in measures.values():
+            one.measure()
+    for one in measures.values():
+        one.close()
+    return {name: one.costs_ns for name, one in measures.items()}
+
+
+def show(costs: dict[str, list[float]]) -> None:
+    """Print a Markdown table."""
+    print(f"CPython {platform.python_version()}, {platform.platform()}\n")
+    print("| operation | smallest | median |")
+    print("| --- | ---: | ---: |")
+    for name, costs_ns in costs.items():
+        print(f"| {name} | {min(costs_ns):,.0f} ns | {statistics.median(costs_ns):,.0f} ns |")
+
+
+def main() -> int:
+    """Measure, in Python for Windows."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--cases", default="", help="only those with this in their name")
+    parser.add_argument("--growth", action="store_true", help="with 1 to 5,000 connections")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each round of a case")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--python", help="which Python for Windows, off Windows: 3.13, 3.13t")
+    parser.add_argument("--dll", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.dll is None:
+        return hand_over(options.python)
+    cases = GROWING if options.growth else CASES
+    costs = measure({n: case for n, case in cases.items() if options.cases in n}, options)
+    if options.json:
+        machine = {"python": sys.version, "machine": platform.platform()}
+        print(json.dumps({**machine, "costs_ns": costs}))
+    else:
+        show(costs)
+    return 0
+
+
+def hand_over(python: str | None) -> int:
+    """Run this program again in Python for Windows, with the DLL."""
+    arguments = [*sys.argv[1:], "--dll", str(instant_program())]
+    command = [str(Path("benchmarks", "calls.py")), *arguments]
+    version = ["--python", python] if python else []
+    host = [sys.executable] if os.name == "nt" else [sys.executable, "run.py", *version, "python"]
+    return subprocess.call([*host, *command], cwd=ROOT, stdin=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
