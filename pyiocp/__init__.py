@@ -77,6 +77,7 @@ from .servers.framing import FixedSize as FixedSize
 from .servers.framing import Framing as Framing
 from .servers.framing import LengthPrefixed as LengthPrefixed
 from .servers.listener import Listener as Listener
+from .servers.monitor import Monitor as Monitor
 from .servers.reconnecting import ReconnectingClient as ReconnectingClient
 from .servers.send_queue import SendQueueOverflowError as SendQueueOverflowError
 from .servers.session import Session as Session
@@ -91,3 +92,5 @@ from .statistics import Statistics as Statistics
 from .trace import Trace as Trace
 from .trace import TraceEvent as TraceEvent
 from .winapi import FunctionUnavailableError as FunctionUnavailableError
+
+__version__ = "0.1.0"

@@ -23,6 +23,7 @@ from .servers.framed_session import FramedSession, Framer
 from .servers.layer import Hooks, Layer, connect_layers
 from .servers.listener import Listener
 from .servers.listening_socket import open_listening, take_over
+from .servers.monitor import Monitor, MonitorSession
 from .servers.reconnecting import ReconnectingClient
 from .servers.resolver import Resolver
 from .servers.session import Session
@@ -103,6 +104,9 @@ class CompletionPort(HandlePort):
         self.clients: set[ReconnectingClient] = set()
         self.resolver = Resolver()
         self._spares = Spares()
+        self._monitor: Monitor | None = None
+        #: Apart from the others, which are the user's to send to.
+        self.monitor_sessions: set[Session] = set()
         self._shutting_down = False
         self._workers = Workers(self)
         self._work_pool = WorkPool(self)
@@ -316,15 +320,43 @@ class CompletionPort(HandlePort):
             kinds,
             lambda hooks: Connection(self, session, self._spares, on_end or self.forget, hooks),
         )
-        self.sessions.add(session)
+        if isinstance(session, MonitorSession):
+            self.monitor_sessions.add(session)
+        else:
+            self.sessions.add(session)
 
     def forget(self, session: Session) -> None:
         """No longer count a session, which has ended."""
+        if self._monitor is not None:
+            self._monitor.session_ended(session)
         self.sessions.discard(session)
+        self.monitor_sessions.discard(session)
         if self._shutting_down and not self.sessions:
             self.stop()
         if self.closing:
             self.wake()  # close() waits for the last one
+
+    def monitor(self, address: Any = ("127.0.0.1", 0)) -> Monitor:
+        """Let programs on this machine look at the port while it runs; see `servers.monitor`.
+
+        address: ``(host, port)`` of the loopback, where they ask; port 0 lets the system
+            choose, see the monitor's ``address``. ``python -m pyiocp monitor HOST:PORT``
+            shows it.
+
+        Whoever can run a program on this machine can look: at counts, and at the addresses
+        of clients, never at what they send. Until somebody does, it costs a few microseconds
+        for each session that ends; from then on, as `watch`, for each operation.
+
+        Any thread may call it. Raises ValueError for an address that is not the loopback's,
+        TypeError for what is no address, RuntimeError if there is a monitor already,
+        `AddressUnavailableError` if the address is in use, `PortClosedError` on a closed
+        port.
+        """
+        self.check_open("be monitored")
+        if self._monitor is not None and not self._monitor.closed:
+            raise RuntimeError(f"{self!r} has a monitor already: {self._monitor!r}")
+        self._monitor = Monitor(self, address)
+        return self._monitor
 
     # Workers
 
@@ -373,7 +405,7 @@ class CompletionPort(HandlePort):
             self.stop()
 
     def _abort_sessions(self) -> None:
-        for session in list(self.sessions):
+        for session in [*self.sessions, *self.monitor_sessions]:
             session.abort()
 
     def submit(self, function: Callable[..., _T], *arguments: Any) -> Work[_T]:
@@ -413,7 +445,8 @@ class CompletionPort(HandlePort):
     def _hooks_elsewhere(self) -> bool:
         # Within a hook of one session there is no waiting for that session's end.
         outside = threading.get_ident() not in self._dispatching
-        return outside and (bool(self.sessions) or self._work_pool.busy)
+        sessions = bool(self.sessions) or bool(self.monitor_sessions)
+        return outside and (sessions or self._work_pool.busy)
 
     def close(self, timeout: float = 5.0) -> list[Completion]:
         """Close the listeners, abort the sessions, end the work, then `CompletionQueue.close`.
@@ -425,6 +458,8 @@ class CompletionPort(HandlePort):
             listener.close()
         for client in list(self.clients):
             client.close()
+        if self._monitor is not None:
+            self._monitor.close()
         self._abort_sessions()
         self._work_pool.stop()
         completions = super().close(timeout)

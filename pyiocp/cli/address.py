@@ -1,9 +1,8 @@
-"""Addresses as they are written on a command line: ``127.0.0.1:9000``, ``[::1]:9000``."""
+"""Addresses as they are read off a command line: ``127.0.0.1:9000``, ``[::1]:9000``."""
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from typing import Any
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -21,9 +20,3 @@ def parse_address(text: str) -> tuple[str, int]:
     elif ":" in host:
         raise ArgumentTypeError(f"write an IPv6 address in brackets: [{host}]:{port}")
     return host, int(port)
-
-
-def show_address(address: Any) -> str:
-    """Return an address as it is written on a command line."""
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 
 
@@ -20,3 +20,21 @@ def number_between(kind: type[int | float], least: float, most: float) -> Callab
         return number
 
     return read
+
+
+def add_number(
+    parser: ArgumentParser, name: str, least: float, most: float, text: str, default: float | None
+) -> None:
+    """Describe an option that is a number from `least` to `most`; a whole one if `least` is.
+
+    name: with what stands for the number in the help: ``--clients N``.
+    text: says in the help what it is for; the default is added if there is one.
+    """
+    option, unit = name.split()
+    parser.add_argument(
+        option,
+        type=number_between(type(least), least, most),
+        default=default,
+        metavar=unit,
+        help=text if default is None else f"{text} (default: {default})",
+    )

@@ -1,7 +1,7 @@
-"""Client: one connection of the demo, which sends and checks what comes back.
+"""Client: one connection of a load, which sends and checks what comes back.
 
-It keeps `DEPTH` messages under way, so that messages that overtake each other would be
-seen, and sends the next as soon as one is back.
+It keeps a number of messages under way, so that with two or more those that overtake each
+other would be seen, and sends the next as soon as one is back.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ..servers.session import Session
-from .content import Echo, Messages
+from .content import Echo
 
 if TYPE_CHECKING:
-    from .load import Load
-
-DEPTH = 2
-"""Messages that a client has under way."""
+    from .client_load import Load
+    from .content import Messages, SameSize
 
 
 class Client(Session):
     """A client of the echo server. What it finds wrong is its ``fault``."""
 
-    def __init__(self, load: Load, number: int, messages: Messages) -> None:
+    def __init__(self, load: Load, number: int, messages: Messages | SameSize, depth: int) -> None:
         self.number = number
         self.fault: str | None = None
         self.completed = 0
@@ -32,6 +30,7 @@ class Client(Session):
         self.received_bytes = 0
         self._load = load
         self._messages = messages
+        self._depth = depth
         self._echo = Echo()
         self._sent_at: deque[float] = deque()
         self._was_connected = False
@@ -42,7 +41,7 @@ class Client(Session):
         if self._load.finishing:
             self.close()
         else:
-            for _ in range(DEPTH):
+            for _ in range(self._depth):
                 self._send_next()
         self._load.on_client_connected()
 
@@ -55,7 +54,7 @@ class Client(Session):
             self._load.round_trips_s.append(now - self._sent_at.popleft())
         self.completed += completed
         if self._echo.is_wrong:
-            self._load.finish()
+            self._load.on_wrong()
             if self._echo.all_came():
                 self.abort()
             return

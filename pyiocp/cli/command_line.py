@@ -7,10 +7,13 @@ command does is in its own module.
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from . import demo, explain, pages, serve
+from . import demo, explain, info, load, monitor, pages, serve
+from .wording import reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +32,10 @@ Windows, 130 ended by Ctrl-C before its time"""
 COMMANDS: dict[str, ModuleType] = {
     "demo": demo,
     "serve": serve,
+    "load": load,
+    "monitor": monitor,
     "pages": pages,
+    "info": info,
     "explain": explain,
 }
 
@@ -81,12 +87,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        return FAILED  # whoever read the output has gone, and hears nothing more
     except OSError as error:
-        say(f"error: {error}")
+        if _reader_has_gone(error):
+            # Python would complain at its end, when it flushes.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        else:
+            say(f"error: {reason(error)}")
         return FAILED
     return code
+
+
+def _reader_has_gone(error: OSError) -> bool:
+    """Tell whether nobody reads our output any more: on Windows that is a C error, EINVAL."""
+    windows = error.errno == errno.EINVAL and getattr(error, "winerror", None) is None
+    return isinstance(error, BrokenPipeError) or (type(error) is OSError and windows)
 
 
 def elsewhere(command: str) -> str:

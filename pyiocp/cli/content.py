@@ -36,6 +36,21 @@ class Messages:
         return self._random.randbytes(size)
 
 
+class SameSize:
+    """The messages of one connection, all of the same size; there are a few, which come again."""
+
+    _DIFFERENT = 8
+
+    def __init__(self, seed: int, connection: int, size: int) -> None:
+        source = random.Random(f"{seed}/{connection}")
+        self._messages = deque(source.randbytes(size) for _ in range(self._DIFFERENT))
+
+    def next(self) -> bytes:
+        """Return the next message."""
+        self._messages.rotate()
+        return self._messages[0]
+
+
 class Echo:
     """What should come back on one connection, and what does."""
 

@@ -14,18 +14,17 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import json
 import platform
 import random
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ..address_text import show_address
 from ..port import CompletionPort
-from .address import show_address
-from .arguments import number_between
-from .client import DEPTH
-from .load import CONNECT_MAX_S, FINISH_MAX_S, Load, Outcome, Plan
+from .arguments import add_number
+from .client_load import CONNECT_MAX_S, FINISH_MAX_S, Load, Outcome, Plan
+from .json_output import add_json_option, print_json
 from .progress import make_progress
 from .resources import Resources, count_handles, count_in_flight, settle_handles, warm_up
 from .server_process import ServerError, ServerProcess
@@ -43,39 +42,25 @@ _FAULTS_SHOWN = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
-    parser.add_argument(
-        "--clients",
-        type=number_between(int, 1, 10_000),
-        default=500,
-        metavar="N",
-        help="how many connections, 1 to 10,000 (default: %(default)s)",
+    add_number(parser, "--clients N", 1, 10_000, "how many connections, 1 to 10,000", 500)
+    add_number(parser, "--seconds S", 0.1, 86_400, "how long they send, once all are connected", 10)
+    add_number(
+        parser,
+        "--max-size BYTES",
+        1,
+        1 << 24,
+        "the largest message; sizes are spread evenly over the orders of magnitude",
+        65536,
     )
-    parser.add_argument(
-        "--seconds",
-        type=number_between(float, 0.1, 86_400),
-        default=10.0,
-        metavar="S",
-        help="how long they send, once all are connected (default: %(default)g)",
+    add_number(
+        parser,
+        "--seed N",
+        0,
+        2**64 - 1,
+        "repeats the content of the run that printed it (default: chosen at random)",
+        None,
     )
-    parser.add_argument(
-        "--max-size",
-        type=number_between(int, 1, 1 << 24),
-        default=65536,
-        metavar="BYTES",
-        help="the largest message; sizes are spread evenly over the orders of magnitude"
-        " (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=number_between(int, 0, 2**64 - 1),
-        metavar="N",
-        help="repeats the content of the run that printed it (default: chosen at random)",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the result as one JSON object; progress then goes to stderr",
-    )
+    add_json_option(parser, "the result", "; progress goes to stderr then")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -101,7 +86,7 @@ def run_with(plan: Plan, command: Sequence[str], *, as_json: bool = False) -> in
     finally:
         faulthandler.cancel_dump_traceback_later()
     if as_json:
-        print(json.dumps(result, indent=2))
+        print_json(result)
     else:
         show_result(result, sys.stdout)
     return 0 if result["passed"] else 1
@@ -137,7 +122,7 @@ class Demo:
         return self._result(outcome, resources, served)
 
     def _run_clients(self, address: list[Any]) -> tuple[Outcome, Resources]:
-        with make_progress(self._output, self._plan) as progress:
+        with make_progress(self._output) as progress:
             handles_before = count_handles()
             with CompletionPort() as port:
                 outcome = Load(port, tuple(address), self._plan, progress.show).run()
@@ -194,6 +179,7 @@ class Demo:
             "seed": self._plan.seed,
             "clients": self._plan.clients,
             "max_size": self._plan.size_max,
+            "depth": self._plan.depth,
             "python": platform.python_version(),
             "connect_s": round(outcome.connect_s, 3),
             "seconds": round(measured.seconds, 3),
@@ -230,8 +216,8 @@ def show_result(result: dict[str, Any], output: TextIO) -> None:
             f" {counted(result['messages'], 'message')} came back:\n"
             f"  {result['messages_per_s']:,.0f} messages/s,"
             f" {result['megabytes_per_s']:,.1f} MB/s each way\n"
-            f"  round trip p50 {p50}, p99 {p99}, longest {longest}, with {DEPTH} messages under way"
-            " on every connection\n"
+            f"  round trip p50 {p50}, p99 {p99}, longest {longest}, with {result['depth']} messages"
+            " under way on every connection\n"
         )
     write(
         f"\nchecked: {result['bytes_sent']:,} bytes out, {result['bytes_back']:,} bytes back,"

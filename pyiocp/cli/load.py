@@ -1,230 +1,125 @@
-"""Load: all clients of the demo on one port, from the first connect to the last close.
+"""Put any echo server under load, and measure what it does.
 
-Its phases: connecting, until every client has connected or failed; measuring, for the
-time that was asked for; finishing, in which nothing is sent any more and what is under way
-comes back. Clients send from the moment they are connected, but only what comes back in
-the measuring phase is counted for the rates.
+Each connection keeps the same number of messages under way, and sends the next as soon as
+one is back; every byte that comes back is checked. Measuring begins when all have
+connected. The server may be anything that sends back what it gets.
 
-What belongs here: the phases and the figures. What a client does is in `client`.
+examples:
+  python -m pyiocp load 127.0.0.1:9000
+  python -m pyiocp load 127.0.0.1:9000 --connections 1000 --size 64 --depth 16
+  python -m pyiocp load [::1]:9000 --seconds 3 --json > load.json
+
+A connection that cannot be made, is broken off, or gets back something else is a fault; the
+others go on.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+import argparse
+import platform
+import sys
+from collections import Counter
 from typing import Any
 
+from ..address_text import show_address
 from ..port import CompletionPort
-from .client import Client
-from .content import Messages
-from .latencies import Latencies
+from .address import parse_address
+from .arguments import add_number
+from .client_load import Load, Outcome, Plan
+from .json_output import add_json_option, print_json
+from .progress import make_progress
+from .wording import counted, reason, show_duration
 
-CONNECT_MAX_S = 60.0
-"""Seconds that connecting may take."""
+HELP = "put any echo server under load"
 
-FINISH_MAX_S = 10.0
-"""Seconds that what is under way may take to come back."""
-
-_TICK_S = 1.0
-
-
-@dataclass
-class Figures:
-    """What has been counted, over some stretch of time."""
-
-    phase: str
-    seconds: float
-    connections: int
-    messages: int = 0
-    bytes: int = 0
-    round_trips: Latencies = field(default_factory=Latencies)
-
-    @property
-    def messages_per_s(self) -> float:
-        """Messages that came back in a second."""
-        return self.messages / self.seconds if self.seconds else 0.0
-
-    @property
-    def megabytes_per_s(self) -> float:
-        """Millions of bytes that came back in a second; as many went out."""
-        return self.bytes / self.seconds / 1e6 if self.seconds else 0.0
+_FAULTS_SHOWN = 5
 
 
-@dataclass
-class Outcome:
-    """What came of a run."""
-
-    measured: Figures
-    """The measuring phase."""
-    connect_s: float
-    messages: int
-    """Messages that came back, of all phases."""
-    sent_bytes: int
-    received_bytes: int
-    faults: list[str]
-    """What went wrong, a line for each client that it happened to."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the clients shall do."""
-
-    clients: int
-    seconds: float
-    seed: int
-    size_max: int
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    parser.add_argument(
+        "address", type=parse_address, metavar="HOST:PORT", help="where the echo server listens"
+    )
+    add_number(parser, "--connections N", 1, 10_000, "how many, 1 to 10,000", 100)
+    add_number(parser, "--size BYTES", 1, 1 << 24, "of each message", 64)
+    add_number(parser, "--depth N", 1, 10_000, "messages under way on each connection", 1)
+    add_number(
+        parser, "--seconds S", 0.1, 86_400, "how long to measure, once all are connected", 10
+    )
+    add_json_option(parser, "the result", "; progress goes to stderr then")
 
 
-class Load:
-    """Runs the clients of one plan, once."""
-
-    def __init__(
-        self,
-        port: CompletionPort,
-        address: Any,
-        plan: Plan,
-        on_tick: Callable[[float, Figures], None],
-    ) -> None:
-        self.plan = plan
-        self.finishing = False
-        self.round_trips_s: deque[float] = deque()
-        """Where clients put each round trip; taken out by the ticks."""
-        self._connect_s = 0.0
-        self._port = port
-        self._address = address
-        self._on_tick = on_tick
-        self._lock = threading.Lock()
-        self._phase = "connecting"
-        self._connected = 0
-        self._ended = 0
-        self._begun_at = self._phase_at = self._shown_at = time.perf_counter()
-        self._shown = (0, 0)
-        self._measured_from = (0, 0)
-        self._measured_at = 0.0
-        self._measured = Figures("measuring", 0.0, 0)
-        self._clients = [
-            Client(self, number, Messages(plan.seed, number, plan.size_max))
-            for number in range(plan.clients)
-        ]
-
-    def run(self) -> Outcome:
-        """Connect, measure, finish; return when every client has ended."""
-        for client in self._clients:
-            self._port.connect(self._address, partial(_same, client), timeout=CONNECT_MAX_S)
-        self._tick_timer = self._port.call_later(_TICK_S, self._tick)
-        self._port.run()
-        messages, received_bytes = self._counts()
-        return Outcome(
-            self._measured,
-            self._connect_s,
-            messages,
-            sum(client.sent_bytes for client in self._clients),
-            received_bytes,
-            [f"client {c.number}: {c.fault}" for c in self._clients if c.fault is not None],
-        )
-
-    # What clients call
-
-    def on_client_connected(self) -> None:
-        """A client has connected; with the last of them, measuring begins."""
-        with self._lock:
-            self._connected += 1
-            if self._connected + self._ended < self.plan.clients or self._phase != "connecting":
-                return
-            self._phase = "measuring"
-            self._measured_at = time.perf_counter()
-            self._measured_from = self._counts()
-            self._take_round_trips()
-            self._begin_phase(self._measured_at, self._measured_from)
-        self._connect_s = self._measured_at - self._begun_at
-        self._port.call_later(self.plan.seconds, self.finish)
-
-    def on_client_ended(self, client: Client) -> None:
-        """A client has ended; with the last of them, the run is over."""
-        with self._lock:
-            self._ended += 1
-            over = self._ended == self.plan.clients
-        if client.fault is not None:
-            self.finish()
-        if over:
-            self._port.stop()
-
-    def finish(self) -> None:
-        """Send nothing more; give what is under way some time to come back."""
-        with self._lock:
-            if self.finishing:
-                return
-            self.finishing = True
-            now, counts = time.perf_counter(), self._counts()
-            if self._phase == "measuring":
-                self._show(now, counts)
-                self._measured.seconds = now - self._measured_at
-                self._measured.connections = self._connected
-                self._measured.messages = counts[0] - self._measured_from[0]
-                self._measured.bytes = counts[1] - self._measured_from[1]
-            self._phase = "finishing"
-            self._begin_phase(now, counts)
-        self._port.call_later(FINISH_MAX_S, self._give_up)
-
-    # The rest is this class's own
-
-    def _counts(self) -> tuple[int, int]:
-        """Return the messages and bytes that came back so far."""
-        messages = sum(client.completed for client in self._clients)
-        return messages, sum(client.received_bytes for client in self._clients)
-
-    def _take_round_trips(self) -> Latencies:
-        """Return the round trips since the last time."""
-        taken = Latencies()
-        for _ in range(len(self.round_trips_s)):
-            taken.add(self.round_trips_s.popleft())
-        return taken
-
-    def _begin_phase(self, now: float, counts: tuple[int, int]) -> None:
-        """Have the ticks count from here. Called with the lock."""
-        self._tick_timer.cancel()
-        self._phase_at = self._shown_at = now
-        self._shown = counts
-        self._tick_timer = self._port.call_later(_TICK_S, self._tick)
-
-    def _tick(self) -> None:
-        """Show the figures of the last second; come again at the next full one."""
-        now = time.perf_counter()
-        with self._lock:
-            self._show(now, self._counts())
-            full = (now - self._phase_at) // _TICK_S + 1
-            next_at = self._phase_at + full * _TICK_S
-            self._tick_timer = self._port.call_later(max(0.0, next_at - now), self._tick)
-
-    def _show(self, now: float, counts: tuple[int, int]) -> None:
-        """Show the figures since the last time, if that was not just now. With the lock."""
-        seconds = now - self._shown_at
-        round_trips = self._take_round_trips()
-        if self._phase == "measuring":
-            self._measured.round_trips.merge(round_trips)
-        if seconds < _TICK_S / 2:
-            return
-        figures = Figures(
-            self._phase,
-            seconds,
-            self._connected - self._ended,
-            counts[0] - self._shown[0],
-            counts[1] - self._shown[1],
-            round_trips,
-        )
-        self._shown_at, self._shown = now, counts
-        self._on_tick(now - self._phase_at, figures)
-
-    def _give_up(self) -> None:
-        """End the clients whose messages do not come back."""
-        for client in self._clients:
-            client.abort()
+def run(options: argparse.Namespace) -> int:
+    """Run the load; 0, or 1 if there was a fault or nothing came back."""
+    plan = Plan(
+        options.connections,
+        options.seconds,
+        seed=0,
+        size_max=options.size,
+        same_size=True,
+        depth=options.depth,
+        goes_on=True,
+    )
+    output = sys.stderr if options.json else sys.stdout
+    output.write(
+        f"{counted(plan.clients, 'connection')} to {show_address(options.address)}:"
+        f" {plan.size_max:,} bytes a message, {plan.depth} under way on each,"
+        f" for {plan.seconds:g} s\n"
+    )
+    output.flush()
+    with make_progress(output) as progress, CompletionPort() as port:
+        outcome = Load(port, options.address, plan, progress.show).run()
+    result = result_of(outcome, plan, show_address(options.address))
+    if options.json:
+        print_json(result)
+    else:
+        show_result(result)
+    for fault, count in result["faults"].items():
+        print(f"pyiocp: error: {counted(count, 'connection')}: {fault}", file=sys.stderr)
+    return 0 if result["passed"] else 1
 
 
-def _same(client: Client) -> Client:
-    """Make a client that has been made already: each is connected once."""
-    return client
+def result_of(outcome: Outcome, plan: Plan, address: str) -> dict[str, Any]:
+    """Return everything that came of a run."""
+    measured = outcome.measured
+    times = measured.round_trips
+    # What a thousand connections have met with is said once.
+    faults = Counter(reason(fault).partition(": ")[2] for fault in outcome.faults)
+    mean = sum(outcome.completed) / plan.clients
+    return {
+        "passed": not outcome.faults and measured.messages > 0,
+        "address": address,
+        "connections": plan.clients,
+        "size": plan.size_max,
+        "depth": plan.depth,
+        "python": platform.python_version(),
+        "connect_s": round(outcome.connect_s, 3),
+        "seconds": round(measured.seconds, 3),
+        "messages": measured.messages,
+        "messages_per_s": round(measured.messages_per_s, 1),
+        "megabytes_per_s": round(measured.megabytes_per_s, 3),
+        **{
+            f"{name}_ms": round(times.quantile_s(share) * 1000, 3)
+            for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
+        },
+        "longest_ms": round(times.longest_s * 1000, 3),
+        "slowest_to_mean": round(min(outcome.completed) / mean, 3) if mean else 0.0,
+        "faults": dict(faults.most_common(_FAULTS_SHOWN)),
+        "faults_count": len(outcome.faults),
+    }
+
+
+def show_result(result: dict[str, Any]) -> None:
+    """Print the summary."""
+    if not result["messages"]:
+        print("no message came back")
+        return
+    names = ("p50_ms", "p90_ms", "p99_ms", "longest_ms")
+    p50, p90, p99, longest = (show_duration(result[name] / 1000) for name in names)
+    print(
+        f"\n{counted(result['messages'], 'message')} came back in {result['seconds']:.1f} s:"
+        f" {result['messages_per_s']:,.0f} messages/s, {result['megabytes_per_s']:,.1f} MB/s each"
+        f" way\nround trip p50 {p50}, p90 {p90}, p99 {p99}, longest {longest}\n"
+        f"slowest connection / mean: {result['slowest_to_mean']:.2f}",
+        flush=True,
+    )

@@ -4,6 +4,7 @@ examples:
   python -m pyiocp pages
   python -m pyiocp pages --receives 10000 --size 512
   python -m pyiocp pages --markdown > pages.md
+  python -m pyiocp pages --json > pages.json
 
 Every figure is of receives that are pending when it is taken.
 """
@@ -14,7 +15,7 @@ import argparse
 import ctypes
 import socket
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..memory.pages import PAGE_SIZE, extent_of, pages_of
 from ..port import CompletionPort
@@ -23,8 +24,10 @@ from ..winapi import (
     GetCurrentProcess,
     QueryWorkingSetEx,
 )
-from .arguments import number_between
-from .quota import show_quota
+from .arguments import add_number
+from .json_output import add_json_option, print_json
+from .quota import measure_quota, show_quota
+from .table import show_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -54,27 +57,25 @@ class Row(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
-    parser.add_argument(
-        "--receives",
-        type=number_between(int, 1, 100_000),
-        default=1000,
-        metavar="N",
-        help="how many are pending at a time (default: 1000)",
-    )
-    parser.add_argument(
-        "--size",
-        type=number_between(int, 1, 1 << 20),
-        default=1000,
-        metavar="BYTES",
-        help="the size of each buffer (default: 1000)",
-    )
-    parser.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+    add_number(parser, "--receives N", 1, 100_000, "how many are pending at a time", 1000)
+    add_number(parser, "--size BYTES", 1, 1 << 20, "the size of each buffer", 1000)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+    add_json_option(form, "the figures")
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print; 0, or 1 if a receive did not come back or the pool grew."""
-    count, size = options.receives, options.size
-    print(f"{count:,} receives of {size:,} bytes pending; a page has {PAGE_SIZE:,} bytes.\n")
+    result = measure_all(options.receives, options.size)
+    if options.json:
+        print_json(result)
+    else:
+        show_result(result, options.markdown)
+    return 0 if result["passed"] else 1
+
+
+def measure_all(count: int, size: int) -> dict[str, Any]:
+    """Measure what receives lock, and what happens at the quota."""
     fine = True
     with ExitStack() as stack:
         port = stack.enter_context(CompletionPort())
@@ -88,40 +89,67 @@ def run(options: argparse.Namespace) -> int:
             measure(port, stream, "a slice of a pool each", [pool.take() for _ in range(count)]),
             measure(port, stream, "no buffer (zero-byte receives)", [bytearray()] * count),
         ]
-        show(
-            ("received into", "bytes", "pages locked", "bytes locked", "straddle a boundary"),
-            [
-                (row.name, row.bytes, row.pages, row.pages * PAGE_SIZE, row.straddling)
-                for row in rows
-            ],
-            options.markdown,
-        )
-        print(
-            "\nPages are those under the buffers of what is in flight, by their addresses, each"
-            "\ncounted once: no system tells which pages I/O has locked."
-        )
-        print(f"\n{_ROUNDS} rounds of it with the same pool, locked once:\n")
-        table = []
-        for number in range(1, _ROUNDS + 1):
+        rounds = []
+        for _ in range(_ROUNDS):
             fine &= receive_all(stream, peer, pool.take, count, size)
             now = pool.statistics()
             fine &= (now.slabs, now.in_use) == (1, 0)
-            locked = now.bytes_locked // PAGE_SIZE
-            table.append((number, count, now.slabs, now.in_use_peak, now.in_use, locked))
-        show(
-            ("round", "received", "slabs", "slices at most", "slices after", "pages locked"),
-            table,
-            options.markdown,
-        )
+            rounds.append(
+                {
+                    "received": count,
+                    "slabs": now.slabs,
+                    "slices_at_most": now.in_use_peak,
+                    "slices_after": now.in_use,
+                    "pages_locked": now.bytes_locked // PAGE_SIZE,
+                }
+            )
         views = [pool.take() for _ in range(count)]
         reported, total = locked_pages(views)
-        print(
-            f"\nQueryWorkingSetEx reports {reported:,} of the pool's {total:,} pages as locked."
-            + ("" if reported else " (Wine never reports any.)")
-        )
         views.clear()
-    fine &= show_quota(lambda header, rows: show(header, rows, options.markdown))
-    return 0 if fine else 1
+    quota = measure_quota()
+    return {
+        "passed": fine and quota["sessions_lost"] == 0,
+        "receives": count,
+        "size": size,
+        "page_size": PAGE_SIZE,
+        "locked": [row._asdict() for row in rows],
+        "rounds": rounds,
+        "reported": {"pages_locked": reported, "pages": total},
+        "quota": quota,
+    }
+
+
+def show_result(result: dict[str, Any], markdown: bool) -> None:
+    """Print the tables."""
+    print(
+        f"{result['receives']:,} receives of {result['size']:,} bytes pending;"
+        f" a page has {PAGE_SIZE:,} bytes.\n"
+    )
+    show_table(
+        ("received into", "bytes", "pages locked", "bytes locked", "straddle a boundary"),
+        [
+            (row["name"], row["bytes"], row["pages"], row["pages"] * PAGE_SIZE, row["straddling"])
+            for row in result["locked"]
+        ],
+        markdown=markdown,
+    )
+    print(
+        "\nPages are those under the buffers of what is in flight, by their addresses, each"
+        "\ncounted once: no system tells which pages I/O has locked."
+    )
+    print(f"\n{_ROUNDS} rounds of it with the same pool, locked once:\n")
+    show_table(
+        ("round", "received", "slabs", "slices at most", "slices after", "pages locked"),
+        [(str(at), *row.values()) for at, row in enumerate(result["rounds"], 1)],
+        markdown=markdown,
+    )
+    reported = result["reported"]
+    print(
+        f"\nQueryWorkingSetEx reports {reported['pages_locked']:,} of the pool's"
+        f" {reported['pages']:,} pages as locked."
+        + ("" if reported["pages_locked"] else " (Wine never reports any.)")
+    )
+    show_quota(result["quota"], markdown)
 
 
 def scattered(count: int, size: int) -> list[bytearray]:
@@ -204,22 +232,3 @@ def locked_pages(buffers: Sequence[Buffer]) -> tuple[int, int]:
         entry.VirtualAttributes.Valid and entry.VirtualAttributes.Locked for entry in array
     )
     return locked, len(pages)
-
-
-def show(header: Sequence[str], rows: Sequence[Sequence[object]], markdown: bool) -> None:
-    """Print a table: the first column to the left, numbers to the right."""
-    cells = [[cell if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    lines = [
-        [
-            cell.ljust(width) if at == 0 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in [list(header), *cells]
-    ]
-    if not markdown:
-        print("\n".join("  " + "  ".join(line).rstrip() for line in lines))
-        return
-    print(f"| {' | '.join(lines[0])} |")
-    print(f"| {' | '.join('---' if at == 0 else '---:' for at in range(len(header)))} |")
-    print("\n".join(f"| {' | '.join(line)} |" for line in lines[1:]))

@@ -6,13 +6,15 @@ a table that stays where it is takes their place.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
+from .terminal import rich_console
 from .wording import show_duration
 
 if TYPE_CHECKING:
-    from .load import Figures, Plan
+    from rich.console import Console
+
+    from .client_load import Figures
 
 
 class Progress(Protocol):
@@ -52,15 +54,9 @@ class Lines:
 class Table:
     """A table that is drawn again each second."""
 
-    def __init__(self, output: TextIO, plan: Plan) -> None:
-        # Imported here, because whoever sees lines need not have it.
-        from rich.console import Console  # noqa: PLC0415
+    def __init__(self, console: Console) -> None:
         from rich.live import Live  # noqa: PLC0415
 
-        # Through a pipe to a terminal, as `run.py` has it, control codes are all there is.
-        legacy = None if output.isatty() else False
-        console = Console(file=output, force_terminal=True, legacy_windows=legacy)
-        self._plan = plan
         self._live = Live(console=console, auto_refresh=False, transient=False)
 
     def show(self, elapsed_s: float, figures: Figures) -> None:
@@ -95,22 +91,7 @@ def cells_of(figures: Figures) -> list[tuple[str, str]]:
     ]
 
 
-def make_progress(output: TextIO, plan: Plan) -> Progress:
+def make_progress(output: TextIO) -> Progress:
     """Return what suits the output best."""
-    if is_terminal(output):
-        try:
-            return Table(output, plan)
-        except ImportError:
-            pass
-    return Lines(output)
-
-
-def is_terminal(output: TextIO) -> bool:
-    """Tell whether somebody looks at the output as it comes, and control codes work.
-
-    ``TTY_INTERACTIVE`` is how a program with a pipe to us says so, or denies it.
-    """
-    said = os.environ.get("TTY_INTERACTIVE")
-    if said in ("0", "1"):
-        return said == "1"
-    return output.isatty() and os.environ.get("TERM") != "dumb"
+    console = rich_console(output)
+    return Lines(output) if console is None else Table(console)

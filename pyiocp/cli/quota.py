@@ -17,9 +17,11 @@ from ..kernel import Kernel
 from ..port import CompletionPort
 from ..servers.session import Session
 from ..winapi.errorcodes import WSAENOBUFS
+from .table import show_table
+from .wording import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 _WAIT_S = 20.0
 _RECEIVE_BYTES = 1 << 20
@@ -78,19 +80,31 @@ class _Asker(Session):
         self._owner.stop()
 
 
-def show_quota(show: Callable[[Sequence[str], Sequence[Sequence[object]]], None]) -> bool:
-    """Print what happens at the quota; tell whether every message came back."""
+def measure_quota() -> dict[str, Any]:
+    """Return what happens at the quota; 0 sessions are lost if every message came back."""
     pages, refusal = receive_until_refused()
-    print(f"\nAt the quota: {pages:,} pages under receives of 1 MB, and then", end=" ")
-    print("no more were tried: nothing was refused here." if refusal is None else f"{refusal}.")
     refused, asker = ask_on_scarce_kernel()
+    return {
+        "pages": pages,
+        "refusal": refusal,
+        "messages": _MESSAGES,
+        "refused": refused,
+        "came_back": asker.answered,
+        "sessions_lost": int(asker.error is not None or asker.answered != _MESSAGES),
+    }
+
+
+def show_quota(quota: dict[str, Any], markdown: bool) -> None:
+    """Print what happens at the quota."""
+    refusal = quota["refusal"]
+    print(f"\nAt the quota: {quota['pages']:,} pages under receives of 1 MB, and then", end=" ")
+    print("no more were tried: nothing was refused here." if refusal is None else f"{refusal}.")
     print("\nSessions of which every other receive and send is refused with WSAENOBUFS:\n")
-    lost = 0 if asker.error is None else 1
-    show(
+    show_table(
         ("messages", "refusals", "came back", "sessions lost"),
-        [(f"{_MESSAGES}", refused, asker.answered, lost)],
+        [(str(quota["messages"]), quota["refused"], quota["came_back"], quota["sessions_lost"])],
+        markdown=markdown,
     )
-    return asker.answered == _MESSAGES and asker.error is None
 
 
 def receive_until_refused(kernel: Kernel | None = None) -> tuple[int, str | None]:
@@ -107,7 +121,7 @@ def receive_until_refused(kernel: Kernel | None = None) -> tuple[int, str | None
                 for _ in range(_RECEIVES_MAX):
                     stream.receive(bytearray(_RECEIVE_BYTES))
             except ResourceLimitError as error:
-                refusal = str(error).partition(" [<")[0]
+                refusal = reason(error)
             return port.statistics().in_flight.pages, refusal
 
 

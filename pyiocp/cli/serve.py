@@ -4,6 +4,7 @@ examples:
   python -m pyiocp serve echo --address 127.0.0.1:9000
   python -m pyiocp serve echo --address [::1]:9000
   python -m pyiocp serve echo --address 127.0.0.1:0      (the system chooses the port)
+  python -m pyiocp serve echo --monitor 127.0.0.1:9001   (and python -m pyiocp monitor …)
 
 Then, from another terminal:  nc 127.0.0.1 9000
 """
@@ -15,10 +16,11 @@ import sys
 import time
 from contextlib import suppress
 
+from ..address_text import show_address
 from ..port import CompletionPort
-from .address import parse_address, show_address
+from .address import parse_address
 from .echo import EchoSession, Served
-from .wording import counted
+from .wording import counted, reason
 
 HELP = "serve on an address, for nc or any other client"
 
@@ -36,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="where to listen; [HOST]:PORT for IPv6, port 0 for any (default: 127.0.0.1:9000)",
     )
+    parser.add_argument(
+        "--monitor",
+        type=parse_address,
+        metavar="HOST:PORT",
+        help="where `python -m pyiocp monitor` can look at it, on this machine only",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -45,13 +53,19 @@ def run(options: argparse.Namespace) -> int:
         try:
             listener = port.listen(options.address, lambda: EchoSession(served))
         except OSError as error:
-            # In brackets is which of our objects it was: that is for programmers.
-            reason = str(error).partition(" [<")[0]
             print(
-                f"pyiocp: error: cannot listen at {show_address(options.address)}: {reason}",
+                f"pyiocp: error: cannot listen at {show_address(options.address)}: {reason(error)}",
                 file=sys.stderr,
             )
             return 1
+        if options.monitor is not None:
+            try:
+                monitor = port.monitor(options.monitor)
+            except (OSError, ValueError) as error:
+                where = show_address(options.monitor)
+                print(f"pyiocp: error: no monitor at {where}: {reason(error)}", file=sys.stderr)
+                return 1
+            print(f"monitor at {show_address(monitor.address)}", flush=True)
         print(f"listening at {show_address(listener.address)}; Ctrl-C ends", flush=True)
         started = time.monotonic()
         with suppress(KeyboardInterrupt):

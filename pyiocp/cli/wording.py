@@ -8,6 +8,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def reason(error: BaseException | str) -> str:
+    """Return an error without which of our objects it was, which is for programmers."""
+    return str(error).partition(" [<")[0]
+
+
 def show_duration(duration_s: float) -> str:
     """Return a duration with three digits and a fitting unit: ``3.21 ms``."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):

@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 
-from pyiocp.cli import demo, demo_server, load
+from pyiocp.cli import client_load, demo, demo_server
+from pyiocp.cli.client_load import Plan
 from pyiocp.cli.echo import EchoSession
-from pyiocp.cli.load import Plan
 
 PLAN = Plan(clients=5, seconds=0.5, seed=1, size_max=65536)
 
@@ -124,7 +124,7 @@ def main() -> int:
     if lifetime_s:
         demo_server.main(float(lifetime_s[0]), globals()[kind])
         return 0
-    load.FINISH_MAX_S = 2.0
+    client_load.FINISH_MAX_S = 2.0
     if kind == "Hangs":
         demo._SERVER_STOP_MAX_S = 1.5
     return demo.run_with(PLAN, [sys.executable, __file__, kind])

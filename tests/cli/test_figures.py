@@ -6,9 +6,10 @@ import os
 
 import pytest
 
-from pyiocp.cli.address import parse_address, show_address
+from pyiocp.address_text import show_address
+from pyiocp.cli.address import parse_address
 from pyiocp.cli.latencies import Latencies
-from pyiocp.cli.progress import is_terminal
+from pyiocp.cli.terminal import is_terminal
 from pyiocp.cli.wording import counted, show_duration
 
 

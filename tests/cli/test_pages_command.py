@@ -17,7 +17,8 @@ from faulty_kernel import FaultyKernel
 from pyiocp import CompletionPort, Stream
 from pyiocp.cli import quota
 from pyiocp.cli.command_line import main
-from pyiocp.cli.pages import measure, show
+from pyiocp.cli.pages import measure
+from pyiocp.cli.table import show_table
 from pyiocp.memory.pages import PAGE_SIZE
 from pyiocp.winapi import errorcodes as codes
 
@@ -82,7 +83,7 @@ def test_sessions_live_through_refusals(output: str) -> None:
 
 def test_table_is_readable_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Columns under their headings, numbers to the right."""
-    show(("a", "number"), [("x", 1234567), ("longer", 1)], markdown=False)
+    show_table(("a", "number"), [("x", 1234567), ("longer", 1)])
     assert (
         capsys.readouterr().out == "  a          number\n  x       1,234,567\n  longer          1\n"
     )

@@ -1,0 +1,16 @@
+"""Addresses as people read and write them: ``127.0.0.1:9000``, ``[::1]:9000``.
+
+What belongs here: showing them. How one is read off a command line is in `cli.address`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def show_address(address: Any) -> str:
+    """Return an address of a socket as text; one without host and port as it is."""
+    if not isinstance(address, (tuple, list)) or len(address) < 2:
+        return str(address)
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

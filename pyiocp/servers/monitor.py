@@ -1,0 +1,271 @@
+"""Monitor: a running port, as it shows itself to whoever asks on this machine.
+
+It listens at an address of the loopback, on the port itself. A client sends a line with a JSON
+object, such as ``{"slowest": 5}``, and gets a line with one: a sample. Rates are the
+client's to find, by the differences between two samples: all counts only grow.
+
+A port without a monitor pays nothing. With one that nobody has looked at, it adds up what a
+session has done when that ends. From the first look on it counts every operation, as after
+``port.watch()``. What the monitor itself does, its connections among it, counts nowhere.
+
+Which sessions are slowest: those whose bytes wait to be sent, first the one whose queue has
+not moved for longest, then the one with the longest queue; after them, those that have
+received the fewest messages a second since they connected. That a queue has not moved is
+seen from one sample to the next.
+
+What belongs here: what a sample says, and handing it out. What is made of samples is
+`cli.monitor`'s.
+"""
+
+from __future__ import annotations
+
+import heapq
+import ipaddress
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ..address_text import show_address
+from .admission import Limits
+from .framed_session import FramedSession
+from .framing import Delimited
+from .listener import Listener
+from .listening_socket import open_listening
+from .session_state import CONNECTING, OPEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..handles.stream import Stream
+    from ..port import CompletionPort
+    from .session import Session
+    from .session_statistics import SessionStatistics
+
+FORMAT = 1
+"""The number of the form that samples have; ``"pyiocp_monitor"`` in each."""
+
+SLOWEST_MAX = 100
+"""The most sessions that a sample lists."""
+
+_CLIENTS_MAX = 16
+
+
+class Monitor:
+    """Shows a port to clients on this machine; made by ``port.monitor``.
+
+    ``address`` is where it listens: ``(host, port)``. Any thread may call any method.
+    """
+
+    def __init__(self, port: CompletionPort, address: Any) -> None:
+        """Listen; see `CompletionPort.monitor`."""
+        self._port = port
+        #: Held while a session moves from those that live to those that have been.
+        self._lock = threading.Lock()
+        self._ended = dict.fromkeys(_COUNTS, 0)
+        self._ended_sessions = 0
+        #: Of sessions with bytes that wait: how many were taken, and since when that is so.
+        self._queues: dict[Session, tuple[int, float]] = {}
+        self._listener = Listener(
+            port,
+            lambda: _open_unseen(port, _on_loopback(address)),
+            lambda: MonitorSession(self.sample, port.watch),
+            accepts=1,
+            first_data=0,
+            first_data_timeout=10.0,
+            limits=Limits(sessions=_CLIENTS_MAX),
+        )
+        self.address = self._listener.address
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody can look any more."""
+        return self._listener.closed
+
+    def close(self) -> None:
+        """Stop listening, and send away who looks. Closing twice does nothing."""
+        self._listener.close()
+        for session in list(self._port.monitor_sessions):
+            session.close()
+
+    def session_ended(self, session: Session) -> None:
+        """Keep what a session has done, and take it from those that live."""
+        with self._lock:
+            if session in self._port.sessions:
+                self._port.sessions.discard(session)
+                self._ended_sessions += 1
+                add_counts(self._ended, session.statistics())
+
+    def sample(self, slowest: int = 5) -> dict[str, Any]:
+        """Return what the port is doing, as what JSON has.
+
+        slowest: how many sessions to list, 0 to 100; see the module for which.
+
+        It takes some microseconds for each session and each operation in flight. Raises
+        ValueError for another number.
+        """
+        if not 0 <= slowest <= SLOWEST_MAX:
+            raise ValueError(f"slowest must be 0 to {SLOWEST_MAX}, not {slowest}")
+        port = self._port
+        now = port.kernel.monotonic()
+        with self._lock:
+            living = [(session, session.statistics()) for session in list(port.sessions)]
+            counts = dict(self._ended)
+            ended = self._ended_sessions
+        for _, figures in living:
+            add_counts(counts, figures)
+        states = [session.state for session, _ in living]
+        statistics = port.statistics()
+        return {
+            "pyiocp_monitor": FORMAT,
+            "process": os.getpid(),
+            "time_s": now,
+            "listeners": [
+                {"address": show_address(listener.address), "accepted": listener.accepted}
+                for listener in list(port.listeners)
+            ],
+            "sessions": {
+                "open": states.count(OPEN),
+                "connecting": states.count(CONNECTING),
+                "closing": len(states) - states.count(OPEN) - states.count(CONNECTING),
+                "ended": ended,
+            },
+            **counts,
+            "in_flight": statistics.in_flight._asdict(),
+            "in_flight_by_kind": {
+                kind: locked._asdict() for kind, locked in statistics.in_flight_by_kind.items()
+            },
+            "completions": statistics.completions,
+            "batches": statistics.batches and statistics.batches._asdict(),
+            "slowest": self._slowest(living, slowest, now),
+        }
+
+    def _slowest(
+        self, living: list[tuple[Session, SessionStatistics]], count: int, now: float
+    ) -> list[dict[str, Any]]:
+        """Return the slowest sessions, the very slowest first."""
+        queues: dict[Session, tuple[int, float]] = {}
+        ranked = []
+        for session, figures in living:
+            since = now
+            if figures.send_queue_bytes:
+                taken, seen_at = self._queues.get(session, (None, now))
+                since = seen_at if taken == figures.bytes_sent else now
+                queues[session] = (figures.bytes_sent, since)
+            rate = figures.messages_received / figures.age_s if figures.age_s else 0.0
+            ranked.append((since - now, -figures.send_queue_bytes, rate, session, figures))
+        self._queues = queues
+        return [
+            {
+                "peer": show_address(session.peer_address),
+                "type": type(session).__name__,
+                "state": session.state.value,
+                "send_queue_bytes": -queued,
+                "stalled_s": round(-stalled, 3),
+                "messages_per_s": round(rate, 3),
+                "messages_received": figures.messages_received,
+                "messages_sent": figures.messages_sent,
+                "age_s": round(figures.age_s, 3),
+            }
+            for stalled, queued, rate, session, figures in heapq.nsmallest(
+                count, ranked, key=lambda row: row[:3]
+            )
+        ]
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{self._listener.accepted} have looked"
+        return f"<Monitor at {show_address(self.address)}: {state}>"
+
+
+_COUNTS = ("bytes_received", "bytes_sent", "messages_received", "messages_sent")
+"""What is added up over all sessions, those that have ended too."""
+
+
+def add_counts(counts: dict[str, int], statistics: SessionStatistics) -> None:
+    """Add what one session has done."""
+    for name in _COUNTS:
+        counts[name] += getattr(statistics, name)
+
+
+class MonitorSession(FramedSession):
+    """A client of a monitor: each line that it sends is answered by one.
+
+    What is no question is answered too, with ``{"error": "…"}``, and ends the connection.
+    """
+
+    framing = Delimited(b"\n", maximum=1024)
+    zero_byte_after = 0.0  # it locks no page while it waits
+
+    def __init__(self, sample: Callable[[int], dict[str, Any]], look: Callable[[], object]) -> None:
+        self._sample = sample
+        self._look = look
+
+    def on_connect(self) -> None:
+        """Have the port count, and count nothing of this connection itself."""
+        self._pyiocp.open_stream.internal = True
+        self._look()
+
+    def on_frame(self, frame: memoryview) -> None:
+        """Answer; wait with the next question while the client does not take the answer."""
+        try:
+            answer = self._sample(slowest_wanted(bytes(frame)))
+        except ValueError as error:
+            self._answer({"error": str(error)})
+            self.close()
+        else:
+            self._answer(answer)
+
+    def _answer(self, value: dict[str, Any]) -> None:
+        if not self.send(json.dumps(value).encode() + b"\n"):
+            self.pause_receiving()
+
+    def on_writable(self) -> None:
+        """There is room for another answer."""
+        self.resume_receiving()
+
+
+def slowest_wanted(question: bytes) -> int:
+    """Return how many sessions a client wants to see.
+
+    Raises ValueError for what is no question.
+    """
+    try:
+        wanted = json.loads(question)
+    except ValueError:
+        raise ValueError("a line with a JSON object is needed") from None
+    if not isinstance(wanted, dict):
+        raise ValueError(f"a JSON object is needed, not {wanted!r}")
+    unknown = sorted(wanted.keys() - {"slowest"})
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(unknown)}; there is slowest")
+    slowest = wanted.get("slowest", 5)
+    if type(slowest) is not int:
+        raise ValueError(f"slowest must be a whole number, not {slowest!r}")
+    return slowest
+
+
+def _open_unseen(port: CompletionPort, address: tuple[str, int]) -> Stream:
+    """Return a stream that listens, and whose accepts count nowhere."""
+    stream = open_listening(
+        port, address, backlog=_CLIENTS_MAX, exclusive=True, dual_stack=False, no_delay=True
+    )
+    stream.internal = True
+    return stream
+
+
+def _on_loopback(address: Any) -> tuple[str, int]:
+    """Return a checked address; a name is not looked up, it could be anybody's."""
+    if not isinstance(address, tuple) or len(address) != 2:
+        raise TypeError(f"address must be (host, port), not {address!r}")
+    host, number = address
+    host = "127.0.0.1" if host == "localhost" else host
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ValueError(
+            f"a monitor listens at an address of this machine's loopback, such as 127.0.0.1 or"
+            f" ::1, not {host!r}: whoever can reach it sees who is connected"
+        )
+    return host, number
