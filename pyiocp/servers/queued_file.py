@@ -12,14 +12,36 @@ from typing import TYPE_CHECKING, Any
 from ..handles.transmit import FilePart, SendFileOperation, file_number
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..handles.stream import Stream
     from ..operation import Receiver
 
 logger = logging.getLogger("pyiocp")
 
 
+class _InParts(SendFileOperation):
+    """A send of a file that tells when some of it has been taken."""
+
+    __slots__ = ("_on_part",)
+
+    call_max = 1 << 20
+    """Bytes in a part: a peer that reads them in less than `idle_timeout` is not idle."""
+
+    def __init__(self, stream: Stream, part: FilePart, on_part: Callable[[], None]) -> None:
+        super().__init__(stream, part, b"", b"")
+        self._on_part = on_part
+
+    def part_ended(self, part: Any, count: int, status: int) -> None:
+        """Tell, then go on."""
+        self._on_part()
+        super().part_ended(part, count, status)
+
+
 class QueuedFile:
     """A file to be sent, by ``operation``; with `close` it is closed at the end.
+
+    on_part: called when a part of it has been sent, by any worker.
 
     Raises TypeError for what is no file, ValueError for a closed file and bad numbers.
     """
@@ -35,9 +57,10 @@ class QueuedFile:
         *,
         close: bool,
         receiver: Receiver,
+        on_part: Callable[[], None],
     ) -> None:
         file_number(file)  # now, where the caller sees it
-        self.operation = SendFileOperation(stream, FilePart(file, offset, count), b"", b"")
+        self.operation = _InParts(stream, FilePart(file, offset, count), on_part)
         self.operation.receiver = receiver
         self._file = file
         self._close = close

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from .gathered_send import GatheredSend
 
 
+_FILES_MAX = 2
+"""Files waiting from which `send` says False: one on its way, and the next one behind it.
+
+They take no memory, but each is an open file, and a peer that does not read could ask for
+ever more of them.
+"""
+
+
 class SendQueueOverflowError(ConnectionError):
     """A session was aborted because its peer took less than it was sent: see `send_limit`."""
 
@@ -38,6 +46,7 @@ class SendQueue:
 
     __slots__ = (
         "_connection",
+        "_files",
         "_full_stop",
         "_over_high_water",
         "_queued_bytes_ever",
@@ -70,6 +79,8 @@ class SendQueue:
         #: What sends, with the queue: none before the first message, and when it was lent on.
         self._send: GatheredSend | None = None
         self._queued_bytes_ever = 0
+        #: How many files wait, the one on its way among them.
+        self._files = 0
         self._over_high_water = False
         self._trying_again = False
         #: Whether `send` takes nothing more: it has been ended, or was too much already.
@@ -150,13 +161,22 @@ class SendQueue:
         if connection.state is CONNECTING:
             raise RuntimeError(f"{self._session!r} cannot send before on_connect()")
         queued = QueuedFile(
-            connection.open_stream, file, offset, count, close=close, receiver=self._on_file_sent
+            connection.open_stream,
+            file,
+            offset,
+            count,
+            close=close,
+            receiver=self._on_file_sent,
+            on_part=self._on_part_of_file,
         )
         with self.lock:
             if taken := connection.state is OPEN and not self._full_stop:
                 send = self._send or self._take()
                 send.queue.append(queued)
                 self.messages += 1
+                self._files += 1
+                if self._files >= _FILES_MAX:
+                    self._over_high_water = True
                 if not self.sending:
                     self._flush(send)
         if not taken:
@@ -226,6 +246,11 @@ class SendQueue:
     def _on_sent(self, operation: Operation, count: int, status: int) -> None:
         self._connection.inbox.deliver(self._sent, count, status)
 
+    def _on_part_of_file(self) -> None:
+        """Take note that the peer reads; its bytes count when the file is over."""
+        with self.lock:
+            self._count(0)
+
     def _on_file_sent(self, operation: SendFileOperation, count: int, status: int) -> None:
         error = operation.finish(count, status).error
         self._connection.inbox.deliver(self._file_sent, count, error)
@@ -256,6 +281,7 @@ class SendQueue:
         with self.lock:
             self.sending = False
             file = send.queue.popleft()
+            self._files -= 1
             # It takes no memory while it waits: so it counts only now.
             self._queued_bytes_ever += count
             self._count(count)
@@ -274,7 +300,8 @@ class SendQueue:
         """Say that there is room again, if there is; and go on closing."""
         if self._over_high_water and self._connection.state is OPEN:
             with self.lock:
-                writable = self.queued_bytes <= self._session.low_water
+                few_bytes = self.queued_bytes <= self._session.low_water
+                writable = few_bytes and self._files < _FILES_MAX
                 self._over_high_water = not writable
             if writable:
                 self._connection.hooks.on_writable()

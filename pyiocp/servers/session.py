@@ -117,8 +117,9 @@ class Session:
         close: close the file when it has been sent, or will not be, because the session
             has ended or did not take it.
 
-        Returns what `send` returns. A file that waits does not count as bytes that wait.
-        Any thread may call it. If the file cannot be read the session is aborted, with the
+        Returns what `send` returns, and False also from the second file that waits: then
+        ``on_writable`` comes when one is left. A file's bytes do not count as bytes that
+        wait. Any thread may call it. If the file cannot be read the session is aborted, with the
         system's error.
 
         Raises RuntimeError before ``on_connect``, TypeError for what is no file,

@@ -87,6 +87,50 @@ def test_file_that_is_not_sent_is_closed_too(port: CompletionPort, path: Path) -
         assert eventually(lambda: all(file.closed for file in files))
 
 
+def test_second_file_that_waits_is_told_as_too_much(
+    port: CompletionPort, path: Path, content: bytes
+) -> None:
+    """Its ``send_file`` says False, and so does ``send``; ``on_writable`` comes once."""
+
+    class Unlimited(Journal):
+        high_water = 1 << 30
+
+    sessions = Made(Unlimited)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer, path.open("rb") as file:
+        assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+        [session] = sessions
+        assert session.send(bytes(1 << 23)) is True  # more than the sockets hold
+        answers = [session.send_file(file), session.send_file(file), session.send(b"!")]
+        assert answers == [True, False, False]
+        assert session.hooks == ["connect"]
+        expected = bytes(1 << 23) + content + content + b"!"
+        assert receive_all(peer, len(expected)) == expected
+        assert eventually(lambda: session.hooks == ["connect", "writable"])
+        assert session.send_file(file) is True
+
+
+def test_session_is_not_idle_while_its_file_is_being_read(
+    port: CompletionPort, tmp_path: Path
+) -> None:
+    """Half of a long file has been read, and that counts, though the file is on its way still."""
+
+    class Idle(Journal):
+        idle_timeout = 3600.0
+
+    (tmp_path / "long").write_bytes(bytes(32 << 20))
+    sessions = Made(Idle)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer, (tmp_path / "long").open("rb") as file:
+        assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+        watch = sessions[0]._pyiocp.watch
+        watch.active_at = long_ago = watch.now() - 1000
+        sessions[0].send_file(file)
+        assert len(receive_all(peer, 16 << 20)) >= 16 << 20
+        assert eventually(lambda: watch.active_at > long_ago)
+        assert sessions[0].statistics().bytes_sent == 0
+
+
 def test_file_is_the_callers_by_default(port: CompletionPort, path: Path, content: bytes) -> None:
     """Sent twice, by two sessions, and open still."""
     sessions = Made(Journal)
