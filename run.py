@@ -67,7 +67,7 @@ WINE = ("wine", "wineserver")
 COMPILER = ("x86_64-w64-mingw32-gcc",)
 COMPILERS_OF_PROOF = ("x86_64-w64-mingw32-gcc", "i686-w64-mingw32-gcc")
 
-EXTRAS = ("test", "cli", "bench")
+EXTRAS = ("test", "cli", "examples", "bench")
 """The extras of pyproject.toml that every command has."""
 
 NOT_FREE_THREADED = ("bench", "peers")
@@ -1108,7 +1108,7 @@ def command_check(_version: Version, arguments: list[str]) -> int:
         {
             "ruff check": tools.run(["ruff", "check", "."]),
             "ruff format --check": tools.run(["ruff", "format", "--check", "."]),
-            "mypy": tools.run(["mypy", "--strict", "--platform", "win32", "pyiocp"]),
+            "mypy": tools.run(["mypy", "--strict", "--platform", "win32", "pyiocp", "examples"]),
         }
     )
 

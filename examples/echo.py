@@ -6,6 +6,10 @@
 Then, from another terminal: nc 127.0.0.1 9000. Ctrl-C ends it.
 """
 
+from __future__ import annotations
+
+import argparse
+
 from pyiocp import CompletionPort, Session
 
 
@@ -31,11 +35,21 @@ class Echo(Session):
         print(f"{self.peer_address} closed" if error is None else f"{self.peer_address}: {error}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve until Ctrl-C."""
+    parser = argparse.ArgumentParser(description="Send back everything that comes.")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
+    parser.add_argument("--port", type=int, default=9000, help="and its port (%(default)s)")
+    options = parser.parse_args()
+
     with CompletionPort() as port:
-        listener = port.listen(("127.0.0.1", 9000), Echo)
-        print(f"listening at {listener.address}")
+        listener = port.listen((options.host, options.port), Echo)
+        print(f"listening at {listener.address}", flush=True)
         try:
             port.run()
         except KeyboardInterrupt:
             print(f"{listener.accepted} connections were served")
+
+
+if __name__ == "__main__":
+    main()

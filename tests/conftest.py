@@ -11,11 +11,12 @@ import logging
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from commands import Command, commands
 
 from pyiocp import winapi
 from pyiocp.memory import kept_memory
@@ -138,3 +139,19 @@ def no_errors_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with caplog.at_level(logging.WARNING, logger="pyiocp"):
         yield
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Command]]:
+    """Start Python with some arguments; stderr comes with stdout."""
+    with commands() as start:
+        yield start
+
+
+@pytest.fixture
+def refused() -> tuple[str, int]:
+    """An address at which nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address: tuple[str, int] = unused.getsockname()
+        return address

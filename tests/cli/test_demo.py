@@ -6,9 +6,10 @@ import json
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from commands import HERE, Command, run_python
+from commands import Command, run_python
 
 from pyiocp.winapi import (
     SYNCHRONIZE,
@@ -19,6 +20,7 @@ from pyiocp.winapi import (
 )
 
 Start = Callable[..., Command]
+SABOTAGE = str(Path(__file__).with_name("sabotage.py"))
 
 
 def test_demo_passes_and_its_figures_agree() -> None:
@@ -98,7 +100,7 @@ def test_demo_in_text_has_the_seed_a_line_a_second_and_a_verdict() -> None:
 )
 def test_demo_says_what_a_server_does_wrong(kind: str, wanted: str) -> None:
     """A server that does one thing wrong: exit code 1, and what it was."""
-    done = run_python(str(HERE / "sabotage.py"), kind)
+    done = run_python(SABOTAGE, kind)
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(f"^FAULT: .*{wanted}", done.stdout, re.MULTILINE), done.stdout + done.stderr
     assert "FAILED: " in done.stdout.splitlines()[-1]
@@ -107,7 +109,7 @@ def test_demo_says_what_a_server_does_wrong(kind: str, wanted: str) -> None:
 
 def test_sabotage_is_what_makes_it_fail() -> None:
     """The same with a server that does nothing wrong passes."""
-    done = run_python(str(HERE / "sabotage.py"), "Innocent")
+    done = run_python(SABOTAGE, "Innocent")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

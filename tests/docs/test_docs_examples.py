@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import PAGES, ROOT, Block, all_blocks, blocks
+from pages import PAGES, Block, all_blocks, blocks
 from running import compiled, run_until_ctrl_c, serve_class
 from visitors import VISITORS
 
@@ -174,16 +174,3 @@ def test_example_in_docstring_runs(name: str, text: str) -> None:
         run_until_ctrl_c(program, name, 1, VISITED[name])
     else:
         exec(compiled(program, name), {"__name__": "__main__"})
-
-
-# Programs in examples/
-
-PROGRAM_FILES = sorted((ROOT / "examples").glob("*.py"))
-VISITORS_OF_FILES = {"echo": "slow_reader"}
-
-
-@windows_only
-@pytest.mark.parametrize("path", PROGRAM_FILES, ids=lambda path: path.stem)
-def test_example_program_serves_its_visitor(path: Path, no_errors_logged: None) -> None:
-    """Each program in examples/ runs until Ctrl-C, and does what its visitor checks."""
-    run_until_ctrl_c(path.read_text(encoding="utf-8"), str(path), 1, VISITORS_OF_FILES[path.stem])

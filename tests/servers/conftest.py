@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -18,12 +17,3 @@ def unanswered() -> Iterator[Unanswered]:
         pytest.skip("this system answers connections to a full backlog: Windows refuses them")
     yield there
     there.close()
-
-
-@pytest.fixture
-def refused() -> tuple[str, int]:
-    """An address at which nobody listens."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        address: tuple[str, int] = unused.getsockname()
-        return address

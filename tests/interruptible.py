@@ -1,14 +1,16 @@
-"""Run the command line, and raise SIGINT for each line on stdin, as a console would.
+"""Run a program, and raise SIGINT for each line on stdin, as a console would.
+
+    python interruptible.py -m pyiocp demo
+    python interruptible.py examples/chat.py --port 0
 
 Windows has no way to send Ctrl-C to one process only.
 """
 
 import os
+import runpy
 import signal
 import sys
 import threading
-
-from pyiocp.cli.command_line import main
 
 
 def raise_signals() -> None:
@@ -19,4 +21,9 @@ def raise_signals() -> None:
 
 
 threading.Thread(target=raise_signals, daemon=True).start()
-sys.exit(main(sys.argv[1:]))
+del sys.argv[0]
+if sys.argv[0] == "-m":
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+else:
+    runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,4 +1,4 @@
-"""Commands as processes: what the tests of the command line run and watch."""
+"""Commands as processes: what the tests of the command line and of the examples run and watch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-HERE = Path(__file__).resolve().parent
+INTERRUPTIBLE = str(Path(__file__).resolve().with_name("interruptible.py"))
+"""The program that runs another one, to which Ctrl-C can be sent then."""
+
 TIMEOUT_S = 45
 
 
@@ -40,8 +44,12 @@ class Command:
 
     def press_ctrl_c(self) -> None:
         """Have the process raise SIGINT; it was started through ``interruptible.py``."""
+        self.type_line("")
+
+    def type_line(self, text: str) -> None:
+        """Write a line to its standard input."""
         assert self.process.stdin is not None
-        self.process.stdin.write("\n")
+        self.process.stdin.write(text + "\n")
         self.process.stdin.flush()
 
     def end(self) -> int:
@@ -60,6 +68,28 @@ class Command:
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
             stream.close()
+
+
+@contextmanager
+def commands() -> Iterator[Callable[..., Command]]:
+    """Start Python with some arguments, any number of times; all are ended in the end."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> Command:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                # Under Wine standard streams have to be pipes.
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+            )
+            command = Command(process)
+            stack.callback(command.clean_up)
+            return command
+
+        yield start
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
