@@ -1,4 +1,4 @@
-"""psapi.dll: which pages are resident, and which are locked."""
+"""psapi.dll: how much memory a process has, which pages are resident, and which are locked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 
 from .binding import Library
 from .structure import Structure, Union, describe_fields
-from .types import BOOL, DWORD, HANDLE, PVOID, ULONG_PTR, Pointer
+from .types import BOOL, DWORD, HANDLE, PVOID, SIZE_T, ULONG_PTR, Pointer
 
 _psapi = Library("psapi.dll")
 
@@ -89,4 +89,46 @@ def QueryWorkingSetEx(hProcess: HANDLE, pv: PVOID, cb: DWORD) -> BOOL:
     Returns 0 on failure: ask last_error().
 
     Source: https://learn.microsoft.com/windows/win32/api/psapi/nf-psapi-queryworkingsetex
+    """
+
+
+class PROCESS_MEMORY_COUNTERS(Structure):
+    """How much memory a process has; in bytes, but for ``PageFaultCount``.
+
+    ``PagefileUsage`` is what is committed for this process alone, ``WorkingSetSize`` what is
+    in memory of all that it uses.
+
+    Source: https://learn.microsoft.com/windows/win32/api/psapi/ns-psapi-process_memory_counters
+    """
+
+    _fields_ = (
+        ("cb", DWORD),
+        ("PageFaultCount", DWORD),
+        ("PeakWorkingSetSize", SIZE_T),
+        ("WorkingSetSize", SIZE_T),
+        ("QuotaPeakPagedPoolUsage", SIZE_T),
+        ("QuotaPagedPoolUsage", SIZE_T),
+        ("QuotaPeakNonPagedPoolUsage", SIZE_T),
+        ("QuotaNonPagedPoolUsage", SIZE_T),
+        ("PagefileUsage", SIZE_T),
+        ("PeakPagefileUsage", SIZE_T),
+    )
+
+
+PPROCESS_MEMORY_COUNTERS = Pointer[PROCESS_MEMORY_COUNTERS]
+
+
+@_psapi(since="Windows XP")
+def GetProcessMemoryInfo(
+    Process: HANDLE, ppsmemCounters: PPROCESS_MEMORY_COUNTERS, cb: DWORD
+) -> BOOL:
+    """Tell how much memory a process has.
+
+    Process: a process with PROCESS_QUERY_LIMITED_INFORMATION and PROCESS_VM_READ access.
+    ppsmemCounters: receives the figures.
+    cb: the size of the structure in bytes.
+
+    Returns 0 on failure: ask last_error().
+
+    Source: https://learn.microsoft.com/windows/win32/api/psapi/nf-psapi-getprocessmemoryinfo
     """

@@ -5,35 +5,15 @@ from __future__ import annotations
 import gc
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from completions import ended
 from faulty_kernel import FaultyKernel, Refusal
 
-from pyiocp import CompletionPort, HandleInvalidError, Operation, OperationCancelledError
-from pyiocp.winapi import ERROR_INVALID_HANDLE, STATUS_PENDING
-
-
-def ended(operation: Operation) -> bool:
-    """Wait until the kernel has written the operation's end, which nobody has dequeued."""
-    until = time.monotonic() + 10
-    while operation.status == STATUS_PENDING and time.monotonic() < until:
-        time.sleep(0.001)  # for the kernel to carry the bytes over; bounded above
-    return operation.status != STATUS_PENDING
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
-    with CompletionPort(kernel=kernel) as port:
-        yield port
-    assert port.in_flight == {}
+from pyiocp import CompletionPort, HandleInvalidError, OperationCancelledError
+from pyiocp.winapi import ERROR_INVALID_HANDLE
 
 
 def test_cancelled_operation_stays_owned_until_its_packet(port: CompletionPort) -> None:

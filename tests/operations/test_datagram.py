@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from completions import ended, one
 from faulty_kernel import FaultyKernel, Refusal, entries_of
 
 from pyiocp import (
@@ -20,7 +20,6 @@ from pyiocp import (
     HandleClosedError,
     IocpError,
     MessageTruncatedError,
-    Operation,
     OperationCancelledError,
     PeerResetError,
     PortClosedError,
@@ -33,7 +32,6 @@ from pyiocp.winapi import (
     SO_BROADCAST,
     SOCKET_ERROR,
     SOL_SOCKET,
-    STATUS_PENDING,
     STATUS_PORT_UNREACHABLE,
     WSAECONNRESET,
     WSAENOBUFS,
@@ -42,26 +40,6 @@ from pyiocp.winapi import (
 )
 
 LOOPBACK: dict[int, Any] = {socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0)}
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def open_port(kernel: FaultyKernel) -> Iterator[Callable[[], CompletionPort]]:
-    """Make ports with the kernel, once the test has wrapped what it wants."""
-    ports: list[CompletionPort] = []
-
-    def make() -> CompletionPort:
-        ports.append(CompletionPort(kernel=kernel))
-        return ports[-1]
-
-    yield make
-    for port in ports:
-        port.close()
-        assert port.in_flight == {}
 
 
 def bound(port: CompletionPort, key: Any = None, family: int = socket.AF_INET) -> Datagram:
@@ -85,24 +63,10 @@ def peer() -> Iterator[socket.socket]:
         yield peer
 
 
-def one(port: CompletionPort) -> Any:
-    """Return the one completion that there is; it may have to be waited for."""
-    [completion] = port.wait(5)
-    return completion
-
-
 def arrived(datagram: Datagram) -> None:
     """Wait until a datagram is in the socket, without taking it."""
     datagram.receive_from(peek=True)
     assert one(datagram.port).truncated  # type: ignore[arg-type]
-
-
-def ended(operation: Operation) -> bool:
-    """Wait until the kernel has written the operation's end, which nobody has dequeued."""
-    until = time.monotonic() + 10
-    while operation.status == STATUS_PENDING and time.monotonic() < until:
-        time.sleep(0.001)  # for the kernel to carry the bytes over; bounded above
-    return operation.status != STATUS_PENDING
 
 
 def test_receive_completes_once_with_bytes_sender_and_key(
@@ -714,45 +678,6 @@ def test_threads_share_a_socket(port: CompletionPort, ours: Datagram) -> None:
         thread.join(10)
     received = [bytes(c.data) for c in seen if c.key == "target"]
     assert sorted(received) == sorted(b"%d" % n for n in range(150))
-
-
-def rounds(port: CompletionPort, count: int) -> None:
-    """Make two sockets, use every operation on them and close them, `count` times."""
-    for _ in range(count):
-        ours, theirs = bound(port), bound(port)
-        ours.receive_from(bytearray(10))
-        ours.receive_message(bytearray(2))
-        theirs.send_to(b"hello", ours.local_address())
-        theirs.send_message(b"hello", ours.local_address())
-        ours.receive_from(bytearray(10)).cancel()
-        seen = 0
-        while seen < 5:
-            completions = port.wait(5)
-            assert completions, "a completion never came"
-            seen += len(completions)
-        theirs.close()
-        ours.close()
-
-
-def test_rounds_of_every_operation_leave_no_handle(port: CompletionPort) -> None:
-    rounds(port, 10)
-    gc.collect()
-    before = handle_count()
-    rounds(port, 100)
-    gc.collect()
-    assert handle_count() <= before
-    assert port.handles == {h for h in port.handles if h.internal}
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(600)
-def test_ten_thousand_rounds_of_every_operation_leave_no_handle(port: CompletionPort) -> None:
-    rounds(port, 10)
-    gc.collect()
-    before = handle_count()
-    rounds(port, 10_000)
-    gc.collect()
-    assert handle_count() <= before
 
 
 # Wrong arguments

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from faulty_kernel import FaultyKernel
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,20 +37,11 @@ from pyiocp.winapi import (
     WSAMSG,
 )
 
+if TYPE_CHECKING:
+    from faulty_kernel import FaultyKernel
+
 LOOPBACK: dict[int, Any] = {socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0)}
 FAMILIES = [socket.AF_INET, socket.AF_INET6]
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
-    with CompletionPort(kernel=kernel) as port:
-        yield port
-    assert port.in_flight == {}
 
 
 def bound(port: CompletionPort, key: str, family: int = socket.AF_INET) -> Datagram:

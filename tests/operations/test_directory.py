@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import logging
 import struct
 import threading
@@ -575,41 +574,3 @@ def test_refused_watch_leaves_nothing(tmp_path: Path) -> None:
 def test_packets_are_never_skipped(watched: Watched) -> None:
     """C08: the call says the same whether it has completed or is pending."""
     assert watched.directory.skips_on_success is False
-
-
-def rounds_of_watching(port: CompletionPort, path: Path, rounds: int) -> None:
-    for n in range(rounds):
-        watched = Watched(port, path, notify=NAMES, buffer_size=4096)
-        watched.directory.watch()
-        file = path / str(n)
-        file.touch()
-        watched.until(lambda watched=watched: bool(watched.events))  # type: ignore[misc]
-        file.unlink()
-        if n % 2:
-            watched.end()
-        watched.directory.close()
-        if not n % 2:
-            watched.until(lambda watched=watched: bool(watched.errors))  # type: ignore[misc]
-
-
-def leaks_nothing(port: CompletionPort, path: Path, rounds: int) -> None:
-    from pyiocp.handle_count import handle_count
-
-    rounds_of_watching(port, path, 10)
-    gc.collect()
-    handles = handle_count()
-    rounds_of_watching(port, path, rounds)
-    gc.collect()
-    assert handle_count() <= handles
-    assert port.in_flight_by_kind() == {}
-
-
-def test_two_hundred_watches_leave_nothing(port: CompletionPort, tmp_path: Path) -> None:
-    """Opened, watched, told, cancelled or closed: as many handles as before."""
-    leaks_nothing(port, tmp_path, 200)
-
-
-@pytest.mark.soak
-def test_soak_of_ten_thousand_watches(port: CompletionPort, tmp_path: Path) -> None:
-    """The same, 10,000 times."""
-    leaks_nothing(port, tmp_path, 10_000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,26 +50,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "content"
     path.write_bytes(CONTENT)
     return path
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def faulty(kernel: FaultyKernel) -> Iterator[Callable[[], CompletionPort]]:
-    """Make ports with the kernel, once the test has wrapped what it wants."""
-    ports: list[CompletionPort] = []
-
-    def make() -> CompletionPort:
-        ports.append(CompletionPort(kernel=kernel))
-        return ports[-1]
-
-    yield make
-    for port in ports:
-        port.close()
-        assert port.in_flight == {}
 
 
 def on_the_spot(path: Path) -> Callable[..., int]:
@@ -154,12 +134,12 @@ def test_open_errors_are_pythons_own_and_name_the_file(port: CompletionPort, pat
 
 
 def test_failed_opens_leave_no_handle(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], path: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """C14: 200 opens that the port refuses to take, 200 that the system refuses."""
     from pyiocp.handle_count import handle_count
 
-    port = faulty()
+    port = open_port()
     with pytest.raises(FileNotFoundError):
         port.file(path.parent / "missing")
     refusal = Refusal(8, None)
@@ -189,7 +169,7 @@ def test_sharing_is_as_the_letters_say(port: CompletionPort, path: Path) -> None
 
 
 def test_flags_reach_the_system(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], path: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """Each word is one flag of CreateFileW, beside FILE_FLAG_OVERLAPPED."""
     flags = []
@@ -199,7 +179,7 @@ def test_flags_reach_the_system(
         return real(*arguments)
 
     kernel.wrap("CreateFileW", create)
-    port = faulty()
+    port = open_port()
     for words in ({}, {"sequential": True}, {"random": True}, {"write_through": True}):
         port.file(path, **words).close()
     port.file(path, unbuffered=True, write_through=True).close()
@@ -213,7 +193,7 @@ def test_flags_reach_the_system(
 
 
 def test_appending_has_no_right_to_write_anywhere_else(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], path: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """What CreateFileW is asked for with "a": FILE_APPEND_DATA, and no FILE_WRITE_DATA."""
     rights = []
@@ -223,7 +203,7 @@ def test_appending_has_no_right_to_write_anywhere_else(
         return real(*arguments)
 
     kernel.wrap("CreateFileW", create)
-    port = faulty()
+    port = open_port()
     for mode in ("a", "a+"):
         port.file(path, mode).close()
     asked = FILE_APPEND_DATA | FILE_WRITE_DATA | GENERIC_WRITE | GENERIC_READ
@@ -328,7 +308,7 @@ def test_read_across_the_end_is_short(port: CompletionPort, path: Path) -> None:
 @pytest.mark.parametrize("way", ["packet", "call", "call, no skip"])
 def test_end_of_file_is_zero_bytes_and_no_error(
     kernel: FaultyKernel,
-    faulty: Callable[[], CompletionPort],
+    open_port: Callable[[], CompletionPort],
     path: Path,
     way: str,
     offset: int,
@@ -342,7 +322,7 @@ def test_end_of_file_is_zero_bytes_and_no_error(
         kernel.wrap("ReadFile", on_the_spot(path))
     if "no skip" in way:
         kernel.wrap("SetFileCompletionNotificationModes", Refusal(87, 0))
-    port = faulty()
+    port = open_port()
     with port.file(path, key="file") as file:
         assert file.skips_on_success is ("no skip" not in way)
         operation = file.read(bytearray(10), offset)
@@ -358,11 +338,11 @@ def test_end_of_file_is_zero_bytes_and_no_error(
 
 
 def test_read_done_on_the_spot_completes_once(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], path: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """Within the call, without a packet, as Windows does for what its cache has."""
     kernel.wrap("ReadFile", on_the_spot(path))
-    port = faulty()
+    port = open_port()
     with port.file(path) as file:
         operation = file.read(bytearray(10), 3)
         assert port.in_flight_by_kind() == {}
@@ -450,13 +430,13 @@ def test_operation_is_posted_again_at_another_place(port: CompletionPort, path: 
 
 
 def test_what_the_mode_excludes_never_reaches_the_kernel(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], path: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """As Python's own files do: io.UnsupportedOperation. No system call is made."""
     asked = Refusal(5, 0)
     for name in ("ReadFile", "WriteFile", "SetFileInformationByHandle", "FlushFileBuffers"):
         kernel.wrap(name, asked)
-    port = faulty()
+    port = open_port()
     with port.file(path, "r") as file:
         for refused in (
             lambda: file.write(b"x", 0),
@@ -480,12 +460,12 @@ def test_what_the_mode_excludes_never_reaches_the_kernel(
 
 
 def test_bad_arguments_never_reach_the_kernel(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], path: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     asked = Refusal(87, 0)
     for name in ("ReadFile", "WriteFile", "DeviceIoControl", "SetFileInformationByHandle"):
         kernel.wrap(name, asked)
-    port = faulty()
+    port = open_port()
     with port.file(path, "r+") as file:
         for offset in (-1, 2**63, 2**63 - 1, 2**64 - 1):
             with pytest.raises(ValueError, match="offset must be between"):
@@ -530,7 +510,7 @@ def test_buffer_is_held_until_its_completion(port: CompletionPort, path: Path) -
 
 
 def test_refused_reads_and_writes_leave_nothing(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], path: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """C14: 300 of each, refused because too many pages are locked: buffers are free again."""
     from pyiocp.handle_count import handle_count
@@ -538,7 +518,7 @@ def test_refused_reads_and_writes_leave_nothing(
     refusal = Refusal(ERROR_NOT_ENOUGH_QUOTA, 0)
     kernel.wrap("ReadFile", refusal)
     kernel.wrap("WriteFile", refusal)
-    port = faulty()
+    port = open_port()
     buffer = bytearray(10)
     with port.file(path, "r+") as file:
         handles = handle_count()
@@ -568,7 +548,7 @@ def test_size_truncate_and_flush_are_what_python_sees(port: CompletionPort, path
 
 
 def test_flush_does_not_hold_up_the_file(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], path: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """While the disk takes its time, a read is posted and completes; then the flush returns."""
     read = []
@@ -579,21 +559,21 @@ def test_flush_does_not_hold_up_the_file(
         return real(number)
 
     kernel.wrap("FlushFileBuffers", flush)
-    port = faulty()
+    port = open_port()
     with port.file(path, "r+") as file:
         file.flush()
     assert read == [CONTENT[:5]]
 
 
 def test_failed_flush_is_raised_and_leaves_no_handle(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], path: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """C14: the disk is gone, or there is no handle to be had, a hundred times each."""
     from pyiocp.handle_count import handle_count
 
     kernel.wrap("FlushFileBuffers", Refusal(1117, 0, times=100))
     no_handle = Refusal(8, 0, times=100)
-    port = faulty()
+    port = open_port()
     with port.file(path, "r+") as file:
         handles = handle_count()
         for _ in range(100):
@@ -644,41 +624,3 @@ def test_closed_file_takes_nothing(port: CompletionPort, path: Path) -> None:
         with pytest.raises(HandleClosedError):
             refused()
     path.replace(path.with_name("free"))  # nothing has it open any more
-
-
-def _round_of_everything(port: CompletionPort, file: File, buffer: bytearray) -> None:
-    file.read(buffer, 0)
-    file.read(buffer, 2**40)
-    file.write(b"12345678", 8)
-    file.append(b"x")
-    file.control(FSCTL_SET_SPARSE)
-    file.lock_range(0, 10)
-    seen = []
-    while len(seen) < 6:
-        completions = port.wait(5)
-        assert completions, "a completion never came"
-        seen += completions
-    assert [c.error for c in seen] == [None] * 6
-    file.unlock_range(0, 10)
-    file.truncate(100)
-    file.flush()
-
-
-@pytest.mark.parametrize(
-    "rounds", [300, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])]
-)
-def test_rounds_of_every_operation_leave_nothing(
-    port: CompletionPort, path: Path, rounds: int
-) -> None:
-    """Handles and the port's tables are then what they were; so is the file's buffer."""
-    from pyiocp.handle_count import handle_count
-
-    buffer = bytearray(100)
-    with port.file(path, "r+") as file:
-        _round_of_everything(port, file, buffer)
-        handles = handle_count()
-        for _ in range(rounds):
-            _round_of_everything(port, file, buffer)
-        assert handle_count() <= handles
-        assert port.in_flight_by_kind() == {}
-    buffer.append(0)

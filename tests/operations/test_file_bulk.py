@@ -10,7 +10,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,26 +60,6 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "target"
 
 
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def faulty(kernel: FaultyKernel) -> Iterator[Callable[[], CompletionPort]]:
-    """Make ports with the kernel, once the test has wrapped what it wants."""
-    ports: list[CompletionPort] = []
-
-    def make() -> CompletionPort:
-        ports.append(CompletionPort(kernel=kernel))
-        return ports[-1]
-
-    yield make
-    for port in ports:
-        port.close()
-        assert port.in_flight == {}
-
-
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("depth", [1, 3, 64])
 def test_copy_is_what_the_source_is(
@@ -105,7 +85,7 @@ def test_copy_is_what_the_source_is(
 
 
 def test_as_many_blocks_are_in_flight_as_the_caller_says(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], source: Path, target: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], source: Path, target: Path
 ) -> None:
     """The most reads and writes that were pending at a time; and no more than the file has."""
     pending = []
@@ -117,7 +97,7 @@ def test_as_many_blocks_are_in_flight_as_the_caller_says(
 
     kernel.wrap("ReadFile", note)
     kernel.wrap("WriteFile", note)
-    port = faulty()
+    port = open_port()
     for depth, most in ((1, 1), (5, 5), (500, 21)):
         pending.clear()
         copy_file(port, source, target, depth=depth, block_size=BLOCK)
@@ -264,7 +244,7 @@ def _changes_size(kernel: FaultyKernel, path: Path, at_call: int, size: int) -> 
 @pytest.mark.parametrize("depth", [1, 4])
 def test_source_that_shrinks_is_copied_as_far_as_it_goes(
     kernel: FaultyKernel,
-    faulty: Callable[[], CompletionPort],
+    open_port: Callable[[], CompletionPort],
     source: Path,
     target: Path,
     size: int,
@@ -275,17 +255,17 @@ def test_source_that_shrinks_is_copied_as_far_as_it_goes(
     It is the beginning of what the source was, and no shorter than what it is now.
     """
     _changes_size(kernel, source, 9, size)
-    port = faulty()
+    port = open_port()
     length = copy_file(port, source, target, depth=depth, block_size=BLOCK)
     assert size <= length <= 9 * BLOCK
     assert target.read_bytes() == content(SIZES[-1])[:length]
 
 
 def test_blocks_of_a_shrinking_file_end_where_it_does(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], source: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], source: Path
 ) -> None:
     _changes_size(kernel, source, 9, 6 * BLOCK + 9)
-    port = faulty()
+    port = open_port()
     read = b"".join(bytes(b) for b in read_blocks(port, source, depth=4, block_size=BLOCK))
     assert read == content(SIZES[-1])[: len(read)]
     assert 6 * BLOCK + 9 <= len(read) <= 9 * BLOCK
@@ -293,10 +273,10 @@ def test_blocks_of_a_shrinking_file_end_where_it_does(
 
 
 def test_source_that_grows_is_copied_to_its_new_end(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], source: Path, target: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], source: Path, target: Path
 ) -> None:
     _changes_size(kernel, source, 5, 33 * BLOCK + 1)
-    port = faulty()
+    port = open_port()
     assert copy_file(port, source, target, depth=4, block_size=BLOCK) == 33 * BLOCK + 1
     assert target.read_bytes() == source.read_bytes()
 
@@ -317,7 +297,7 @@ def test_leaving_the_loop_calls_off_the_reads(
 
 
 def test_reads_that_would_never_end_are_cancelled(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], source: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], source: Path
 ) -> None:
     """From the third on they go to a pipe that nobody writes to; leaving the loop ends them.
 
@@ -335,7 +315,7 @@ def test_reads_that_would_never_end_are_cancelled(
 
     kernel.wrap("ReadFile", read)
     kernel.wrap("CancelIoEx", cancel)
-    port = faulty()
+    port = open_port()
     name = rf"\\.\pipe\pyiocp-{os.getpid()}-bulk"
     mode = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED
     server = CreateNamedPipeW(name, mode, 0, 1, 4096, 4096, 0, None)
@@ -363,7 +343,7 @@ def test_a_block_is_valid_until_the_next_one(port: CompletionPort, source: Path)
 @pytest.mark.parametrize("name", ["ReadFile", "WriteFile"])
 def test_error_is_raised_with_the_name_and_leaves_nothing(
     kernel: FaultyKernel,
-    faulty: Callable[[], CompletionPort],
+    open_port: Callable[[], CompletionPort],
     source: Path,
     target: Path,
     name: str,
@@ -380,7 +360,7 @@ def test_error_is_raised_with_the_name_and_leaves_nothing(
         return real(*arguments)
 
     kernel.wrap(name, refuse)
-    port = faulty()
+    port = open_port()
     port.wait(0)
     handles = handle_count()
     for _ in range(20):
@@ -396,11 +376,11 @@ def test_error_is_raised_with_the_name_and_leaves_nothing(
 
 
 def test_errors_of_opening_and_making_room_name_the_file(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], source: Path, target: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], source: Path, target: Path
 ) -> None:
     """A source that is not there empties no target; a full disk is said before reading."""
     target.write_bytes(b"still here")
-    port = faulty()
+    port = open_port()
     missing = source.with_name("missing")
     with pytest.raises(PathNotFoundError) as caught:
         copy_file(port, missing, target)
@@ -415,7 +395,7 @@ def test_errors_of_opening_and_making_room_name_the_file(
 
 
 def test_short_write_is_an_error(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], source: Path, target: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], source: Path, target: Path
 ) -> None:
     """A system that says success and has taken less than it was given is not believed."""
 
@@ -425,14 +405,14 @@ def test_short_write_is_an_error(
         return 1
 
     kernel.wrap("WriteFile", write)
-    port = faulty()
+    port = open_port()
     with pytest.raises(IocpError, match="ERROR_WRITE_FAULT") as caught:
         copy_file(port, source, target, block_size=BLOCK)
     assert caught.value.filename == str(target)
 
 
 def test_failure_by_packet_is_raised_with_the_name(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], source: Path, target: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], source: Path, target: Path
 ) -> None:
     """The third read goes to a pipe, and is pending when the pipe's other end goes away."""
     calls = []
@@ -445,7 +425,7 @@ def test_failure_by_packet_is_raised_with_the_name(
         return real(HANDLE(server.number), *arguments)
 
     kernel.wrap("ReadFile", read)
-    port = faulty()
+    port = open_port()
     name = rf"\\.\pipe\pyiocp-{os.getpid()}-bulk"
     mode = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED
     with (
@@ -469,7 +449,7 @@ def test_closing_the_target_ends_the_copy(port: CompletionPort, source: Path, ta
 
 
 def test_ctrl_c_ends_a_copy_and_loses_nothing(
-    kernel: FaultyKernel, faulty: Callable[[], CompletionPort], source: Path, target: Path
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], source: Path, target: Path
 ) -> None:
     """C20: pressed inside the seventh read; nothing is in flight then, and the port goes on."""
     calls = []
@@ -481,7 +461,7 @@ def test_ctrl_c_ends_a_copy_and_loses_nothing(
         return real(*arguments)
 
     kernel.wrap("ReadFile", read)
-    port = faulty()
+    port = open_port()
     port.post("before")
     with pytest.raises(KeyboardInterrupt):
         copy_file(port, source, target, depth=2, block_size=BLOCK)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from faulty_kernel import FaultyKernel
+from wine import WINE
 
 from pyiocp import (
     AccessDeniedError,
@@ -20,8 +21,6 @@ from pyiocp import (
 )
 from pyiocp.handles.file import File
 from pyiocp.winapi import ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_NOT_LOCKED, STATUS_PENDING
-
-WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 
 Pair = tuple[File, File]
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from completions import completions_of, ended
 
 from pyiocp import (
-    Completion,
     CompletionPort,
     MessageTruncatedError,
     Operation,
@@ -70,27 +70,10 @@ def ends(port: CompletionPort) -> Iterator[Ends]:
         yield server, client
 
 
-def ended(operation: Operation) -> bool:
-    """Wait until the kernel has written the operation's end, which nobody has dequeued."""
-    until = time.monotonic() + 10
-    while operation.status == STATUS_PENDING and time.monotonic() < until:
-        time.sleep(0.001)  # for the kernel to carry the bytes over; bounded above
-    return operation.status != STATUS_PENDING
-
-
 def ended_within_a_tick(operation: Operation) -> bool:
     """Tell whether the kernel took a write at once; it may be a moment before it says so."""
     time.sleep(0.02)
     return operation.status != STATUS_PENDING
-
-
-def completions_of(port: CompletionPort, count: int) -> list[Completion]:
-    seen: list[Completion] = []
-    while len(seen) < count:
-        completions = port.wait(10)
-        assert completions, "a completion never came"
-        seen += completions
-    return seen
 
 
 def test_pending_read_completes_once(port: CompletionPort, ends: Ends) -> None:

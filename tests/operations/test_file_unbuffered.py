@@ -6,7 +6,7 @@ import ctypes
 import gc
 import io
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "pages"
     path.write_bytes(CONTENT)
     return path
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
-    with CompletionPort(kernel=kernel) as port:
-        yield port
-    assert port.in_flight == {}
 
 
 def aligned(length: int, fill: bytes = b"\xff") -> mmap.mmap:

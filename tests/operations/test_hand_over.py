@@ -53,18 +53,6 @@ with CompletionPort() as port:
 
 
 @pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
-    with CompletionPort(kernel=kernel) as port:
-        yield port
-    assert port.in_flight == {}
-
-
-@pytest.fixture
 def other_process() -> Iterator[subprocess.Popen[bytes]]:
     """A process that takes a connection over, and answers in capitals until its end."""
     process = subprocess.Popen(

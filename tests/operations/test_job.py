@@ -42,18 +42,6 @@ Child = subprocess.Popen[bytes]
 
 
 @pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
-    with CompletionPort(kernel=kernel) as port:
-        yield port
-    assert port.in_flight == {}
-
-
-@pytest.fixture
 def start() -> Iterator[Callable[[], Child]]:
     """Start processes that end with the code on the line that they are sent."""
     children: list[Child] = []

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from faulty_kernel import FaultyKernel, Refusal
 from pipe_ends import completions_of, connected, unused_name
+from wine import WINE
 
 from pyiocp import (
     AccessDeniedError,
@@ -384,7 +385,7 @@ def test_a_name_has_one_server_unless_it_is_shared(port: CompletionPort) -> None
     port.pipe_server(name)
     port.pipe_server(name, exclusive=False)
     assert len(instances_of(port, name)) == 2
-    if hasattr(ctypes.WinDLL("ntdll"), "wine_get_version"):
+    if WINE:
         port.pipe_server(name).close()
         pytest.skip("this Wine takes no notice of FILE_FLAG_FIRST_PIPE_INSTANCE")
     with pytest.raises(AccessDeniedError, match="CreateNamedPipeW failed"):
@@ -483,47 +484,3 @@ def test_failed_accept_does_not_take_the_server_down(port: CompletionPort) -> No
     port.pipe(name)
     [completion] = completions_of(port, second)
     assert completion.error is None
-
-
-def rounds_of_a_server(port: CompletionPort, rounds: int) -> None:
-    name = unused_name()
-    with port.pipe_server(name, message=True) as server:
-        for n in range(rounds):
-            accept = server.accept()
-            client = port.pipe(name, message=True)
-            completions_of(port, accept)
-            pipe = accept.accepted
-            assert pipe is not None
-            transaction = client.transact(b"question", bytearray(9))
-            completions_of(port, pipe.read(bytearray(4)))
-            completions_of(port, pipe.read(bytearray(9)))
-            completions_of(port, transaction, pipe.write(b"answer"))
-            pending = client.read(bytearray(9))
-            if n % 2:
-                pending.cancel()
-            pipe.close()
-            completions_of(port, pending)
-            client.close()
-
-
-def leaks_nothing(port: CompletionPort, rounds: int) -> None:
-    from pyiocp.handle_count import handle_count
-
-    rounds_of_a_server(port, 20)
-    gc.collect()
-    handles = handle_count()
-    rounds_of_a_server(port, rounds)
-    gc.collect()
-    assert handle_count() <= handles
-    assert port.in_flight_by_kind() == {}
-
-
-def test_two_hundred_clients_leave_nothing(port: CompletionPort) -> None:
-    """Accept, connect, transact, read, write, cancel, close: as many handles as before."""
-    leaks_nothing(port, 200)
-
-
-@pytest.mark.soak
-def test_soak_of_ten_thousand_clients(port: CompletionPort) -> None:
-    """The same, 10,000 times."""
-    leaks_nothing(port, 10_000)

@@ -21,7 +21,6 @@ same connections; the model looks when all of them have come to the end of it.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import random
 import socket
@@ -41,6 +40,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from wine import WINE
 
 from pyiocp import (
     Completion,
@@ -61,7 +61,6 @@ OUTSTANDING_MAX = 40
 SOCKET_BUFFER_BYTES = 8192
 """Small, so that a large send is soon too much for the socket, and stays pending."""
 
-WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 
 IN_ORDER_MAX = 1 if WINE else 3
 """Receives, or sends, with bytes that are outstanding on one end at a time.

@@ -6,10 +6,11 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from completions import one
 from faulty_kernel import FaultyKernel, Refusal, entries_of
 
 from pyiocp import CompletionPort, IocpError, OperationCancelledError, Session, Stream
@@ -23,26 +24,6 @@ from pyiocp.winapi import (
 
 
 @pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
-    with CompletionPort(kernel=kernel) as port:
-        yield port
-    assert port.in_flight == {}
-
-
-@pytest.fixture
-def pair(port: CompletionPort) -> Iterator[tuple[Stream, socket.socket]]:
-    ours, peer = socket.socketpair()
-    peer.settimeout(10)
-    with peer:
-        yield port.stream(ours, key="ours"), peer
-
-
-@pytest.fixture
 def listening(port: CompletionPort) -> Stream:
     stream = port.stream(key="listening")
     stream.bind(("127.0.0.1", 0))
@@ -51,12 +32,6 @@ def listening(port: CompletionPort) -> Stream:
 
 
 Pair = tuple[Stream, socket.socket]
-
-
-def one(port: CompletionPort) -> Any:
-    """Return the one completion that there is; it may have to be waited for."""
-    [completion] = port.wait(10)
-    return completion
 
 
 # C28: a receive that was cancelled

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from completions import one
 from faulty_kernel import FaultyKernel, Refusal
+from wine import WINE
 
 from pyiocp import CompletionPort, HandleClosedError, IocpError, OperationCancelledError, Stream
 from pyiocp.handle_count import handle_count
@@ -26,21 +27,9 @@ from pyiocp.winapi import (
 )
 
 half_reused = pytest.mark.skipif(
-    hasattr(ctypes.WinDLL("ntdll"), "wine_get_version"),
+    WINE,
     reason="Wine 8 reuses a socket only to receive: it cannot connect, send or take first data",
 )
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
-    with CompletionPort(kernel=kernel) as port:
-        yield port
-    assert port.in_flight == {}
 
 
 @pytest.fixture
@@ -49,12 +38,6 @@ def listening(port: CompletionPort) -> Stream:
     stream.bind(("127.0.0.1", 0))
     stream.listen()
     return stream
-
-
-def one(port: CompletionPort) -> Any:
-    """Return the one completion that there is; it may have to be waited for."""
-    [completion] = port.wait(10)
-    return completion
 
 
 def accepted(listening: Stream, into: Stream | None = None) -> tuple[Stream, socket.socket]:

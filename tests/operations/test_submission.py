@@ -7,7 +7,7 @@ import gc
 import socket
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,26 +25,6 @@ from pyiocp.winapi import (
     XP1_IFS_HANDLES,
     CancelIoEx,
 )
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def open_port(kernel: FaultyKernel) -> Iterator[Callable[[], CompletionPort]]:
-    """Make ports with the kernel, once the test has wrapped what it wants."""
-    ports: list[CompletionPort] = []
-
-    def make() -> CompletionPort:
-        ports.append(CompletionPort(kernel=kernel))
-        return ports[-1]
-
-    yield make
-    for port in ports:
-        port.close()
-        assert port.in_flight == {}
 
 
 def test_packet_dequeued_before_the_call_returns(

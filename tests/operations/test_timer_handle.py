@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from faulty_kernel import FaultyKernel, Refusal
-from waiting_kernels import PacketKernel, PoolKernel, WaitingKernel, wait_until_queued
+from waiting_kernels import WaitingKernel, wait_until_queued
 
 from pyiocp import (
     Completion,
@@ -33,19 +33,9 @@ LATE_S = 1.0
 """What a loaded machine may add."""
 
 
-@pytest.fixture(params=[PoolKernel, PacketKernel])
-def kernel(request: pytest.FixtureRequest) -> Iterator[WaitingKernel]:
-    kernel = request.param()
-    yield kernel
-    kernel.stop()
-
-
 @pytest.fixture
-def port(kernel: WaitingKernel) -> Iterator[CompletionPort]:
-    with CompletionPort(kernel=kernel) as port:
-        yield port
-    assert port.in_flight == {}
-    assert getattr(kernel, "open_packets", set()) == set()
+def kernel(waiting_kernel: WaitingKernel) -> WaitingKernel:
+    return waiting_kernel
 
 
 def only(completions: list[Completion]) -> TimerCompletion:

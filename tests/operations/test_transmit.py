@@ -8,13 +8,15 @@ import io
 import msvcrt
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from completions import one
 from faulty_kernel import FaultyKernel, Refusal
+from packets_as_sends import Element, packets_as_sends
+from plain_socket import received, wait_until_full
 
 from pyiocp import (
     CompletionPort,
@@ -30,41 +32,15 @@ from pyiocp import (
 from pyiocp.handle_count import handle_count
 from pyiocp.handles.transmit import SendFileOperation
 from pyiocp.winapi import (
-    FIONREAD,
     TP_ELEMENT_FILE,
     TP_ELEMENT_MEMORY,
-    TRANSMIT_PACKETS_ELEMENT,
-    ULONG,
-    WSABUF,
     WSAENOBUFS,
-    WSASend,
-    ioctlsocket,
 )
 
 CONTENT = bytes(range(250)) * 8
 """2,000 bytes; a shift by any number of them shows."""
 
 LINGER_0 = b"\x01\x00\x00\x00"
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
-    with CompletionPort(kernel=kernel) as port:
-        yield port
-    assert port.in_flight == {}
-
-
-@pytest.fixture
-def pair(port: CompletionPort) -> Iterator[tuple[Stream, socket.socket]]:
-    ours, peer = socket.socketpair()
-    peer.settimeout(10)
-    with peer:
-        yield port.stream(ours, key="ours"), peer
 
 
 Pair = tuple[Stream, socket.socket]
@@ -86,20 +62,6 @@ def parts_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr(SendFileOperation, "call_max", limit)
 
     return set_limit
-
-
-def received(peer: socket.socket, count: int) -> bytes:
-    """Receive as many bytes, or as many as there are before the end."""
-    data = b""
-    while len(data) < count and (more := peer.recv(count - len(data))):
-        data += more
-    return data
-
-
-def one(port: CompletionPort) -> Any:
-    """Return the one completion that there is; it may have to be waited for."""
-    [completion] = port.wait(10)
-    return completion
 
 
 LIMITS = [2**31 - 2, 2000, 700, 9]
@@ -271,23 +233,13 @@ def test_file_of_more_than_two_gigabytes_arrives(
 
 
 def pending(pair: Pair, tmp_path: Path, megabytes: int = 16) -> tuple[Any, BinaryIO]:
-    """Send a file that is too much for the sockets, whose peer does not read.
-
-    Wine 8 loses a cancel that finds it carrying bytes over. So this returns when the
-    sockets are full: when no more bytes have come for 20 looks in a row.
-    """
+    """Send a file that is too much for the sockets, until they are full."""
     path = tmp_path / "much"
     with path.open("wb") as much:
         much.truncate(megabytes << 20)
     file = path.open("rb")
     operation = pair[0].send_file(file)
-    there, before, same = ULONG(), 0, 0
-    until = time.monotonic() + 10
-    while same < 20 and time.monotonic() < until:
-        assert ioctlsocket(pair[1].fileno(), FIONREAD, ctypes.byref(there)) == 0
-        same = same + 1 if there.value == before > 0 else 0
-        before = there.value
-        time.sleep(0.002)  # for the system to carry bytes over; bounded above
+    wait_until_full(pair[1])
     return operation, file
 
 
@@ -568,20 +520,6 @@ def test_rounds_leave_no_handle(
     assert handle_count() <= before
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(600)
-def test_ten_thousand_rounds_leave_no_handle(
-    port: CompletionPort, pair: Pair, file: BinaryIO, parts_of: Callable[[int], None]
-) -> None:
-    parts_of(12)
-    rounds(port, pair, file, 10)
-    gc.collect()
-    before = handle_count()
-    rounds(port, pair, file, 10_000)
-    gc.collect()
-    assert handle_count() <= before
-
-
 # Packets
 
 
@@ -617,36 +555,13 @@ def test_system_without_packets_says_so(
 
 
 @pytest.fixture
-def packets(kernel: FaultyKernel) -> list[tuple[int, int, int, int]]:
+def packets(kernel: FaultyKernel) -> list[Element]:
     """Have TransmitPackets noted, and what is in memory sent by WSASend instead."""
-    seen: list[tuple[int, int, int, int]] = []
-
-    def transmit(
-        number: Any, array: Any, count: Any, size: Any, overlapped: Any, flags: Any
-    ) -> int:
-        assert (size.value, flags.value) == (0, 0)
-        buffers = []
-        for n in range(count.value):
-            element: TRANSMIT_PACKETS_ELEMENT = array._obj[n]
-            if element.dwElFlags == TP_ELEMENT_MEMORY:
-                buffers.append(WSABUF(element.cLength, element.pBuffer))
-                seen.append((element.dwElFlags, element.cLength, 0, 0))
-            else:
-                place = element.hFile, element.nFileOffset
-                seen.append((element.dwElFlags, element.cLength, *place))
-        sent = (WSABUF * len(buffers))(*buffers)
-        return int(WSASend(number.value, sent, len(sent), None, 0, overlapped, None) == 0)
-
-    def look_up(socket: int) -> Callable[..., int]:
-        return transmit
-
-    look_up.__name__ = "TransmitPackets"
-    kernel.TransmitPackets = look_up  # type: ignore[method-assign]
-    return seen
+    return packets_as_sends(kernel)
 
 
 def test_pieces_are_the_elements_that_windows_knows(
-    packets: list[tuple[int, int, int, int]], port: CompletionPort, pair: Pair, file: BinaryIO
+    packets: list[Element], port: CompletionPort, pair: Pair, file: BinaryIO
 ) -> None:
     """Memory and parts of files, in order, cut at the end of the file; empty ones left out."""
     stream, peer = pair
@@ -670,7 +585,7 @@ def test_pieces_are_the_elements_that_windows_knows(
 
 
 def test_bad_packets_are_refused_with_words(
-    packets: list[tuple[int, int, int, int]],
+    packets: list[Element],
     port: CompletionPort,
     pair: Pair,
     file: BinaryIO,

@@ -46,19 +46,9 @@ from pyiocp.winapi import (
 ROUNDS = 300
 
 
-@pytest.fixture(params=[PoolKernel, PacketKernel])
-def kernel(request: pytest.FixtureRequest) -> Iterator[WaitingKernel]:
-    kernel = request.param()
-    yield kernel
-    kernel.stop()
-
-
 @pytest.fixture
-def port(kernel: WaitingKernel) -> Iterator[CompletionPort]:
-    with CompletionPort(kernel=kernel) as port:
-        yield port
-    assert port.in_flight == {}
-    assert getattr(kernel, "open_packets", set()) == set()
+def kernel(waiting_kernel: WaitingKernel) -> WaitingKernel:
+    return waiting_kernel
 
 
 def is_set(number: int) -> bool:

@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,26 +20,6 @@ from pyiocp.winapi import ERROR_NOT_ENOUGH_MEMORY, WAIT_TIMEOUT
 
 RESET = struct.pack("HH", 1, 0)
 """A LINGER of 0 seconds: closing sends an RST."""
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def open_port(kernel: FaultyKernel) -> Iterator[Callable[[], CompletionPort]]:
-    """Make ports with the kernel, once the test has wrapped what it wants."""
-    ports: list[CompletionPort] = []
-
-    def make() -> CompletionPort:
-        ports.append(CompletionPort(kernel=kernel))
-        return ports[-1]
-
-    yield make
-    for port in ports:
-        port.close()
-        assert port.in_flight == {}
 
 
 def test_ready_connection_does_not_starve_twenty_others(port: CompletionPort) -> None:
@@ -233,7 +213,7 @@ def test_wait_goes_on_after_an_early_return(
     port = open_port()
     begun = time.monotonic()
     assert port.wait(0.2) == []
-    assert time.monotonic() - begun >= 0.2
+    assert time.monotonic() - begun >= 0.2 - 1e-6  # which the difference of floats may lose
     assert len(asked) == 3
     assert all(0 < ms <= 201 for ms in asked)  # rounded up
     assert asked == sorted(asked, reverse=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from win32_helpers import (
-    WINE,
     Handles,
     dequeue,
     location,
@@ -20,6 +19,7 @@ from win32_helpers import (
     started,
     write,
 )
+from wine import WINE
 
 from pyiocp.winapi import *
 

@@ -11,7 +11,6 @@ from ctypes import byref, sizeof
 
 import pytest
 from win32_helpers import (
-    WINE,
     Handles,
     dequeue,
     location,
@@ -20,6 +19,7 @@ from win32_helpers import (
     started,
     write,
 )
+from wine import WINE
 
 from pyiocp.winapi import *
 

@@ -15,9 +15,6 @@ import pytest
 
 from pyiocp.winapi import *
 
-WINE = sys.platform == "win32" and hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
-"""A few things cannot be seen under Wine; where a test asks, it says why."""
-
 on_windows = pytest.mark.skipif(sys.platform != "win32", reason="calls Windows")
 
 

@@ -1,0 +1,37 @@
+"""Completions: waiting for them in tests, always with an end.
+
+What belongs here: what tests of all kinds of operations ask a port or an operation for.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pyiocp import Completion, CompletionPort, Operation
+from pyiocp.winapi import STATUS_PENDING
+
+
+def one(port: CompletionPort) -> Any:
+    """Return the one completion that there is; it may have to be waited for."""
+    [completion] = port.wait(10)
+    return completion
+
+
+def completions_of(port: CompletionPort, count: int) -> list[Completion]:
+    """Wait for so many completions, and no more than that in the last batch."""
+    seen: list[Completion] = []
+    while len(seen) < count:
+        completions = port.wait(10)
+        assert completions, f"only {seen} came"
+        seen += completions
+    assert len(seen) == count
+    return seen
+
+
+def ended(operation: Operation) -> bool:
+    """Wait until the kernel has written the operation's end, which nobody has dequeued."""
+    until = time.monotonic() + 10
+    while operation.status == STATUS_PENDING and time.monotonic() < until:
+        time.sleep(0.001)  # for the kernel to carry the bytes over; bounded above
+    return operation.status != STATUS_PENDING

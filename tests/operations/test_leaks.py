@@ -1,0 +1,77 @@
+"""Every operation, thousands of times: as many handles and as much memory as before.
+
+The rows of the table of operations drive it. Each is repeated through the ends that leave it
+usable, also refused by the system (C14), and set up anew now and then.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from footprint import Footprint
+from operation_table import SCENARIOS, open_scenario, row_name
+from scenario import CANCELLED, ON_THE_SPOT, REFUSED, Outcome, Scenario
+from wine import WINE
+
+from pyiocp import OperationCancelledError, ResourceLimitError
+
+RENEWED_EVERY = 20
+"""Rounds between two set-ups of a scenario, if its operation does not ask for more."""
+
+WARM_UP = 100
+"""Rounds before the first measurement: free lists, caches and heaps have their size then."""
+
+
+def end(scenario: Scenario, outcome: Outcome) -> None:
+    """Have the operation end in one way, and take all of it."""
+    if outcome is REFUSED:
+        scenario.refused.enabled = True
+        with pytest.raises(ResourceLimitError):
+            scenario.post()
+        scenario.refused.enabled = False
+    elif outcome is CANCELLED:
+        scenario.cancel(scenario.post_stuck())
+        assert isinstance(scenario.take().error, OperationCancelledError)
+    elif outcome is ON_THE_SPOT:
+        scenario.post_ready()
+        scenario.check(scenario.take())
+    else:
+        scenario.complete(scenario.post())
+        scenario.check(scenario.take())
+
+
+def run(scenario: Scenario, rounds: int) -> None:
+    """End the operation so many times, in all its ways."""
+    for n in range(rounds):
+        outcome = scenario.leaks[n % len(scenario.leaks)]
+        end(scenario, outcome)
+        if outcome in scenario.spoiled or (scenario.renewable and n % RENEWED_EVERY == 0):
+            scenario.renew()
+
+
+@pytest.mark.parametrize(
+    ("rounds", "growth_max"),
+    [
+        pytest.param(200, 100_000, id="200"),
+        pytest.param(10_000, 1_000_000, id="10000", marks=pytest.mark.soak),
+    ],
+)
+@pytest.mark.parametrize("row", SCENARIOS, ids=row_name)
+def test_rounds_leave_no_handle_and_no_memory(
+    row: type[Scenario], rounds: int, growth_max: int, tmp_path: Path
+) -> None:
+    """C14: after the first rounds, which may, no more keep a handle, an operation or a buffer.
+
+    A kept operation with its buffers is more than half a kilobyte. Under Wine the bytes of
+    an operation whose buffers the system itself keeps are not counted.
+    """
+    with open_scenario(row, tmp_path) as scenario, scenario:
+        run(scenario, WARM_UP)
+        before = Footprint.now()
+        run(scenario, rounds)
+        after = Footprint.now()
+        assert scenario.port.in_flight_by_kind() == {}
+    assert after.handles <= before.handles
+    if not (WINE and row.wine_keeps_memory):
+        assert after.private_bytes - before.private_bytes < growth_max
