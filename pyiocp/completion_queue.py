@@ -18,6 +18,11 @@ and then looks at the ready queue again; whoever appends to the ready queue look
 `waiting` afterwards. So one of the two sees the other, and nobody sleeps while there is
 work. A thread is woken by an empty packet, at most one of which is under way.
 
+A signal handler of the user's may raise wherever it finds the main thread. CPython calls it
+after a call has returned, and at the end of a loop's body; so what leaves one place and enters
+another does so with neither in between, and comments say where that is the reason for the way
+a thing is written. `interrupt` sees to Ctrl-C.
+
 What belongs here: the way of a packet from the kernel to its operation. Which kinds of
 handles and operations there are, and what servers do with them, is not known here.
 """
@@ -33,25 +38,25 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
+from functools import partial
+from itertools import islice
+from operator import call
 from typing import TYPE_CHECKING, Any
 
 from . import interrupt
-from .batch import ENTRY_WORDS, Batch
+from .batch import Batch
 from .completion import Completion
 from .errors import PortClosedError, ResourceLimitError, error_of_code
 from .in_flight import InFlightTable
 from .kernel import Kernel
-from .keyed_packets import Senders, Tags
-from .marker import Marker
+from .keyed_packets import FIRST_KEY, Senders, Tags
+from .marker import Markers
 from .memory.kept_memory import keep_for_ever, keep_unwritten
 from .operation import COMPLETED, PENDING, Operation, Packet, PostedPacket, StrayPacket
 from .timers import Call, Timer, Timers
 from .waker import WAKE_KEY, Waker
-from .winapi import (
-    ERROR_ABANDONED_WAIT_0,
-    INVALID_HANDLE_VALUE,
-    WAIT_TIMEOUT,
-)
+from .winapi import ERROR_ABANDONED_WAIT_0, INVALID_HANDLE_VALUE, WAIT_TIMEOUT
+from .winapi.errorcodes import ERROR_INTERNAL_ERROR, STATUS_PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,8 +139,8 @@ class CompletionQueue:
         #: thread wherever it is.
         self.door = threading.RLock()
         self.waiting: set[int] = set()
-        #: The threads that ask the kernel, or have just been answered.
-        self.polling: set[int] = set()
+        #: Of the threads that ask the kernel, or have just been answered.
+        self.polling: set[Batch] = set()
         self._dispatching: set[int] = set()
         self._main_wanted = False
         self._main_returns = 0
@@ -143,8 +148,17 @@ class CompletionQueue:
         #: What sends packets of its own making, and what stands for an OVERLAPPED in others.
         self.senders = Senders()
         self.tags = Tags()
-        self._ready: deque[Event] = deque()
+        #: What tells when all that was queued has been routed.
+        self.markers = Markers(self)
+        # Lifetime: an OVERLAPPED whose operation is over keeps its address to itself for as
+        # long as a packet may come that names it; see `settle`.
+        self.retired: dict[int, memoryview] = {}
+        #: What has ended, first in, first out. Taken by `_next_ready`: see there.
+        self.ready: deque[Event] = deque()
         self._unclaimed: deque[Completion] = deque()
+        # Iterators: a loop takes from them without a call. They raise IndexError at the end.
+        self._next_ready = iter(self.ready.popleft, None)
+        self._next_unclaimed = iter(self._unclaimed.popleft, None)
         self._batch_size = batch
         self._batches = threading.local()
         self._waker = Waker(self)
@@ -157,7 +171,7 @@ class CompletionQueue:
 
     def enqueue(self, event: Event) -> None:
         """Append an operation that has ended, and wake a thread if all of them sleep."""
-        self._ready.append(event)
+        self.ready.append(event)
         if self.waiting:
             self.wake()
 
@@ -181,22 +195,52 @@ class CompletionQueue:
             self.post_packet(packet, count)
         return packet
 
-    def settle(self, operation: Operation) -> None:
-        """Complete an operation that has ended, unless a packet for it is on its way."""
-        Marker(self, operation).send()
+    def settle(self, operation: Operation, address: int) -> None:
+        """Complete an operation that has ended, whether or not a packet comes for it.
+
+        address: that of the OVERLAPPED which it was submitted with.
+
+        Called with the lock of its handle; again, if a signal handler has raised meanwhile.
+        The operation gets a fresh OVERLAPPED, and the old one is retired until a packet that
+        names it would have come: so that cannot be taken for the next submission's.
+        """
+        event = operation, operation.transferred, operation.status
+        if operation.address == address:
+            # Before it is off the table: who does not find it there looks here.
+            self.retired[address] = operation.words
+            operation.renew()
+        try:
+            del self.in_flight[address]
+        except KeyError:
+            return  # its packet has come
+        except BaseException:  # an observer of the table was interrupted
+            self.in_flight.pop(address, None)
+            self.ready.append(event)
+            raise
+        self.ready.append(event)
+        if self.waiting:
+            self.wake()
+        self.markers.call_when_passed(partial(self.retired.pop, address))
 
     def post_packet(self, packet: PostedPacket, count: int) -> None:
         """Queue a packet, or raise an `IocpError`; see `post`.
 
         Source: https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus
         """
+        kernel = self.kernel
+        overlapped = ctypes.byref(packet.overlapped)
+        post = partial(kernel.PostQueuedCompletionStatus, self.handle, count, 0, overlapped)
+        # As in Operation: no bytecode between the two, and no call until they are made.
+        attempt = map(call, (post, kernel.last_error))
         packet.state = PENDING
-        self.in_flight[packet.address] = packet
-        if not self.kernel.PostQueuedCompletionStatus(
-            self.handle, count, 0, ctypes.byref(packet.overlapped)
-        ):
+        try:
+            self.in_flight[packet.address] = packet
+        except BaseException:  # an observer of the table was interrupted
+            self.in_flight.pop(packet.address, None)
+            raise
+        posted, code = attempt
+        if not posted:
             del self.in_flight[packet.address]
-            code = self.kernel.last_error()
             raise error_of_code("PostQueuedCompletionStatus", code, None, self)
 
     def call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
@@ -256,9 +300,9 @@ class CompletionQueue:
         completions: list[Completion] = []
         while True:
             try:
-                with contextlib.suppress(IndexError):  # another thread was faster
-                    while self._unclaimed and len(completions) < limit:
-                        completions.append(self._unclaimed.popleft())
+                if self._unclaimed:
+                    with contextlib.suppress(IndexError):  # no more
+                        completions.extend(islice(self._next_unclaimed, limit))
                 if completions:
                     deadline = 0.0
                 over = self.gather(deadline)
@@ -292,18 +336,17 @@ class CompletionQueue:
         try:
             batch = self._batches.of_thread
         except AttributeError:
-            batch = self._batches.of_thread = Batch(
-                self.kernel.GetQueuedCompletionStatusEx,
-                self.kernel.last_error,
-                self.handle,
-                self._batch_size,
-            )
-        self.polling.add(batch.ident)
+            batch = self._batches.of_thread = self._make_batch()
+        if batch in self.polling:
+            # Called by a signal handler that has interrupted this very thread in here.
+            batch = self._make_batch()
         try:
+            batch.rounds += 1
+            self.polling.add(batch)
             # Only now: close() gives the port's number away when nobody is in `polling`.
             if self.closed:
                 return True
-            if self._ready:
+            if self.ready:
                 over = False
                 if self._signals is None:
                     self.hold_signals()
@@ -311,12 +354,18 @@ class CompletionQueue:
             else:
                 over = self._sleep(batch, deadline)
         finally:
-            self.polling.discard(batch.ident)
+            self.polling.discard(batch)
         self._enqueue_due_timers()
         # Among what was dequeued may be the packet that should wake another thread.
-        if len(self._ready) > 1 and self.waiting:
+        if len(self.ready) > 1 and self.waiting:
             self.wake()
-        return over and not self._ready
+        return over and not self.ready
+
+    def _make_batch(self) -> Batch:
+        kernel = self.kernel
+        return Batch(
+            kernel.GetQueuedCompletionStatusEx, kernel.last_error, self.handle, self._batch_size
+        )
 
     def _sleep(self, batch: Batch, deadline: float | None) -> bool:
         """Wait for packets; return whether `deadline` was over already."""
@@ -324,11 +373,11 @@ class CompletionQueue:
         look_again = self.hold_signals()
         while self._main_wanted and not main:
             time.sleep(0.001)
-        self.waiting.add(batch.ident)
         try:
+            self.waiting.add(batch.ident)
             # Only now: who came before we were in `waiting` did not wake us.
             milliseconds, over = self._time_to_wait(deadline, look_again)
-            if self._ready or self.closing or (main and interrupt.noted()):
+            if self.ready or self.closing or (main and interrupt.noted()):
                 milliseconds = 0
             tracer = self.tracer
             begun_ns = 0 if tracer is None else time.perf_counter_ns()
@@ -372,32 +421,39 @@ class CompletionQueue:
                 self._dispatching.discard(ident)
 
     def _dispatch_round(self, completions: list[Completion], limit: int) -> None:
-        ready = self._ready
+        ready = self.ready
         tracer = self.tracer
         begun_ns = 0
-        for dispatched in range(1, len(ready) + 1):
-            if len(completions) >= limit:
-                return
-            if not dispatched % _TIMERS_EVERY:
-                self._enqueue_due_timers()
-            try:
-                packet, count, status = ready.popleft()
-            except IndexError:
-                return  # another thread was faster
-            packet.state = COMPLETED
-            if tracer is not None:
-                begun_ns = time.perf_counter_ns()
-            try:
-                if packet.receiver is None:
-                    completions.append(packet.finish(count, status))
-                else:
-                    packet.receiver(packet, count, status)
-            except Exception:
-                # Receivers see to their own errors. One that did not must not take the
-                # other packets of the round, and the worker, with it.
-                logger.exception("the completion of %r could not be dealt with", packet)
-            if tracer is not None:
-                tracer.worked(packet, begun_ns)
+        if len(completions) >= limit:
+            return
+        try:
+            # The loop takes an event and names it without a call in between: see the module.
+            for n, (packet, count, status) in enumerate(islice(self._next_ready, len(ready)), 1):
+                packet.state = COMPLETED
+                if tracer is not None:
+                    begun_ns = time.perf_counter_ns()
+                try:
+                    if packet.receiver is None:
+                        # Not append(): after it, a handler might raise into the clause below.
+                        completions += (packet.finish(count, status),)
+                    else:
+                        packet.receiver(packet, count, status)
+                except BaseException as error:
+                    # Receivers see to their own errors. One that did not must not take the
+                    # other packets of the round, and the worker, with it.
+                    if packet.receiver is None:
+                        completions.append(_unfinished(packet, count, status, error))
+                    if not isinstance(error, Exception):
+                        raise
+                    logger.exception("the completion of %r could not be dealt with", packet)
+                if tracer is not None:
+                    tracer.worked(packet, begun_ns)
+                if len(completions) >= limit:
+                    return
+                if not n % _TIMERS_EVERY:
+                    self._enqueue_due_timers()
+        except IndexError:
+            return  # other threads were faster
 
     def _poll(self, batch: Batch, milliseconds: int) -> None:
         """Dequeue what the kernel has into the ready queue, batch by batch.
@@ -406,45 +462,83 @@ class CompletionQueue:
         finishes on the spot meanwhile. At 1,000 connections, one batch a round let the
         slowest one have 0.4 times the messages of the mean.
         """
-        for _ in range(_BATCHES_MAX):
-            words = batch.fill(milliseconds)
-            if words is None:
-                code = batch.error
-                if code == WAIT_TIMEOUT or (code == ERROR_ABANDONED_WAIT_0 and self.closing):
+        try:
+            if batch.interrupted:
+                self._route(batch)
+                batch.interrupted = False
+            for _ in range(_BATCHES_MAX):
+                count = batch.fill(milliseconds)
+                if not count:
+                    code = batch.error
+                    if code == WAIT_TIMEOUT or (code == ERROR_ABANDONED_WAIT_0 and self.closing):
+                        return
+                    raise error_of_code("GetQueuedCompletionStatusEx", code, None, self)
+                if self.watcher is not None:
+                    self.watcher.batch(count)
+                self._route(batch)
+                if count < batch.size:
                     return
-                raise error_of_code("GetQueuedCompletionStatusEx", code, None, self)
-            if self.watcher is not None:
-                self.watcher.batch(len(words) // ENTRY_WORDS)
-            self._route(words)
-            if len(words) < batch.size * ENTRY_WORDS:
-                return
-            milliseconds = 0
+                milliseconds = 0
+        except BaseException:
+            # Other threads may wait for what has been dequeued; and if this is interrupted as
+            # well, the thread's next poll goes on with it.
+            batch.interrupted = True
+            self._route(batch)
+            batch.interrupted = False
+            raise
 
-    def _route(self, words: list[int]) -> None:
+    def _route(self, batch: Batch) -> None:
         """Append each packet's operation to the ready queue, found by its OVERLAPPED."""
         in_flight = self.in_flight
-        ready = self._ready
-        senders = self.senders
-        keyed = senders.last_key
-        for at in range(0, len(words), ENTRY_WORDS):
-            # First of all: what such a packet has in the place of an address is none.
-            if keyed and senders.takes(words[at], words[at + 1], words[at + 3]):
-                continue
-            packet = in_flight.pop(words[at + 1], None)
-            count, status = words[at + 3] & 0xFFFFFFFF, words[at + 2] & 0xFFFFFFFF
-            if packet is not None:
-                if packet.unwritten:
-                    count, status = keep_unwritten(packet, status)
-                ready.append((packet, count, status))
-            elif words[at + 1] == 0 and words[at] == WAKE_KEY:
-                self._waker.arrived()
-            elif words[at] or not self.tags.is_one(words[at + 1]):
-                ready.append((StrayPacket(words[at]), count, status))
+        ready = self.ready
+        last_key = self.senders.last_key
+        for entry in batch.entries():
+            key, address, status, count = entry
+            event: Event | None = None
+            try:
+                # First of all: what a sender's packet has in the place of an address is none.
+                if FIRST_KEY <= key <= last_key:
+                    self.senders.deliver(key, address, count & 0xFFFFFFFF)
+                    continue
+                try:
+                    packet = in_flight[address]
+                    if packet.words[0] == STATUS_PENDING and packet.unwritten:
+                        count, status = keep_unwritten(packet, status & 0xFFFFFFFF)
+                    event = (packet, count & 0xFFFFFFFF, status & 0xFFFFFFFF)
+                    # No call from here to append(), if nobody observes the table.
+                    del in_flight[address]
+                except KeyError:
+                    event = None
+                    event = self._event_of_other(key, address, status, count)
+            except BaseException:
+                # In the senders' code or here, or in an observer's.
+                if event is None:
+                    batch.put_back(entry)
+                else:
+                    in_flight.pop(address, None)
+                raise
+            finally:
+                if event is not None:
+                    ready.append(event)
+
+    def _event_of_other(self, key: int, address: int, status: int, count: int) -> Event | None:
+        """Return what a packet is that no operation waits for, if it is for the user at all.
+
+        Called again if it is interrupted.
+        """
+        if address == 0 and key == WAKE_KEY:
+            self._waker.arrived()
+        elif address not in self.retired and (key or not self.tags.is_one(address)):
+            return StrayPacket(key), count & 0xFFFFFFFF, status & 0xFFFFFFFF
+        return None
 
     def _enqueue_due_timers(self) -> None:
         """Put timers that are due before all that is ready: a game's tick does not queue."""
-        if due := self.timers.pop_due():
-            self._ready.extendleft((timer, 0, 0) for timer in reversed(due))
+        due: list[Event] = []
+        try:
+            self.timers.pop_due(due)
+        finally:  # also those that were popped before a signal handler raised
+            self.ready.extendleft(due[::-1])
 
     def _time_to_wait(self, deadline: float | None, seconds: float) -> tuple[int, bool]:
         """Return how many milliseconds to sleep, and whether the deadline is over.
@@ -528,7 +622,7 @@ class CompletionQueue:
         if self._signals is not None:
             self._signals.cancel()
         cancel_at = 0.0
-        while self.in_flight or self._ready or self._hooks_elsewhere():
+        while self.in_flight or self.ready or self._hooks_elsewhere():
             now = self.kernel.monotonic()
             # Again and again: Wine forgets to cancel a send that is moving bytes just then.
             if now >= cancel_at:
@@ -560,7 +654,10 @@ class CompletionQueue:
         One that came later would ask whatever port gets the number next.
         """
         deadline = self.kernel.monotonic() + _RELEASE_MAX_S
-        while self.polling - {threading.get_ident()} and self.kernel.monotonic() < deadline:
+        own = threading.get_ident()  # of a signal handler that has interrupted it, perhaps
+        while any(batch.ident != own for batch in list(self.polling)):
+            if self.kernel.monotonic() >= deadline:
+                return
             self.wake()
             time.sleep(0.001)
 
@@ -598,3 +695,12 @@ class CompletionQueue:
             return f"<{type(self).__name__} closed>"
         kinds = ", ".join(f"{n} {kind}" for kind, n in self.in_flight_by_kind().items())
         return f"<{type(self).__name__} {self.handle:#x}: {kinds or 'nothing'} in flight>"
+
+
+def _unfinished(packet: Packet, count: int, status: int, error: BaseException) -> Completion:
+    """Return the completion of a packet whose `finish` has raised."""
+    if isinstance(error, OSError):
+        return Completion(packet, packet.key, count, status, error)
+    internal = error_of_code(packet.function_name, ERROR_INTERNAL_ERROR, None, packet)
+    internal.__cause__ = error
+    return Completion(packet, packet.key, count, status, internal)

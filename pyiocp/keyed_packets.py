@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Sink = Callable[[int, int], None]
     """Takes what a packet has in the place of an OVERLAPPED, and its number of bytes."""
 
-_FIRST_KEY = 0x8000_0000
+FIRST_KEY = 0x8000_0000
 """Handles have theirs from 1 upwards; that of the wake-up packet is 0xFFFFFFFF."""
 
 
@@ -36,7 +36,7 @@ class Senders:
         self._sinks: dict[int, Sink] = {}
         self._lock = threading.Lock()
         self.last_key = 0
-        """The key given out last; 0 as long as there is none, and nothing to be looked up."""
+        """The key given out last, from `FIRST_KEY` on; 0 as long as there is none."""
 
     def add(self, sink: Sink) -> int:
         """Have `sink` called with each packet of the key that is returned.
@@ -44,7 +44,7 @@ class Senders:
         It is called by the thread that has dequeued the packet, and must not raise.
         """
         with self._lock:
-            self.last_key = max(self.last_key + 1, _FIRST_KEY)
+            self.last_key = max(self.last_key + 1, FIRST_KEY)
             self._sinks[self.last_key] = sink
             return self.last_key
 
@@ -52,14 +52,11 @@ class Senders:
         """Drop the packets of this key from now on; there may be some under way."""
         self._sinks.pop(key, None)
 
-    def takes(self, key: int, word: int, count: int) -> bool:
-        """Hand a packet to its sink; False if its key has not been given out."""
-        if not _FIRST_KEY <= key <= self.last_key:
-            return False
+    def deliver(self, key: int, word: int, count: int) -> None:
+        """Hand a packet to its sink, if there still is one for this key."""
         sink = self._sinks.get(key)
         if sink is not None:
-            sink(word, count & 0xFFFFFFFF)
-        return True
+            sink(word, count)
 
 
 class Tags:

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .handles.handle import Handle
-    from .marker import Marker
     from .memory.pages import Extent
 
     Receiver = Callable[[Any, int, int], None]
@@ -79,7 +78,7 @@ class Packet:
     end of a file: the code of a call that ends so, for which no packet comes, and the
     NTSTATUS that stands for it, or with which a packet comes."""
 
-    __slots__ = ("__weakref__", "_words", "address", "kind", "overlapped", "receiver", "state")
+    __slots__ = ("__weakref__", "address", "kind", "overlapped", "receiver", "state", "words")
 
     def __init__(self, kind: str) -> None:
         # Lifetime: the structure lives in a bytearray that both views below export, so
@@ -90,7 +89,7 @@ class Packet:
         self.address = ctypes.addressof(self.overlapped)
         # [0] is Internal, the status, and [1] InternalHigh, the byte count. Read this way
         # they cost 40 ns, as attributes of the structure 100 ns.
-        self._words = memory.cast("P")
+        self.words = memory.cast("P")
         self.kind = kind
         self.receiver: Receiver | None = None
         self.state = IDLE
@@ -108,22 +107,22 @@ class Packet:
     @property
     def unwritten(self) -> bool:
         """Whether the OVERLAPPED says pending: the kernel has not written how it ended."""
-        return self._words[0] == STATUS_PENDING
+        return self.words[0] == STATUS_PENDING
 
     @property
     def status(self) -> int:
         """The NTSTATUS that the kernel has written, unsigned; STATUS_PENDING while it runs."""
-        return self._words[0] & 0xFFFFFFFF
+        return self.words[0] & 0xFFFFFFFF
 
     @property
     def transferred(self) -> int:
         """How many bytes the kernel has transferred, once the operation has completed."""
-        return self._words[1] & 0xFFFFFFFF
+        return self.words[1] & 0xFFFFFFFF
 
     @property
     def memory(self) -> tuple[Any, ...]:
         """What the kernel may read or write; first the words of the OVERLAPPED."""
-        return (self._words, self.overlapped, self.buffers)
+        return (self.words, self.overlapped, self.buffers)
 
     @property
     def extents(self) -> list[Extent]:
@@ -141,7 +140,7 @@ class Packet:
     def __repr__(self) -> str:
         shown = self.state.value
         if self.state is COMPLETED:
-            shown = f"{status_name(self._words[0])}, {self._words[1]} bytes"
+            shown = f"{status_name(self.words[0])}, {self.words[1]} bytes"
         return f"<{type(self).__name__} {self.kind} at {self.address:#x}: {shown}>"
 
 
@@ -190,6 +189,8 @@ class Operation(Packet):
 
     packet_is_certain: ClassVar[bool] = True
     """Whether the system keeps to its rules about the packet of what ends on the spot."""
+    prepares: ClassVar[bool] = False
+    """Whether `prepare` has something to do."""
 
     __slots__ = (
         "_arguments",
@@ -198,7 +199,6 @@ class Operation(Packet):
         "buffers",
         "function_name",
         "handle",
-        "marker",
     )
 
     queued_codes: ClassVar[frozenset[int]] = frozenset()
@@ -216,8 +216,6 @@ class Operation(Packet):
     def __init__(self, handle: Handle, kind: str) -> None:
         super().__init__(kind)
         self.handle = handle
-        #: What will tell whether a packet came for the present submission.
-        self.marker: Marker | None = None
         self.buffers = ()
         self.function_name = kind
 
@@ -238,6 +236,27 @@ class Operation(Packet):
         self._attempt = (attempt, self.handle.port.kernel.last_error)
         self._failure = failure
         self._arguments = attempt.args  # not `arguments`, which would be a copy of it
+
+    def renew(self) -> None:
+        """Take a fresh OVERLAPPED, with the same contents, for the next submission."""
+        memory = memoryview(bytearray(self.words.cast("B")))
+        overlapped = OVERLAPPED.from_buffer(memory)
+        function = self._attempt[0].func
+        arguments = [
+            ctypes.byref(overlapped)
+            if getattr(argument, "_obj", None) is self.overlapped
+            else argument
+            for argument in self._arguments
+        ]
+        attempt = partial(function, *arguments)
+        address, words = ctypes.addressof(overlapped), memory.cast("P")
+        # All or nothing: there is no call from here on that a signal handler may raise after.
+        self._attempt = (attempt, self._attempt[1])
+        self._arguments = attempt.args
+        self.overlapped, self.address, self.words = overlapped, address, words
+
+    def prepare(self) -> None:
+        """Get ready for a submission that nothing speaks against; with the lock of the handle."""
 
     @property
     def memory(self) -> tuple[Any, ...]:
@@ -285,6 +304,7 @@ class Operation(Packet):
         """
         handle = self.handle
         queue = handle.port
+        in_flight = queue.in_flight
         # The lock keeps close() from giving the handle's number away under the call.
         with handle.lock:
             if handle.closed:
@@ -293,51 +313,76 @@ class Operation(Packet):
                 raise PortClosedError(f"{queue!r} is closed: it takes no {self.kind}")
             if self.state is PENDING:
                 raise RuntimeError(f"{self!r} is still pending: dequeue its completion first")
-            if self._words[0] == STATUS_PENDING:
+            if self.words[0] == STATUS_PENDING:
                 raise RuntimeError(f"{self!r} was abandoned by the kernel: make a new operation")
+            if self.prepares:
+                self.prepare()
+            address = self.address
+            # A signal handler may raise after a call and at the end of a loop's body. From here
+            # until it is known who has the operation there is neither, if nobody observes the
+            # table: the map calls its functions when it is unpacked.
+            attempt = map(call, self._attempt)
             self.state = PENDING
-            self.marker = None
-            # Lifetime: in the table before the call, because another thread may dequeue
-            # the packet before the call has returned here.
-            queue.in_flight[self.address] = self
+            try:
+                # Lifetime: in the table before the call, because another thread may dequeue
+                # the packet before the call has returned here.
+                in_flight[address] = self
+            except BaseException:  # an observer of the table was interrupted
+                self.state = IDLE
+                in_flight.pop(address, None)
+                raise
             # Two C functions and no bytecode in between: there, a garbage collection or a
             # signal handler may run, whose own calls replace the error code, and a pending
             # operation taken for a failed one would be freed under the kernel (C26).
-            result, code = map(call, self._attempt)
+            result, code = attempt
             if result != self._failure:
                 # Completed. With skip-on-success in force no packet comes for it.
-                if not self.packet_is_certain:
-                    queue.settle(self)  # or so they say: the port sees whether one comes
-                elif handle.skips_on_success:
-                    del queue.in_flight[self.address]
-                    if announce:
-                        # Under the lock: close() takes it when it cancels, and finds what
-                        # was submitted before that in flight or in the ready queue.
-                        queue.enqueue((self, self.transferred, self.status))
-                    return True
-                return False
-            if code == ERROR_IO_PENDING:
-                return False  # Pending: the packet will tell.
-            if code in self.queued_codes:
+                packet_comes = not handle.skips_on_success if self.packet_is_certain else None
+            elif code == ERROR_IO_PENDING:
+                packet_comes = True  # Pending: the packet will tell.
+            elif code in self.queued_codes:
                 # Done, with a warning. Whether "skip on success" leaves out that packet too,
-                # nobody says (Wine does): then the port sees whether one comes.
-                if handle.skips_on_success:
-                    queue.settle(self)
+                # nobody says (Wine does).
+                packet_comes = None if handle.skips_on_success else True
+            else:
+                # Failed: the kernel kept nothing, and no packet will come. A call may have
+                # written STATUS_PENDING before it failed.
+                packet_comes = False
+                ends = self.ordinary_ends if code in self.ordinary_ends else self.outcomes
+                if code not in ends:
+                    self.words[0] = STATUS_SUCCESS
+                    self.state = IDLE
+                    try:
+                        del in_flight[address]
+                    except BaseException:  # an observer of the table was interrupted
+                        in_flight.pop(address, None)
+                        raise
+                    raise error_of_code(self.function_name, code, None, self)
+                # In name only: completed, after all.
+                self.words[0], self.words[1] = ends[code], 0
+            if packet_comes:
                 return False
-            # Failed: the kernel kept nothing, and no packet will come. A call may have written
-            # STATUS_PENDING before it failed.
-            end = self.ordinary_ends.get(code) or self.outcomes.get(code)
-            if end is not None:
-                # Failed in name only: completed, after all.
-                self._words[0], self._words[1] = end, 0
-                del queue.in_flight[self.address]
+            if packet_comes is None:
+                try:
+                    queue.settle(self, address)
+                except BaseException:  # of a signal handler
+                    queue.settle(self, address)
+                    raise
+                return False
+            event = self, self.words[1] & 0xFFFFFFFF, self.words[0] & 0xFFFFFFFF
+            try:
+                del in_flight[address]
+            except BaseException:  # an observer of the table was interrupted
+                in_flight.pop(address, None)
+                raise
+            finally:
                 if announce:
-                    queue.enqueue((self, 0, self.status))
-                return True
-            self._words[0] = STATUS_SUCCESS
-            self.state = IDLE
-            del queue.in_flight[self.address]
-        raise error_of_code(self.function_name, code, None, self)
+                    # Under the lock: close() takes it when it cancels, and finds what was
+                    # submitted before that in flight or in the ready queue.
+                    queue.ready.append(event)
+            if announce and queue.waiting:
+                queue.wake()
+            return True
 
     def cancel(self) -> bool:
         """Ask the kernel to cancel the operation.

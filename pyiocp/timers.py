@@ -104,15 +104,15 @@ class Timers:
                 heapq.heappop(self._heap)
             return self._heap[0][0] if self._heap else None
 
-    def pop_due(self) -> list[Timer]:
-        """Remove and return the timers that are due, soonest first."""
-        due: list[Timer] = []
+    def pop_due(self, due: list[tuple[Any, int, int]]) -> None:
+        """Move the timers that are due to the end of a list of events, soonest first."""
         if not self._heap:
-            return due
+            return
         now = self._monotonic()
         with self._lock:
             while self._heap and self._heap[0][0] <= now:
-                timer = heapq.heappop(self._heap)[2]
+                timer = self._heap[0][2]
                 if not timer.cancelled:
-                    due.append(timer)
-        return due
+                    # No call until it is off the heap, too: see `completion_queue`.
+                    due += ((timer, 0, 0),)
+                heapq.heappop(self._heap)

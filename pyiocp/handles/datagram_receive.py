@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..completion import Completion
-from ..operation import PENDING, Operation
+from ..operation import Operation
 from ..winapi import (
     DWORD,
     INT,
@@ -129,6 +129,7 @@ class DatagramReceive(Operation):
 
     __slots__ = ("_fresh", "_room", "_sender_at")
 
+    prepares = True
     queued_codes = frozenset((WSAEMSGSIZE,))
     outcomes = MappingProxyType({WSAECONNRESET: STATUS_PORT_UNREACHABLE})
 
@@ -149,10 +150,9 @@ class DatagramReceive(Operation):
         """Keep the room as it has to be before each call, up to the address' family."""
         self._fresh = bytes(self._room[: self._sender_at + _FAMILY_SIZE])
 
-    def _submit(self, announce: bool) -> bool:
-        if self.state is not PENDING:  # if it is, the room is the kernel's, and this is refused
-            self._room[: len(self._fresh)] = self._fresh
-        return super()._submit(announce)
+    def prepare(self) -> None:
+        """Have the room as it has to be; while it is pending, the room is the kernel's."""
+        self._room[: len(self._fresh)] = self._fresh
 
     def _sender(self) -> bytes:
         return bytes(self._room[self._sender_at : self._sender_at + ctypes.sizeof(SOCKADDR_IN6)])

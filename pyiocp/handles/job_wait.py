@@ -39,7 +39,7 @@ class JobWaitOperation(Operation):
         with self._job.posting:
             self._attempt = (partial(self._start), self._code_of_start)
             if self.state is not PENDING:
-                self._words[0] = STATUS_SUCCESS
+                self.words[0] = STATUS_SUCCESS
             try:
                 return super()._submit(announce)
             finally:
@@ -47,7 +47,7 @@ class JobWaitOperation(Operation):
 
     def _start(self) -> int:
         """Begin to watch the job. Called with the handle's lock."""
-        self._words[0] = STATUS_PENDING
+        self.words[0] = STATUS_PENDING
         self._code = self._job.watch(self)
         return not self._code
 
@@ -60,7 +60,7 @@ class JobWaitOperation(Operation):
         self._job.waiting.discard(self)
         if port.in_flight.pop(self.address, None) is None:
             return False
-        self._words[0] = status
+        self.words[0] = status
         port.enqueue((self, 0, status))
         return True
 

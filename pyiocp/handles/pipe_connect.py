@@ -130,6 +130,6 @@ class PipeConnect(Packet):
         if self._queue.in_flight.pop(self.address, None) is None:
             return False
         self._error = error
-        self._words[0] = status
+        self.words[0] = status
         self._queue.enqueue((self, 0, status))
         return True

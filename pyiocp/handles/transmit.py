@@ -204,7 +204,7 @@ class SendFileOperation(Operation):
             status = STATUS_CANCELLED if self._cancelled else self._go_on()
             if status == STATUS_SUCCESS:
                 return
-        self._words[0] = status
+        self.words[0] = status
         self.handle.port.enqueue((self, self._sent, status))
 
     def _go_on(self) -> int:

@@ -93,7 +93,7 @@ class WaitOperation(Operation):
             self._wait = waitable.take_wait()
             self.function_name = self._wait.function_name
             self._attempt = (partial(self._start), self._code_of_start)
-            self._words[0] = STATUS_SUCCESS
+            self.words[0] = STATUS_SUCCESS
             try:
                 return super()._submit(announce)
             except BaseException:
@@ -107,7 +107,7 @@ class WaitOperation(Operation):
         assert self._wait is not None, "_submit() has taken one"
         waitable = self._waitable
         waitable.waiting.add(self)
-        self._words[0] = STATUS_PENDING
+        self.words[0] = STATUS_PENDING
         self._code = self._wait.start(waitable.port.handle, waitable.number, self.address)
         return not self._code
 
@@ -134,16 +134,23 @@ class WaitOperation(Operation):
         outcome = self._wait.cancel()
         if outcome is Cancelled.PACKET_COMES:
             return False
-        self._words[0] = STATUS_CANCELLED
+        self.words[0] = STATUS_CANCELLED
         if outcome is Cancelled.UNCERTAIN:
-            port.settle(self)
-        elif port.in_flight.pop(self.address, None) is not None:
-            port.enqueue((self, 0, STATUS_CANCELLED))
+            # The packet would say that the object was signalled: it comes first, if it comes.
+            port.markers.call_when_passed(partial(self._end_cancelled, self.address))
+        else:
+            self._end_cancelled(self.address)
         return True
+
+    def _end_cancelled(self, address: int) -> None:
+        """Complete the wait that was submitted with this address, if no packet has."""
+        port = self.handle.port
+        if port.in_flight.pop(address, None) is not None:
+            port.enqueue((self, 0, STATUS_CANCELLED))
 
     def finish(self, count: int, status: int) -> Completion:
         """Give back what waited."""
-        self._words[0] = status
+        self.words[0] = status
         self._waitable.give_back(self)
         return super().finish(count, status)
 

@@ -421,7 +421,7 @@ class Model:
         """Compare the port with the model; nobody else may be using either."""
         port = self.port
         held: list[Any] = list(port.in_flight.values())
-        held += [packet for packet, _, _ in port._ready]
+        held += [packet for packet, _, _ in port.ready]
         held += [completion.operation for completion in port._unclaimed]
         held = [packet for packet in held if not packet.internal]
         assert len(held) == len(set(held)), "an operation is held twice"

@@ -2,72 +2,149 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import socket
 import threading
 import weakref
 from collections.abc import Callable
+from ctypes import byref
 from typing import Any
 
-from faulty_kernel import FaultyKernel
+import pytest
+from faulty_kernel import FaultyKernel, Refusal
 
-from pyiocp import Completion, CompletionPort, OperationCancelledError, Stream
+from pyiocp import Completion, CompletionPort, Operation, OperationCancelledError, Stream
+from pyiocp.winapi import PostQueuedCompletionStatus
+from pyiocp.winapi.errorcodes import ERROR_NO_SYSTEM_RESOURCES
 
 Pair = tuple[Stream, socket.socket]
 
 
-def test_marker_ends_only_the_submission_that_it_was_made_for(
-    port: CompletionPort, pair: Pair
-) -> None:
-    """The packet comes after all, and the operation is posted again before the marker is seen."""
-    stream, peer = pair
-    operation = stream.receive(bytearray(10))
-    peer.send(b"one")
-    while operation.status != 0:
-        port.gather(0)
-    port.settle(operation)
-    (completion,) = port.wait(10, limit=1)
-    assert bytes(completion.data) == b"one"
-    operation.post()
-    assert port.wait(0.1) == []
-    assert port.in_flight_by_kind() == {"receive": 1}
-    peer.send(b"two")
-    (completion,) = port.wait(10)
-    assert bytes(completion.data) == b"two"
+def settled(port: CompletionPort, stream: Stream) -> tuple[Operation, int]:
+    """Return a receive that has been settled, as one whose packet is uncertain, and its address."""
+    operation = stream.receive_operation(bytearray(10))
+    address = operation.address
+    port.in_flight[address] = operation
+    with stream.lock:
+        port.settle(operation, address)
+    return operation, address
 
 
-def test_marker_ends_an_operation_whose_packet_does_not_come(
+def test_uncertain_operation_completes_at_once_beside_a_thread_that_waits(
     port: CompletionPort, pair: Pair
 ) -> None:
-    """On one thread and beside another that waits; and nothing is kept of it."""
+    """Without a packet, without a clock; and when that thread has gone round, nothing is kept."""
     stream, _peer = pair
-
-    def settled() -> weakref.ref[Any]:
-        operation = stream.receive_operation(bytearray(10))
-        port.in_flight[operation.address] = operation  # ended, and no packet of it will come
-        port.settle(operation)
-        return weakref.ref(operation)
-
-    reference = settled()
-    (completion,) = port.wait(10)
-    assert completion.operation is reference()
     found: list[Completion] = []
     thread = threading.Thread(target=lambda: found.extend(port.wait(10)))
     thread.start()
     while not port.waiting:
         pass
-    del completion
-    again = settled()
-    found += port.wait(0.5)
+    operation, _ = settled(port, stream)
     thread.join(10)
-    assert [completion.operation for completion in found] == [again()]
+    assert [completion.operation for completion in found] == [operation]
+    reference = weakref.ref(operation)
+    del operation
     found.clear()
+    while port.retired:
+        assert port.wait(0.1) == []
     gc.disable()
     try:
         assert reference() is None
-        assert again() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("dequeued_first", [False, True])
+def test_late_packet_of_a_settled_operation_is_not_the_next_ones(dequeued_first: bool) -> None:
+    """It comes when the operation has been posted again; and is nobody's.
+
+    Another thread has it by then, dequeued and not looked up: for as long as it keeps it, the
+    address is not given away.
+    """
+    held, go_on = threading.Event(), threading.Event()
+    kernel = FaultyKernel()
+
+    def dequeue(real: Callable[..., int], *arguments: Any) -> int:
+        result = real(*arguments)
+        if threading.current_thread() is thread and result and not held.is_set():
+            code = ctypes.get_last_error()
+            held.set()
+            assert go_on.wait(10)
+            ctypes.set_last_error(code)
+        return result
+
+    kernel.wrap("GetQueuedCompletionStatusEx", dequeue)
+    found: list[Completion] = []
+    thread = threading.Thread(target=lambda: found.extend(port.wait(0.2)))
+    ours, peer = socket.socketpair()
+    with CompletionPort(kernel=kernel) as port, peer:
+        stream = port.stream(ours)
+        operation = stream.receive_operation(bytearray(10))
+        address = operation.address
+        port.in_flight[address] = operation
+        if not dequeued_first:
+            held.set()
+        assert PostQueuedCompletionStatus(port.handle, 0, 1, byref(operation.overlapped))
+        if dequeued_first:
+            thread.start()
+            assert held.wait(10)
+        with stream.lock:
+            port.settle(operation, address)
+        assert operation.address != address
+        (completion,) = port.wait(10)
+        assert completion.operation is operation
+        operation.post()
+        assert port.wait(0.1) == []
+        assert (address in port.retired) == dequeued_first
+        if dequeued_first:
+            go_on.set()
+            thread.join(10)
+            assert port.wait(0.1) == []
+        assert (found, port.retired) == ([], {})
+        peer.send(b"two")
+        (completion,) = port.wait(10)
+        assert bytes(completion.data) == b"two"
+
+
+def test_packet_that_came_before_completes_the_operation_once(
+    port: CompletionPort, pair: Pair
+) -> None:
+    """It has been routed when the submitter asks for the operation to be settled."""
+    stream, peer = pair
+    operation = stream.receive(bytearray(10))
+    address = operation.address
+    peer.send(b"one")
+    while not port.ready:
+        port.gather(0)
+    with stream.lock:
+        port.settle(operation, address)
+    (completion,) = port.wait(10)
+    assert bytes(completion.data) == b"one"
+    operation.post()
+    assert port.wait(0.1) == []
+    peer.send(b"two")
+    (completion,) = port.wait(10)
+    assert bytes(completion.data) == b"two"
+
+
+def test_marker_that_the_system_refuses_is_sent_again() -> None:
+    """C19: what waits for it does so a little longer."""
+    kernel = FaultyKernel()
+    refusal = Refusal(ERROR_NO_SYSTEM_RESOURCES, 0, times=2)
+    refusal.enabled = False
+    kernel.wrap("PostQueuedCompletionStatus", refusal)
+    with CompletionPort(kernel=kernel) as port:
+        passed: list[str] = []
+        port.post("before")
+        refusal.enabled = True
+        port.markers.call_when_passed(lambda: passed.append("first"))
+        port.markers.call_when_passed(lambda: passed.append("second"))
+        assert [completion.key for completion in port.wait(10)] == ["before"]
+        while len(passed) < 2:
+            assert port.wait(0.1) == []
+        assert (passed, refusal.refused) == (["first", "second"], 2)
 
 
 def test_close_asks_again_for_what_was_not_cancelled() -> None:

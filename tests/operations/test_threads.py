@@ -410,16 +410,18 @@ def test_packet_posted_at_the_last_moment_comes_out_of_close() -> None:
 def test_operation_that_ends_on_the_spot_while_closing_comes_out_of_close() -> None:
     """The port is closed between the system call and the entry in the ready queue."""
     closing = threading.Event()
-
-    class Port(CompletionPort):
-        def enqueue(self, event: Any) -> None:
-            if threading.current_thread() is not threading.main_thread():
-                closing.set()
-                closed.wait(HELD_S)
-            super().enqueue(event)
-
     closed = threading.Event()
-    port = Port()
+    kernel = FaultyKernel()
+
+    def receive(real: Callable[..., int], *arguments: Any) -> int:
+        result = real(*arguments)
+        if threading.current_thread() is not threading.main_thread():
+            closing.set()
+            closed.wait(HELD_S)
+        return result
+
+    kernel.wrap("WSARecv", receive)
+    port = CompletionPort(kernel=kernel)
     ours, peer = socket.socketpair()
     with peer:
         stream = port.stream(ours)

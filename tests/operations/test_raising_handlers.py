@@ -1,0 +1,219 @@
+"""A signal handler of the user's that raises: nothing that has ended is lost, or comes twice.
+
+CPython runs signal handlers when a function has begun, after a call, and at the end of a loop's
+body. Here, sys.settrace raises at each such place of ring 2 in turn, one a round, until a round
+has passed undisturbed: what a signal can do by bad luck is done on purpose, everywhere.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, Self
+
+import pytest
+from pipe_ends import connected
+
+from pyiocp import CompletionPort, Operation, Stream
+from pyiocp.handles.file_lock import LockOperation
+from pyiocp.handles.pipe_operations import read_operation
+from pyiocp.winapi import PostQueuedCompletionStatus
+
+Pair = tuple[Stream, socket.socket]
+
+ROUNDS_MAX = 3000
+
+#: What a handler that raises may find at work when operations are waited for or submitted.
+INTERRUPTED = {
+    "batch",
+    "completion",
+    "completion_queue",
+    "file_lock",
+    "in_flight",
+    "marker",
+    "operation",
+    "packet_queue",
+    "timers",
+}
+
+
+class Alarm(Exception):
+    """What most handlers raise."""
+
+
+class Stop(BaseException):
+    """Like KeyboardInterrupt: nobody catches it."""
+
+
+@functools.cache
+def instructions(code: CodeType) -> dict[int, str]:
+    """Return the names of a function's instructions by their place in it."""
+    return {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
+
+
+def looks_for_signals(name: str) -> bool:
+    """Tell whether CPython looks for signals after an instruction."""
+    return name in {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"}
+
+
+class Disturbance:
+    """Raises an exception at the nth place where a signal handler might, once."""
+
+    def __init__(self, error: type[BaseException], n: int) -> None:
+        self._error = error
+        self._left = n
+        self._last: dict[FrameType, int] = {}
+        self.where = ""
+
+    def __enter__(self) -> Self:
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+        self._last.clear()
+
+    def _enter(self, frame: FrameType, event: str, _: Any) -> Any:
+        path = Path(frame.f_code.co_filename)
+        if path.stem not in INTERRUPTED or "pyiocp" not in path.parts:
+            return None
+        frame.f_trace_opcodes = True
+        return self._trace
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        if event == "return":
+            self._last.pop(frame, None)
+        if event == "opcode":
+            names = instructions(frame.f_code)
+            last = self._last.get(frame)
+            self._last[frame] = frame.f_lasti
+            if last is not None and looks_for_signals(names[last]):
+                self._left -= 1
+                if not self._left:
+                    self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+                    raise self._error
+        return self._trace
+
+
+def rounds(error: type[BaseException]) -> Iterator[Disturbance]:
+    """Yield one disturbance after the other, the last of which finds nothing to disturb."""
+    for n in range(1, ROUNDS_MAX):
+        yield (disturbance := Disturbance(error, n))
+        if not disturbance.where:
+            assert n > 1, "nothing was disturbed"
+            return
+    pytest.fail("there is no end to it")
+
+
+def drained(port: CompletionPort) -> list[Any]:
+    """Return the completions that there are, and those that come on the way to none."""
+    out = []
+    while found := port.wait(0.02):
+        out += found
+    return out
+
+
+@pytest.fixture(params=[False, True], ids=["unwatched", "watched"])
+def watched_port(port: CompletionPort, request: pytest.FixtureRequest) -> CompletionPort:
+    """A port, which is watched in one case: its in-flight table then calls observers."""
+    if request.param:
+        port.watch()
+    return port
+
+
+@pytest.mark.parametrize("error", [Alarm, Stop])
+def test_wait_loses_nothing_and_hands_nothing_out_twice(
+    watched_port: CompletionPort, pair: Pair, error: type[BaseException]
+) -> None:
+    """Packets of all kinds, what ended on the spot, and what an earlier wait() left.
+
+    An exception that finds an operation's own finish() at work comes with its completion.
+    """
+    port, (stream, peer) = watched_port, pair
+    receives = [stream.receive_operation(bytearray(1)) for _ in range(4)]
+    for disturbance in rounds(error):
+        due: list[int] = []
+        peer.sendall(b"ab")
+        receives[0].post()
+        receives[1].post()
+        drained_before = port.wait(1, limit=1)  # leaves the other, or one more
+        receives[2].post()
+        receives[3].post()
+        peer.sendall(b"cd")
+        for key in range(3):
+            port.post(key)
+        assert PostQueuedCompletionStatus(port.handle, 0, 77, None)
+        port.wake()
+        port.call_later(0, due.append, 1)
+        port.call_later(0, due.append, 2)
+        found = drained_before
+        caught = False
+        try:
+            with disturbance:
+                found += port.wait(0, limit=3)
+                found += port.wait(0)
+        except error:
+            caught = True
+        found += drained(port)
+        keys = [c.key for c in found if not isinstance(c.operation, Operation)]
+        assert sorted(keys) == [0, 1, 2, 77], disturbance.where
+        operations = [c.operation for c in found if isinstance(c.operation, Operation)]
+        assert sorted(map(receives.index, operations)) == [0, 1, 2, 3], disturbance.where
+        assert len(set(due)) == len(due) >= 1, disturbance.where
+        assert port.in_flight_by_kind() == {}, disturbance.where
+        failures = [c.error.__cause__ for c in found if c.error is not None]
+        assert all(isinstance(cause, error) for cause in failures), disturbance.where
+        assert len(failures) <= 1, disturbance.where
+        assert port.polling == set(), disturbance.where
+        assert port.waiting == set(), disturbance.where
+        if error is Stop:
+            assert caught == bool(disturbance.where)
+
+
+@pytest.mark.parametrize("what", ["on the spot", "pending", "end of the pipe", "refused", "lock"])
+def test_submission_is_made_or_not_and_ends_once(
+    watched_port: CompletionPort, pair: Pair, what: str, tmp_path: Path
+) -> None:
+    """After an exception in post() the operation is idle, or its completion comes."""
+    port, (stream, peer) = watched_port, pair
+    if what == "end of the pipe":
+        ours, client = connected(port)
+        client.close()
+        operation: Operation = read_operation(ours, bytearray(1))
+    elif what == "refused":
+        unconnected = port.stream(socket.socket())
+        operation = unconnected.receive_operation(bytearray(1))
+    elif what == "lock":
+        file = port.file(tmp_path / "file", "w+")
+        operation = LockOperation(file, 0, 1, shared=False, wait=False)
+    else:
+        operation = stream.receive_operation(bytearray(1))
+    drained(port)
+    for disturbance in rounds(Stop):
+        if what == "on the spot":
+            peer.sendall(b"x")
+        submitted = True
+        try:
+            with disturbance:
+                operation.post()
+        except Stop:
+            submitted = operation.state.value != "idle"
+        except OSError:
+            submitted = False
+            assert what == "refused"
+        if what == "pending":
+            peer.sendall(b"x")
+        if not submitted and what != "refused":
+            assert port.in_flight_by_kind() == {}, disturbance.where
+            operation.post()
+        found = drained(port)
+        expected = [] if what == "refused" else [operation]
+        assert [c.operation for c in found] == expected, disturbance.where
+        assert port.in_flight_by_kind() == {}, disturbance.where
+        if what == "lock":
+            file.unlock_range(0, 1)
