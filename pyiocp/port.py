@@ -308,7 +308,8 @@ class CompletionPort(HandlePort):
         """
         if not isinstance(session, Session):
             raise TypeError(f"the factory must return a Session, not {session!r}")
-        if "_pyiocp" in session.__dict__:
+        # Not by its __dict__: that does not exist before it is asked for, and then takes 150 bytes.
+        if session._pyiocp is not Session._pyiocp:
             raise ValueError(f"the factory returned {session!r} before: make a new one each time")
         kinds: list[Callable[[Any, Hooks], Layer]] = [] if layer is None else [layer]
         if isinstance(session, FramedSession):

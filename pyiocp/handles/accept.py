@@ -50,7 +50,15 @@ class AcceptOperation(Operation):
     ``data``.
     """
 
-    __slots__ = ("_accept_number", "_block", "_into", "_listening", "_room", "accepted")
+    __slots__ = (
+        "_accept_number",
+        "_block",
+        "_into",
+        "_last_local",
+        "_listening",
+        "_room",
+        "accepted",
+    )
 
     def __init__(self, listening: Stream, room: int, into: Stream | None = None) -> None:
         super().__init__(listening, "accept")
@@ -62,6 +70,9 @@ class AcceptOperation(Operation):
         self._block = bytearray(room + 2 * _ADDRESS_SIZE)
         self._accept_number = int(INVALID_SOCKET)
         self.accepted: Stream | None = None
+        #: The local address of the last one accepted, which the next one mostly has as well:
+        #: then both share it, and a connection takes 140 bytes less.
+        self._last_local: Any = None
         if room:
             self.buffers = (self._block,)
 
@@ -138,7 +149,9 @@ class AcceptOperation(Operation):
         ):
             raise error_of_code("setsockopt", kernel.last_error(), None, self)
         local, peer = self._addresses()
-        stream = listening.sibling(self._accept_number, local, peer)
+        if local != self._last_local:
+            self._last_local = local
+        stream = listening.sibling(self._accept_number, self._last_local, peer)
         self._give_up_number()
         return stream
 
