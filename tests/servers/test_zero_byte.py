@@ -78,6 +78,26 @@ def _send_in_pieces(peer: socket.socket, data: bytes) -> None:
         peer.sendall(data[at : at + 7777])
 
 
+def test_each_listener_chooses_for_its_sessions(port: CompletionPort) -> None:
+    """One class, two listeners of one port: the factory of one of them sets zero-byte mode."""
+
+    def frugal() -> Journal:
+        session = Journal()
+        session.zero_byte_after = 0
+        return session
+
+    with_buffer, without = Made(Journal), Made(frugal)
+    with served(port):
+        for sessions in (with_buffer, without):
+            with connect(port.listen(LOCAL, sessions)) as peer:
+                peer.sendall(b"x")
+                assert eventually(lambda made=sessions: bool(made))
+                assert sessions[0].wait_received(1) == b"x"
+                expected = [sessions[0].receive_size if sessions is with_buffer else 0]
+                assert eventually(lambda wanted=expected: pending_buffers(port) == wanted)
+            assert sessions[0].closed.wait(10)
+
+
 def test_idle_session_gives_its_buffer_back(port: CompletionPort, no_errors_logged: None) -> None:
     """After the idle time the receive pending has no buffer; what comes then is delivered.
 
