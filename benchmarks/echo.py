@@ -14,57 +14,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import socket
 import statistics
-import subprocess
 import sys
 from dataclasses import asdict
-from pathlib import Path
-from typing import IO
 
 from load import Load, Result, measure
 from programs import floor_program, load_program
+from server_process import ServerProcess
 from servers import SERVERS
 
-ROOT = Path(__file__).resolve().parent.parent
 
-
-def server_command(name: str, python: str | None) -> list[str]:
-    """Return what starts a server in the Python for Windows of this machine."""
-    command = [str(Path("benchmarks", "servers.py")), name]
-    if name == "floor":
-        command.append(str(floor_program()))
-    if os.name == "nt":
-        return [sys.executable, *command]
-    version = ["--python", python] if python else []
-    return [sys.executable, "run.py", *version, "python", *command]
-
-
-def run_once(name: str, load: Load, options: argparse.Namespace) -> dict[str, float]:
+def run_once(
+    name: str, load: Load, warm_up_s: float, seconds: float, python: str | None = None
+) -> dict[str, float]:
     """Start a server, put the load on it, end it; return its figures."""
-    process = subprocess.Popen(
-        server_command(name, options.python),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        ports = read_json(process.stdout)
-        with socket.create_connection(("127.0.0.1", int(ports["control"]))):
-            result = measure(int(ports["echo"]), load, options.warm_up, options.seconds)
-        cpu = read_json(process.stdout)
-        process.wait(20)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-    return figures(result, cpu, options.warm_up + options.seconds)
+    program = [str(floor_program())] if name == "floor" else []
+    with ServerProcess(python, "servers.py", name, *program) as server:
+        with socket.create_connection(("127.0.0.1", int(server.first["control"]))):
+            result = measure(int(server.first["echo"]), load, warm_up_s, seconds)
+        cpu = server.read()
+    return figures(result, cpu, warm_up_s + seconds)
 
 
 def figures(result: Result, cpu: dict[str, float], seconds: float) -> dict[str, float]:
@@ -74,23 +45,14 @@ def figures(result: Result, cpu: dict[str, float], seconds: float) -> dict[str, 
     return asdict(result) | per_message
 
 
-def read_json(stream: IO[str]) -> dict[str, float]:
-    """Return the next line of a server, which is JSON; other lines are passed on."""
-    for line in stream:
-        if line.startswith("{"):
-            values: dict[str, float] = json.loads(line)
-            return values
-        sys.stderr.write(line)
-    raise SystemExit("the server ended before its time")
-
-
 def compare(load: Load, options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Return the median figures of every server under `load`."""
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in options.servers}
     for number in range(options.rounds):
         for name in options.servers:
             print(f"  {load}: round {number + 1}, {name} ...", file=sys.stderr, flush=True)
-            rounds[name].append(run_once(name, load, options))
+            once = run_once(name, load, options.warm_up, options.seconds, options.python)
+            rounds[name].append(once)
     return {
         name: {key: statistics.median(r[key] for r in results) for key in results[0]}
         for name, results in rounds.items()

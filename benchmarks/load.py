@@ -1,7 +1,7 @@
 """Load on an echo server: what it is, and what came of it.
 
-The load is made by ``load.c``: connections in a closed loop, on one thread of the host,
-where it is cheap, so that the server is what is measured.
+The load is made by ``load.c``: connections on one thread of the host, where it is cheap, so
+that the server is what is measured. They are in a closed loop, or send at a steady rate.
 
 What belongs here: running that program. Which servers are loaded is in ``echo.py``.
 """
@@ -21,10 +21,14 @@ class Load:
 
     connections: int
     size: int
-    depth: int
+    depth: int = 1
+    """Messages that a connection has under way, in a closed loop."""
+    every_s: float | None = None
+    """No closed loop: each connection sends a message every so many seconds."""
 
     def __str__(self) -> str:
-        return f"{self.connections} x {self.size} B, depth {self.depth}"
+        pace = f"depth {self.depth}" if self.every_s is None else f"each every {self.every_s:g} s"
+        return f"{self.connections} x {self.size} B, {pace}"
 
 
 @dataclass
@@ -35,13 +39,20 @@ class Result:
     p50_ms: float
     p99_ms: float
     p999_ms: float
+    longest_ms: float
     slowest_share: float
     """The messages of the slowest connection over the mean of all."""
+    sent: int = 0
+    """How many messages went out, at a steady rate; in a closed loop nobody counts."""
+    lost: int = 0
+    """How many of those are not back a minute after the last one."""
 
 
 def measure(port: int, load: Load, warm_up_s: float, seconds: float) -> Result:
     """Put `load` on the server at `port`, and count for `seconds` after the warm-up."""
-    numbers = (port, load.connections, load.size, load.depth, warm_up_s, seconds)
+    numbers: list[float] = [port, load.connections, load.size, load.depth, warm_up_s, seconds]
+    if load.every_s is not None:
+        numbers.append(load.every_s)
     done = subprocess.run(
         [load_program(), *map(str, numbers)], stdout=subprocess.PIPE, check=True, text=True
     )

@@ -45,6 +45,18 @@ if sys.platform == "win32":
     _winapi.CreateProcess = create_process
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests have measured, each figure by its name."""
+    reports = [r for rs in terminalreporter.stats.values() for r in rs]
+    measured = [r for r in reports if getattr(r, "when", "") == "call" and r.user_properties]
+    if measured:
+        terminalreporter.section("figures")
+    for report in measured:
+        terminalreporter.write_line(report.nodeid)
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"    {name}: {value}")
+
+
 def open_ports() -> list[object]:
     """The completion ports that nobody has closed."""
     from pyiocp import port
