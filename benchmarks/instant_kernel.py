@@ -31,7 +31,7 @@ class InstantKernel(Kernel):
         super().__init__()
         self._program = ctypes.CDLL(program)
         for name in ("WSARecv", "WSASend", "WSARecvFrom", "WSASendTo"):
-            setattr(self, name, winapi.untyped(self._instant(name)))
+            setattr(self, name, winapi.untyped(self._instant(name), keeps_gil=True))
         queued = self._instant("GetQueuedCompletionStatusEx")
         self.GetQueuedCompletionStatusEx = winapi.untyped(queued)
         self.PostQueuedCompletionStatus = self._instant("PostQueuedCompletionStatus")

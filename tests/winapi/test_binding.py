@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import inspect
+import operator
 import pkgutil
 import pydoc
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from ctypes import byref
@@ -194,6 +197,35 @@ def test_an_untyped_function_takes_ready_made_arguments() -> None:
     event = CreateEventW(None, True, True, None)
     assert WAIT_OBJECT_0 == wait(HANDLE(event), DWORD(0))
     assert CloseHandle(event)
+
+
+@on_windows
+@pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="there is no GIL to keep"
+)
+@pytest.mark.parametrize("keeps_gil", [True, False])
+def test_a_call_keeps_the_gil_if_told_to(keeps_gil: bool) -> None:
+    """A thread that counts goes on during a call, or does not; between two bytecodes it may."""
+    wait = untyped(WaitForSingleObject, keeps_gil=keeps_gil)
+    event = CreateEventW(None, True, False, None)
+    counts, over = [0], threading.Event()
+
+    def count() -> None:
+        while not over.is_set():
+            counts[0] += 1
+
+    read = functools.partial(operator.getitem, counts, 0)
+    calls = (read, functools.partial(wait, HANDLE(event), DWORD(50)), read)
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        seen = [tuple(map(operator.call, calls)) for _ in range(5)]
+    finally:
+        over.set()
+        thread.join(10)
+        assert CloseHandle(event)
+    assert {WAIT_TIMEOUT} == {result for _, result, _ in seen}
+    assert keeps_gil == all(before == after for before, _, after in seen)
 
 
 @on_windows
