@@ -141,9 +141,10 @@ class ReceiveLoop:
     def go_on(self) -> None:
         """Post the receive, if there is something to wait for."""
         connection = self._connection
-        if self.receiving or self.eof or connection.state not in (OPEN, CLOSING):
+        state = connection.state
+        if self.receiving or self.eof or (state is not OPEN and state is not CLOSING):
             return
-        if self.paused and connection.state is OPEN:
+        if self.paused and state is OPEN:
             return
         receive = self._receive
         if receive is None and not self._idle:
@@ -204,7 +205,7 @@ class ReceiveLoop:
             self._received(operation.transferred, operation.status)
 
     def _on_received(self, operation: Operation, count: int, status: int) -> None:
-        self._connection.inbox.deliver(self._received, count, status)
+        self._connection.inbox.deliver_end(self._received, count, status)
 
     @calls_hooks
     def _received(self, count: int, status: int) -> None:

@@ -127,8 +127,12 @@ class SendQueue:
         """Queue bytes and submit what the system takes; see `Session.send`."""
         session = self._session
         connection = self._connection
-        # Not bytes(data): bytes(5) would be five zeros.
-        message = data if type(data) is bytes else bytes(memoryview(data))
+        if type(data) is bytes:
+            message = data
+        elif type(data) is memoryview:  # what on_receive has: 70 ns less this way
+            message = data.tobytes()
+        else:  # not bytes(data): bytes(5) would be five zeros
+            message = bytes(memoryview(data))
         if connection.state is CONNECTING:
             raise RuntimeError(f"{session!r} cannot send before on_connect()")
         with self.lock:
@@ -244,7 +248,7 @@ class SendQueue:
             watch.active_at = watch.now()
 
     def _on_sent(self, operation: Operation, count: int, status: int) -> None:
-        self._connection.inbox.deliver(self._sent, count, status)
+        self._connection.inbox.deliver_end(self._sent, count, status)
 
     def _on_part_of_file(self) -> None:
         """Take note that the peer reads; its bytes count when the file is over."""
