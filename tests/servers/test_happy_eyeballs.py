@@ -111,7 +111,9 @@ def test_second_of_two_winners_is_closed() -> None:
         session = port.connect([one.getsockname(), other.getsockname()], Journal)
         first = one.accept()[0]
         shift[0] += 1
-        for timer in port.timers.pop_due():
+        due: list[Any] = []
+        port.timers.pop_due(due)
+        for timer, _, _ in due:
             timer.receiver(None, 0, 0)
         second = other.accept()[0]
         with served(port), first, second:
