@@ -67,6 +67,10 @@ from .port import CompletionPort as CompletionPort
 from .servers.admission import Limits as Limits
 from .servers.backoff import Backoff as Backoff
 from .servers.connection_pool import ConnectionPool as ConnectionPool
+from .servers.datagram_server import DatagramServer as DatagramServer
+from .servers.datagram_session import DatagramSession as DatagramSession
+from .servers.datagram_statistics import DatagramServerStatistics as DatagramServerStatistics
+from .servers.datagram_statistics import DatagramSessionStatistics as DatagramSessionStatistics
 from .servers.frame_parser import FrameParser as FrameParser
 from .servers.frame_parser import FrameTooLongError as FrameTooLongError
 from .servers.frame_parser import FrameTruncatedError as FrameTruncatedError

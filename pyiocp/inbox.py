@@ -33,7 +33,7 @@ class Inbox:
         Then that one calls it. What it raises goes to `on_failure`, within the exclusion.
         """
         self._entries.append((function, arguments))
-        self._work_off()
+        self.work()
 
     def deliver_end(self, function: Callable[[int, int], None], count: int, status: int) -> None:
         """The same for the end of an operation, with its byte count and its status."""
@@ -49,10 +49,22 @@ class Inbox:
             finally:
                 self._busy.release()
         if entries:
-            self._work_off()
+            self.work()
 
-    def _work_off(self) -> None:
-        """Call what is there, unless another thread is at it."""
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is there, and nobody at it: a `deliver` would call at once."""
+        return not self._entries and not self._busy.locked()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Leave an entry; whoever does so calls `work` when it may be worked off."""
+        self._entries.append((function, arguments))
+
+    def work(self) -> None:
+        """Work off what is there, unless another thread is at it."""
         entries = self._entries
         # The lock is only ever tried, and after letting go of it the entries are looked
         # at again: an entry that came just too late for one pass is in the next.

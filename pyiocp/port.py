@@ -1,7 +1,8 @@
 """CompletionPort: the object that everything starts from.
 
-What belongs here: the ways into ring 3 (`listen`, `connect`, `run`), and what of it is alive.
-How packets travel is in `completion_queue`, the kinds of handle are in `handle_port`.
+What belongs here: the ways into ring 3 (`listen`, `connect` …), and how it all ends. The
+sessions on a port, and its workers, are in `session_port`; how packets travel is in
+`completion_queue`, the kinds of handle are in `handle_port`.
 """
 
 from __future__ import annotations
@@ -12,44 +13,40 @@ import socket
 import threading
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from .errors import PortClosedError
-from .handle_port import HandlePort
 from .servers.backoff import Backoff
 from .servers.connection import Connection
 from .servers.connector import Connector
+from .servers.datagram_client import DatagramClient
+from .servers.datagram_server import DatagramServer
 from .servers.framed_session import FramedSession, Framer
 from .servers.layer import Hooks, Layer, connect_layers
 from .servers.listener import Listener
-from .servers.listening_socket import open_listening, take_over
+from .servers.listening_socket import open_bound, open_listening, take_over
 from .servers.monitor import Monitor, MonitorSession
 from .servers.reconnecting import ReconnectingClient
 from .servers.resolver import Resolver
 from .servers.session import Session
-from .servers.session_state import SessionState
+from .servers.session_port import SessionPort
 from .servers.spares import Spares
-from .servers.work_pool import WorkPool
-from .servers.workers import Workers
 from .signal_receiver import SignalReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from ssl import SSLContext
 
-    from typing_extensions import Buffer
-
     from .completion import Completion
+    from .handles.datagram import Datagram
     from .handles.stream import Stream
     from .kernel import Kernel
     from .servers.admission import Limits
+    from .servers.datagram_server import Admit
+    from .servers.datagram_session import DatagramSession
     from .servers.tls_layer import TlsSide
-    from .servers.work_pool import Work
-
-_T = TypeVar("_T")
 
 
-class CompletionPort(HandlePort):
+class CompletionPort(SessionPort):
     """An I/O completion port.
 
     ::
@@ -99,17 +96,14 @@ class CompletionPort(HandlePort):
             signal_receiver=SignalReceiver,
             debug=debug,
         )
-        self.sessions: set[Session] = set()
         self.listeners: set[Listener] = set()
+        self.datagram_servers: set[DatagramServer] = set()
         self.clients: set[ReconnectingClient] = set()
         self.resolver = Resolver()
         self._spares = Spares()
         self._monitor: Monitor | None = None
         #: Apart from the others, which are the user's to send to.
         self.monitor_sessions: set[Session] = set()
-        self._shutting_down = False
-        self._workers = Workers(self)
-        self._work_pool = WorkPool(self)
         _open_ports.add(self)
 
     # Servers and clients
@@ -268,6 +262,105 @@ class CompletionPort(HandlePort):
             tls=self.client_tls(address, tls, server_hostname, handshake_timeout),
         )
 
+    def serve_datagrams(
+        self,
+        address: Any,
+        factory: Callable[[], DatagramSession],
+        *,
+        admit: Admit | None = None,
+        receives: int = 64,
+        datagram_size: int = 2048,
+        sends: int = 16384,
+        limits: Limits | None = None,
+        exclusive: bool = True,
+        dual_stack: bool = False,
+        report_unreachable: bool = False,
+    ) -> DatagramServer:
+        """Receive datagrams (UDP) at an address, and make a session of every peer.
+
+        address: as for `listen`; or a datagram socket of Python's that is bound, which belongs
+            to the server from then on.
+        factory: called without arguments for each peer, returns a new `DatagramSession`:
+            mostly the class itself.
+        admit: called with the address and the first datagram, a view that is valid during the
+            call, of a peer that has no session. It returns True to let it in, False not to,
+            or bytes to send there instead. It is called by one thread at a time, and other
+            datagrams wait for it.
+        receives: how many receives are pending at any time, 1 to 65,536.
+        datagram_size: bytes of the longest datagram, 1 to 65,527; what is longer comes to
+            ``on_truncated``. With `receives`, it is the memory that the kernel keeps locked.
+        sends: how many sends may be under way at a time, 1 to 1,048,576, a datagram counting
+            until a worker has seen that it is gone; what is over that is dropped.
+        limits: how many sessions there may be, and how fast they may begin; see `Limits`. By
+            default 10,000 sessions: an address costs a peer nothing. ``Limits()`` is no limit.
+        exclusive, dual_stack: as for `listen`.
+        report_unreachable: count in ``statistics()`` how often the system has told that nobody
+            has a port that was sent to.
+
+        Returns at once: the rest is done by `run`. Raises as `listen`.
+        """
+        self.check_open("serve")
+
+        def open_datagram() -> Datagram:
+            if isinstance(address, socket.socket):
+                return self.datagram(address, report_unreachable=report_unreachable)
+            return open_bound(
+                lambda family: self.datagram(family=family, report_unreachable=report_unreachable),
+                address,
+                exclusive=exclusive,
+                dual_stack=dual_stack,
+            )
+
+        server = DatagramServer(
+            self,
+            open_datagram,
+            factory,
+            admit=admit,
+            receives=receives,
+            datagram_size=datagram_size,
+            sends=sends,
+            limits=limits,
+            on_close=self.datagram_servers.discard,
+        )
+        self.datagram_servers.add(server)
+        return server
+
+    def connect_datagram(
+        self,
+        address: Any,
+        factory: Callable[[], DatagramSession],
+        *,
+        receives: int = 16,
+        datagram_size: int = 2048,
+        report_unreachable: bool = True,
+    ) -> DatagramSession:
+        """Talk to one address by datagrams (UDP), and return the session, which has yet to begin.
+
+        Its ``on_connect`` comes when the address is known and there is a socket for it: nothing
+        has been sent by then, and nobody may be there. If that fails, ``on_close`` comes with
+        the error, and no ``on_connect`` before it.
+
+        address: ``(host, port)``. A name is looked up in another thread; of its addresses, the
+            first that there is a way to is taken.
+        factory: called without arguments, returns a new `DatagramSession`.
+        receives, datagram_size: as for `serve_datagrams`.
+        report_unreachable: end the session with a `PeerResetError` when the peer's host
+            answers that nobody has the port. False: go on.
+
+        Raises `PortClosedError` on a closed port, ValueError and TypeError for bad arguments.
+        """
+        self.check_open("connect")
+        client = DatagramClient(
+            self,
+            address,
+            factory,
+            receives=receives,
+            datagram_size=datagram_size,
+            report_unreachable=report_unreachable,
+        )
+        client.start()
+        return client.session
+
     def client_tls(
         self,
         address: Any,
@@ -281,13 +374,6 @@ class CompletionPort(HandlePort):
         return _tls_side(
             context, handshake_timeout, server_side=False, server_hostname=server_hostname
         )
-
-    def check_open(self, wanted: str) -> None:
-        """Raise `PortClosedError` if there may be no new connections; `wanted` says why."""
-        if self.closing:
-            raise PortClosedError(f"{self!r} is closed: it cannot {wanted}")
-        if self._shutting_down:
-            raise PortClosedError(f"{self!r} is shutting down: it cannot {wanted}")
 
     def attach_session(
         self,
@@ -326,16 +412,13 @@ class CompletionPort(HandlePort):
         else:
             self.sessions.add(session)
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: Session | DatagramSession) -> None:
         """No longer count a session, which has ended."""
         if self._monitor is not None:
             self._monitor.session_ended(session)
-        self.sessions.discard(session)
-        self.monitor_sessions.discard(session)
-        if self._shutting_down and not self.sessions:
-            self.stop()
-        if self.closing:
-            self.wake()  # close() waits for the last one
+        if isinstance(session, MonitorSession):
+            self.monitor_sessions.discard(session)
+        super().forget(session)
 
     def monitor(self, address: Any = ("127.0.0.1", 0)) -> Monitor:
         """Let programs on this machine look at the port while it runs; see `servers.monitor`.
@@ -359,30 +442,7 @@ class CompletionPort(HandlePort):
         self._monitor = Monitor(self, address)
         return self._monitor
 
-    # Workers
-
-    def run(self, threads: int | None = None) -> None:
-        """Serve until `stop`, `close` or Ctrl-C: call hooks as completions come.
-
-        threads: how many workers, this thread among them. By default one, or on a
-            free-threaded build as many as there are processors.
-
-        Completions of operations that are nobody's but the caller's are kept for `wait`.
-
-        Raises KeyboardInterrupt on Ctrl-C in the main thread, after the hook under way;
-        a second Ctrl-C interrupts the hook, or leaves one that is on another thread: the
-        port runs until that has ended. RuntimeError if the port runs already,
-        `PortClosedError` on a closed port, ValueError for a bad number of threads.
-        """
-        self._workers.run(threads)
-
-    def stop(self) -> None:
-        """Make `run` return, after the hooks under way; from any thread, also from a hook.
-
-        Nothing is closed: `run` may be called again. Without a `run` under way, the next
-        one returns at once.
-        """
-        self._workers.stop()
+    # The end
 
     def shutdown(self, timeout: float = 5.0) -> None:
         """Stop listening, close every session in order, and then make `run` return.
@@ -400,6 +460,8 @@ class CompletionPort(HandlePort):
             client.close()
         for listener in list(self.listeners):
             listener.shutdown(timeout)
+        for server in list(self.datagram_servers):
+            server.shutdown(timeout)
         for session in list(self.sessions):
             session.close()
         if not self.sessions:
@@ -409,54 +471,20 @@ class CompletionPort(HandlePort):
         for session in [*self.sessions, *self.monitor_sessions]:
             session.abort()
 
-    def submit(self, function: Callable[..., _T], *arguments: Any) -> Work[_T]:
-        """Have a thread of the port's own call a function that takes long, or blocks.
-
-        Returns a `concurrent.futures.Future`, whose ``add_done_callback(fn)`` has `fn`
-        called on the port with it when the function has returned, raised or been
-        cancelled. Like any call on the port that is none of a session's hooks.
-
-        There are as many threads as are needed, up to 32 and to the number of processors
-        and 4; what is submitted beyond that waits. `close` cancels what has not begun and
-        waits for what has, for its timeout at most.
-
-        Any thread may call it. Raises `PortClosedError` on a closed port, TypeError for
-        what is not callable.
-        """
-        return self._work_pool.submit(function, arguments)
-
-    def broadcast(self, sessions: Iterable[Session], data: Buffer) -> list[Session]:
-        """Send the same bytes to many sessions, which share them.
-
-        sessions: any, such as ``port.sessions``; what it contains may change meanwhile.
-        data: any buffer. ``bytes`` are taken as they are, everything else is copied once.
-
-        Returns those sessions whose `Session.send` said False, and those that are not
-        connected yet, which get nothing: who is behind, or gone. Any thread may call it.
-
-        Raises TypeError for what is no buffer.
-        """
-        message = data if isinstance(data, bytes) else bytes(memoryview(data))
-        return [
-            session
-            for session in list(sessions)
-            if session.state is SessionState.CONNECTING or not session.send(message)
-        ]
-
     def _hooks_elsewhere(self) -> bool:
-        # Within a hook of one session there is no waiting for that session's end.
         outside = threading.get_ident() not in self._dispatching
-        sessions = bool(self.sessions) or bool(self.monitor_sessions)
-        return outside and (sessions or self._work_pool.busy)
+        return super()._hooks_elsewhere() or (outside and bool(self.monitor_sessions))
 
     def close(self, timeout: float = 5.0) -> list[Completion]:
-        """Close the listeners, abort the sessions, end the work, then `CompletionQueue.close`.
+        """Close the servers, abort the sessions, end the work, then `CompletionQueue.close`.
 
         Every session's ``on_close`` comes before this returns, if it is not called from
         one of their hooks; and of what was submitted, what has begun ends, in time.
         """
         for listener in list(self.listeners):
             listener.close()
+        for server in list(self.datagram_servers):
+            server.close()
         for client in list(self.clients):
             client.close()
         if self._monitor is not None:

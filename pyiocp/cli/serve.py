@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from ..address_text import show_address
 from ..port import CompletionPort
+from ..servers.session import Session
 from .address import parse_address
 from .echo import EchoSession, Served
 from .wording import counted, reason
@@ -73,15 +74,15 @@ def run(options: argparse.Namespace) -> int:
         seconds = time.monotonic() - started
         listener.close()
         with suppress(KeyboardInterrupt):  # a second Ctrl-C: no more waiting for anybody
-            close_sessions(port)
+            close_sessions(port, listener.sessions)
         aborted = len(port.sessions)
     show_served(served, seconds, aborted)
     return 0
 
 
-def close_sessions(port: CompletionPort) -> None:
-    """Close all sessions in order, and wait a short while until they have."""
-    for session in list(port.sessions):
+def close_sessions(port: CompletionPort, sessions: set[Session]) -> None:
+    """Close sessions in order, and wait a short while until they have."""
+    for session in sessions:
         session.close_timeout = _END_S
         session.close()
     deadline = time.monotonic() + _END_S

@@ -408,9 +408,14 @@ class Datagram(SocketHandle):
         """Return an IP_MREQ or IPV6_MREQ, which have the same parts."""
         return group_address(self.family, group) + interface_address(self.family, interface)
 
+    @property
+    def bytes_max(self) -> int:
+        """How many bytes a datagram carries: 65,507 over IPv4, 65,527 over IPv6."""
+        return _BYTES_MAX[self.family]
+
     def _check_length(self, length: int) -> None:
         """Refuse what no datagram can carry."""
-        most = _BYTES_MAX[self.family]
+        most = self.bytes_max
         if length > most:
             raise ValueError(f"a datagram here carries at most {most} bytes, not {length}")
 

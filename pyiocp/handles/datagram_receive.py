@@ -154,7 +154,9 @@ class DatagramReceive(Operation):
         """Have the room as it has to be; while it is pending, the room is the kernel's."""
         self._room[: len(self._fresh)] = self._fresh
 
-    def _sender(self) -> bytes:
+    @property
+    def sender(self) -> bytes:
+        """The socket address of who sent the datagram, until the next post: its bytes."""
         return bytes(self._room[self._sender_at : self._sender_at + ctypes.sizeof(SOCKADDR_IN6)])
 
 
@@ -187,7 +189,7 @@ class ReceiveFromOperation(DatagramReceive):
 
     def finish(self, count: int, status: int) -> DatagramCompletion:
         """Copy what the next post() writes over."""
-        return DatagramCompletion(self, self.key, count, status, sender=self._sender())
+        return DatagramCompletion(self, self.key, count, status, sender=self.sender)
 
 
 class ReceiveMessageOperation(DatagramReceive):
@@ -232,7 +234,7 @@ class ReceiveMessageOperation(DatagramReceive):
     def finish(self, count: int, status: int) -> DatagramCompletion:
         """Copy what the next post() writes over."""
         message = self._message
-        sender = self._sender()
+        sender = self.sender
         if not any(sender[:_FAMILY_SIZE]):  # no datagram came: the rest is as it was before
             return DatagramCompletion(self, self.key, count, status, sender=sender)
         memory = memoryview(self._control[0]).cast("B")

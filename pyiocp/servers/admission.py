@@ -5,11 +5,13 @@ address, and how many may begin in a second, in all and from one address. An add
 its limit, or a full server, cannot be helped by waiting: such a connection is reset. Too
 many in a second, all in all, can: the rest waits its turn, in the system's backlog.
 
-What belongs here: counting, and the answer. What is done about it is the `listener`'s.
+What belongs here: counting, and the answer. What is done about it is the `listener`'s, or the
+`datagram_server`'s.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+logger = logging.getLogger("pyiocp")
 
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 """What begins an IPv4 address as a dual-stack socket shows it: ``::ffff:192.0.2.1``."""
@@ -30,6 +34,9 @@ _NETWORK_BYTES = 8
 _SWEEP_FIRST = 1024
 """Addresses known from which those that no longer matter are looked for."""
 
+_REFUSALS_LOGGED_EVERY_S = 10.0
+"""How often a server that refuses clients says so."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -38,7 +45,8 @@ class Limits:
     sessions: how many sessions may be open at a time. More are reset.
     sessions_per_address: how many of them may be of one peer address. More are reset.
     per_second: how many sessions may begin in a second. As many may come at once; then
-        accepting pauses, so that the others wait in the backlog for their turn.
+        accepting pauses, so that the others wait in the backlog for their turn. A
+        `DatagramServer` has no backlog: it drops what would begin more.
     per_second_per_address: how many may begin in a second from one peer address. As many
         may come at once (but always one); more are reset.
 
@@ -95,10 +103,16 @@ class _Address:
 
 
 class Admission:
-    """The sessions of one listener, counted against its `Limits`. Any thread may call it."""
+    """The sessions of one server, counted against its `Limits`. Any thread may call it.
 
-    def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
+    waits: whether a connection can wait to begin: if not, ``per_second`` keeps it out.
+    """
+
+    def __init__(
+        self, limits: Limits, monotonic: Callable[[], float], *, waits: bool = True
+    ) -> None:
         self._limits = limits
+        self._waits = waits
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._sessions = 0
@@ -116,8 +130,11 @@ class Admission:
         with self._lock:
             if limits.sessions is not None and self._sessions >= limits.sessions:
                 return "sessions"
+            now = self._monotonic()
+            rate = None if self._waits else self._rate
+            if rate is not None and rate.wait(self._due, now):
+                return "per_second"
             if self._by_address:
-                now = self._monotonic()
                 address = self._known(network_of(peer), now)
                 if (
                     limits.sessions_per_address is not None
@@ -129,6 +146,8 @@ class Admission:
                         return "per_second_per_address"
                     address.due = self._address_rate.next(address.due, now)
                 address.sessions += 1
+            if rate is not None:
+                self._due = rate.next(self._due, now)
             self._sessions += 1
         return None
 
@@ -163,6 +182,29 @@ class Admission:
             }
             self._sweep_at = max(_SWEEP_FIRST, 2 * len(self._addresses))
         return self._addresses.setdefault(network, _Address())
+
+
+class RefusalLog:
+    """Says that clients are refused, but not for each of them: they may be many.
+
+    Any thread may call it.
+    """
+
+    def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
+        self._limits = limits
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._logged_at = -_REFUSALS_LOGGED_EVERY_S
+
+    def refused(self, owner: Any, count: int, limit: str) -> None:
+        """Take note that `limit` has kept a client of `owner`'s out; `count` are out by now."""
+        now = self._monotonic()
+        with self._lock:
+            if now - self._logged_at < _REFUSALS_LOGGED_EVERY_S:
+                return
+            self._logged_at = now
+        text = "%r: %d refused by now, the last one because of %s=%s"
+        logger.warning(text, owner, count, limit, getattr(self._limits, limit))
 
 
 def network_of(peer: Any) -> Any:

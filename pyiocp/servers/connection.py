@@ -311,7 +311,7 @@ class Connection:
         """Close the socket because of `error`; with `reset` the peer gets an RST."""
         if self.state is CLOSED:
             return
-        self._error = _as_os_error(error)
+        self._error = as_os_error(error)
         if reset and self.stream is not None:
             with contextlib.suppress(OSError, HandleClosedError):
                 self.stream.reset_on_close()
@@ -350,7 +350,13 @@ class Connection:
 
 
 class NoConnection:
-    """Stands for the connection of a session that no port has yet."""
+    """Stands for the connection of a session that no port has yet.
+
+    givers: what gives it one, in words.
+    """
+
+    def __init__(self, givers: str) -> None:
+        self._givers = givers
 
     state = CONNECTING
     peer = None
@@ -365,12 +371,10 @@ class NoConnection:
 
     def __getattr__(self, name: str) -> Any:
         """Say what is missing, whatever was asked for."""
-        raise RuntimeError(
-            f"{name}: the session has no connection; port.listen() and port.connect() give it one"
-        )
+        raise RuntimeError(f"{name}: the session has no connection; {self._givers} give it one")
 
 
-def _as_os_error(error: Exception) -> OSError:
+def as_os_error(error: Exception) -> OSError:
     """Return `error`, or what wraps it, as what ``on_close`` takes."""
     if isinstance(error, OSError):
         return error

@@ -31,7 +31,7 @@ _ROOM = 2048
 are under way one or two pages are locked, not as many for each message."""
 
 
-class _SendBuffer(ctypes.Structure):
+class SendBuffer(ctypes.Structure):
     """A WSABUF whose pointer takes a ``bytes`` object, and keeps it, in one assignment."""
 
     _fields_ = (("len", ULONG), ("buf", ctypes.c_char_p))
@@ -85,9 +85,9 @@ class GatheredSend:
         self.operation = Operation(stream, "send")
         #: Of ``bytes``, and of `QueuedFile`, which has an operation of its own.
         self.queue: deque[Any] = deque()
-        memory = memoryview(bytearray(_ROOM + ctypes.sizeof(_SendBuffer) * _GATHER_MAX))
+        memory = memoryview(bytearray(_ROOM + ctypes.sizeof(SendBuffer) * _GATHER_MAX))
         # Lifetime: the operation's arguments hold the array, which exports the memory of both.
-        buffers = (_SendBuffer * _GATHER_MAX).from_buffer(memory, _ROOM)
+        buffers = (SendBuffer * _GATHER_MAX).from_buffer(memory, _ROOM)
         self._buffers = list(buffers)
         self._room = memory[:_ROOM]
         self._room_address = ctypes.addressof(buffers) - _ROOM
@@ -154,7 +154,7 @@ class GatheredSend:
     def _point(self) -> int:
         """Point to messages that are first in the queue; return to how many."""
         count = 0
-        # Lifetime: each _SendBuffer keeps its bytes object until it gets another one, and
+        # Lifetime: each SendBuffer keeps its bytes object until it gets another one, and
         # none does while the send is under way. The queue keeps them as well.
         for buffer, data in zip(self._buffers, self.queue, strict=False):
             if type(data) is not bytes:

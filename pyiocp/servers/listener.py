@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import HandleClosedError, IocpError, OperationCancelledError, PortClosedError
 from ..handles.hand_over import share
 from ..interrupt import calls_hooks
-from .admission import Admission, Limits
+from .admission import Admission, Limits, RefusalLog
+from .session import Session
 from .silent_clients import SilentClients, silent_seconds
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ..handles.stream import Stream
     from ..port import CompletionPort
     from ..timers import Timer
-    from .session import Session
     from .tls_layer import TlsSide
 
 logger = logging.getLogger("pyiocp")
@@ -42,9 +42,6 @@ _FIRST_DATA_MAX = 1 << 20
 
 _RETRY_FIRST_S = 0.05
 _RETRY_MAX_S = 1.0
-
-_REFUSALS_LOGGED_EVERY_S = 10.0
-"""How often a listener that refuses clients says so: they may be many."""
 
 
 class Listener:
@@ -96,9 +93,10 @@ class Listener:
         self._paused = False
         self._shutting_down = False
         self._deadline: Timer | None = None
-        self._limits = limits
-        self._admission = None if limits is None else Admission(limits, port.kernel.monotonic)
-        self._refusals_logged_at = -_REFUSALS_LOGGED_EVERY_S
+        self._admission: Admission | None = None
+        if limits is not None:
+            self._admission = Admission(limits, port.kernel.monotonic)
+            self._refusals = RefusalLog(limits, port.kernel.monotonic)
         self._silent_clients: SilentClients | None = None
         self._silent_now = 0
         self._operations: set[AcceptOperation] = set()
@@ -132,7 +130,11 @@ class Listener:
         They are looked for among all of the port's, so that each need not be kept twice.
         """
         ours = self._on_session_end
-        return {session for session in list(self.port.sessions) if session._pyiocp.on_end is ours}
+        return {
+            session
+            for session in list(self.port.sessions)
+            if isinstance(session, Session) and session._pyiocp.on_end is ours
+        }
 
     @property
     def paused(self) -> bool:
@@ -323,18 +325,11 @@ class Listener:
             self._cancel_deadline()
 
     def _refuse(self, stream: Stream, limit: str) -> None:
-        """Reset a connection over a limit; it is said in the log, but not for each of them."""
+        """Reset a connection over a limit."""
         stream.reset_on_close()
         stream.close()
         self._count(refused=1)
-        now = self.port.kernel.monotonic()
-        with self._lock:
-            if now - self._refusals_logged_at < _REFUSALS_LOGGED_EVERY_S:
-                return
-            self._refusals_logged_at = now
-        value = getattr(self._limits, limit)
-        text = "%r: %d connections refused by now, the last one because of %s=%s"
-        logger.warning(text, self, self.refused, limit, value)
+        self._refusals.refused(self, self.refused, limit)
 
     def _abort_sessions(self) -> None:
         for session in self.sessions:

@@ -1,13 +1,14 @@
-"""How a listening socket is made: bound to an address, or taken over from another process.
+"""How a socket of a server is made: bound to an address, or taken over from another process.
 
-What belongs here: a stream that listens. Who accepts from it is the `listener`.
+What belongs here: a socket at its address. Who accepts from it is the `listener`, who receives
+from it the `datagram_server`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import error_of_code
 from ..handles.hand_over import open_shared
@@ -25,7 +26,38 @@ from ..winapi import (
 from .resolve import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..completion_queue import CompletionQueue
+    from ..handles.socket_handle import SocketHandle
+
+_Socket = TypeVar("_Socket", bound="SocketHandle")
+
+
+def open_bound(
+    open_socket: Callable[[int], _Socket], address: Any, *, exclusive: bool, dual_stack: bool
+) -> _Socket:
+    """Return a socket that is bound to the address; see `CompletionPort.listen`.
+
+    open_socket: returns a new socket of a family.
+
+    Raises ValueError for a dual-stack socket at an IPv4 address.
+    """
+    if dual_stack and isinstance(address, tuple) and address[:1] == ("",):
+        address = ("::", *address[1:])
+    family, numeric = resolve(address, passive=True)
+    if dual_stack and family != socket.AF_INET6:
+        raise ValueError(f"a dual-stack socket needs '' or an IPv6 address, not {address!r}")
+    bound = open_socket(family)
+    try:
+        if family == socket.AF_INET6:
+            # Off by default here, on by default elsewhere: so it is always said.
+            bound.set_option(IPPROTO_IPV6, IPV6_V6ONLY, not dual_stack)
+        bound.bind(numeric, exclusive=exclusive)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def open_listening(
@@ -39,19 +71,15 @@ def open_listening(
 ) -> Stream:
     """Return a stream that listens at the address; see `CompletionPort.listen`.
 
-    Raises ValueError for a dual-stack listener at an IPv4 address.
+    Raises what `open_bound` raises.
     """
-    if dual_stack and isinstance(address, tuple) and address[:1] == ("",):
-        address = ("::", *address[1:])
-    family, numeric = resolve(address, passive=True)
-    if dual_stack and family != socket.AF_INET6:
-        raise ValueError(f"a dual-stack listener needs '' or an IPv6 address, not {address!r}")
-    stream = Stream.open(port, family, None)
+    stream = open_bound(
+        lambda family: Stream.open(port, family, None),
+        address,
+        exclusive=exclusive,
+        dual_stack=dual_stack,
+    )
     try:
-        if family == socket.AF_INET6:
-            # Off by default here, on by default elsewhere: so it is always said.
-            stream.set_option(IPPROTO_IPV6, IPV6_V6ONLY, not dual_stack)
-        stream.bind(numeric, exclusive=exclusive)
         if no_delay:
             # Accepted sockets have the listening socket's options.
             stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)

@@ -39,8 +39,13 @@ if TYPE_CHECKING:
 
     from ..handles.stream import Stream
     from ..port import CompletionPort
+    from .datagram_session import DatagramSession
+    from .datagram_statistics import DatagramSessionStatistics
     from .session import Session
     from .session_statistics import SessionStatistics
+
+    AnySession = Session | DatagramSession
+    Figures = SessionStatistics | DatagramSessionStatistics
 
 FORMAT = 1
 """The number of the form that samples have; ``"pyiocp_monitor"`` in each."""
@@ -65,7 +70,7 @@ class Monitor:
         self._ended = dict.fromkeys(_COUNTS, 0)
         self._ended_sessions = 0
         #: Of sessions with bytes that wait: how many were taken, and since when that is so.
-        self._queues: dict[Session, tuple[int, float]] = {}
+        self._queues: dict[AnySession, tuple[int, float]] = {}
         self._listener = Listener(
             port,
             lambda: _open_unseen(port, _on_loopback(address)),
@@ -88,7 +93,7 @@ class Monitor:
         for session in list(self._port.monitor_sessions):
             session.close()
 
-    def session_ended(self, session: Session) -> None:
+    def session_ended(self, session: AnySession) -> None:
         """Keep what a session has done, and take it from those that live."""
         with self._lock:
             if session in self._port.sessions:
@@ -141,10 +146,10 @@ class Monitor:
         }
 
     def _slowest(
-        self, living: list[tuple[Session, SessionStatistics]], count: int, now: float
+        self, living: list[tuple[AnySession, Figures]], count: int, now: float
     ) -> list[dict[str, Any]]:
         """Return the slowest sessions, the very slowest first."""
-        queues: dict[Session, tuple[int, float]] = {}
+        queues: dict[AnySession, tuple[int, float]] = {}
         ranked = []
         for session, figures in living:
             since = now
@@ -181,7 +186,7 @@ _COUNTS = ("bytes_received", "bytes_sent", "messages_received", "messages_sent")
 """What is added up over all sessions, those that have ended too."""
 
 
-def add_counts(counts: dict[str, int], statistics: SessionStatistics) -> None:
+def add_counts(counts: dict[str, int], statistics: Figures) -> None:
     """Add what one session has done."""
     for name in _COUNTS:
         counts[name] += getattr(statistics, name)

@@ -196,5 +196,5 @@ class Session:
             return f"<{type(self).__name__} of no port yet>"
         return f"<{type(self).__name__} with {connection.peer}: {connection.state.value}>"
 
-    _pyiocp: Connection = cast("Connection", NoConnection())
+    _pyiocp: Connection = cast("Connection", NoConnection("port.listen() and port.connect()"))
     """The connection, set before the first hook; the one name that is not the user's."""

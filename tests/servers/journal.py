@@ -66,11 +66,11 @@ class Journal(Session):
 class Made(list[Any]):
     """A factory that keeps the sessions it made."""
 
-    def __init__(self, kind: Callable[[], Session]) -> None:
+    def __init__(self, kind: Callable[[], Any]) -> None:
         super().__init__()
         self._kind = kind
 
-    def __call__(self) -> Session:
+    def __call__(self) -> Any:
         self.append(self._kind())
         return self[-1]
 

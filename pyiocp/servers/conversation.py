@@ -1,0 +1,327 @@
+"""Conversation: what a `DatagramSession` does not show: one peer's part of a datagram socket.
+
+Many conversations share a socket, so none of them posts a receive. What came is put into the
+conversation's `Inbox` by who has found it to be of this peer, and worked off in its turn: the
+hooks of one session never overlap. The first datagram that waits for a hook waits where it was
+received; the others are copied, up to a limit, so that a hook that takes long holds up no
+receive. What is sent goes to the system at once.
+
+It is an object of its own so that a subclass of `DatagramSession` may call its attributes what
+it likes. What belongs here: the life of one conversation, by the states of `session_state`.
+Where it comes from is not known here (`datagram_server`, `datagram_client`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PortClosedError, error_of_code, failed
+from ..inbox import Inbox
+from ..interrupt import calls_hooks
+from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
+from .connection import as_os_error
+from .datagram_statistics import DatagramSessionStatistics
+from .idle_watch import IdleWatch
+from .session_state import CLOSED, CLOSING, CONNECTING, OPEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+    from ..completion_queue import CompletionQueue
+    from .datagram_receives import DatagramReceives, PooledReceive
+    from .datagram_sends import DatagramSends, PeerSend
+    from .datagram_session import DatagramSession
+
+logger = logging.getLogger("pyiocp")
+
+DATAGRAM_BYTES_MAX = 65507
+"""Bytes that every datagram can carry; over IPv6 it is a few more."""
+
+
+class Conversation:
+    """The part of one session in a datagram socket.
+
+    Any thread may call what stands under "What comes from outside"; `take` one at a time; all
+    else runs within the inbox.
+
+    on_end: called with the session after its ``on_close``.
+    """
+
+    __slots__ = (
+        "_begun_at",
+        "_bytes_received",
+        "_bytes_sent",
+        "_doomed",
+        "_dropped_early",
+        "_dropped_late",
+        "_ended",
+        "_error",
+        "_lock",
+        "_messages_received",
+        "_messages_sent",
+        "_port",
+        "_receives",
+        "_sending",
+        "_sends",
+        "_sends_dropped",
+        "_truncated",
+        "inbox",
+        "key",
+        "local",
+        "on_end",
+        "peer",
+        "queued_bytes",
+        "session",
+        "state",
+        "watch",
+    )
+
+    def __init__(
+        self,
+        port: CompletionQueue,
+        session: DatagramSession,
+        on_end: Callable[[DatagramSession], None],
+    ) -> None:
+        self.state = CONNECTING
+        self.session = session
+        self.on_end = on_end
+        self.key = b""
+        """The socket address of the peer, by which its datagrams are known: its bytes."""
+        self.peer: Any = None
+        self.local: Any = None
+        self.queued_bytes = 0
+        """How many bytes the system has yet to take."""
+        self.inbox = Inbox(self._on_failure)
+        self.watch: IdleWatch | None = None
+        self._port = port
+        self._receives: DatagramReceives | None = None
+        self._sends: DatagramSends | None = None
+        #: Held by what sends, and by what changes the state.
+        self._lock = threading.Lock()
+        self._begun_at: float | None = None
+        self._sending = 0
+        self._error: OSError | None = None
+        #: Whether it has been aborted, which has yet to have its turn.
+        self._doomed = False
+        self._ended = False
+        self._bytes_received = self._messages_received = self._truncated = 0
+        self._bytes_sent = self._messages_sent = self._sends_dropped = 0
+        #: Counted where only one thread is at a time: in `take`, and within the inbox.
+        self._dropped_early = self._dropped_late = 0
+
+    # How it begins
+
+    def aim(
+        self,
+        receives: DatagramReceives,
+        sends: DatagramSends,
+        key: bytes,
+        peer: Any,
+        local: Any,
+    ) -> None:
+        """Say what it is a part of, and who the peer is."""
+        self._receives = receives
+        self._sends = sends
+        self.key = key
+        self.peer = peer
+        self.local = local
+
+    @calls_hooks
+    def begin(self) -> None:
+        """Open the session. Within the inbox."""
+        if self._doomed or self.state is CLOSED:
+            return
+        self._begun_at = self._port.kernel.monotonic()
+        seconds = self.session.idle_timeout
+        if seconds is not None:
+            if not seconds > 0:
+                raise ValueError(f"idle_timeout must be None or more than 0 seconds, not {seconds}")
+            self.watch = IdleWatch(self._port, self.inbox.deliver, [(seconds, self._on_idle)])
+        self.state = OPEN
+        self.session.on_connect()
+
+    def _on_idle(self) -> None:
+        assert self._receives is not None, "only who has begun is watched"
+        if self.state is OPEN and not self._receives.paused:
+            name = "DatagramSession.idle_timeout"
+            self.break_off(error_of_code(name, WSAETIMEDOUT, None, self.session))
+
+    # What came
+
+    def take(self, receive: PooledReceive, truncated: bool) -> None:
+        """Take a datagram; the inbox has something to work off then. One thread at a time."""
+        self.touch()
+        inbox = self.inbox
+        if inbox.idle:
+            inbox.put(self._received, receive, truncated)
+            return
+        if len(inbox) < self.session.receive_limit:
+            inbox.put(self._hand_over, memoryview(bytes(receive.view())), truncated)
+        else:
+            self._dropped_early += 1
+        self._give_back(receive)
+
+    def touch(self) -> None:
+        """Count from now on how long the peer is silent."""
+        if (watch := self.watch) is not None:
+            watch.active_at = watch.now()
+
+    @calls_hooks
+    def _received(self, receive: PooledReceive, truncated: bool) -> None:
+        """Hand over a datagram where it was received."""
+        data = receive.view()
+        try:
+            self._hand_over(data, truncated)
+        finally:
+            with contextlib.suppress(BufferError):  # something exports it: see `post`
+                data.release()
+            del data
+            self._give_back(receive)
+
+    def _give_back(self, receive: PooledReceive) -> None:
+        assert self._receives is not None, "what came has come from there"
+        self._receives.post(receive)
+
+    @calls_hooks
+    def _hand_over(self, data: memoryview, truncated: bool) -> None:
+        if self.state is not OPEN:
+            self._dropped_late += 1
+            return
+        self._bytes_received += len(data)
+        self._messages_received += 1
+        if truncated:
+            self._truncated += 1
+            self.session.on_truncated(data)
+        else:
+            self.session.on_receive(data)
+
+    # What comes from outside
+
+    def check_length(self, count: int) -> None:
+        """Raise ValueError for more bytes than a datagram of this socket carries."""
+        sends = self._sends
+        most = DATAGRAM_BYTES_MAX if sends is None else sends.bytes_max
+        if count > most:
+            raise ValueError(f"a datagram here carries at most {most} bytes, not {count}")
+
+    def send(self, data: Buffer) -> bool:
+        """Send a datagram; see `DatagramSession.send`."""
+        # Not bytes(data): bytes(5) would be five zeros.
+        message = data if type(data) is bytes else bytes(memoryview(data))
+        size = len(message)
+        if size > DATAGRAM_BYTES_MAX:
+            self.check_length(size)
+        if self.state is CONNECTING:
+            raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
+        assert self._sends is not None, "it has been connected"
+        with self._lock:
+            if self.state is not OPEN:
+                return False
+            send = None
+            if self.queued_bytes + size <= self.session.send_limit:
+                send = self._sends.start(self, self.key, message)
+            if send is None:
+                self._sends_dropped += 1
+                return False
+            self._messages_sent += 1
+            self._sending += 1
+            if send.operation.unwritten:
+                send.waits = True
+                self.queued_bytes += size
+        return True
+
+    def sent(self, send: PeerSend, status: int) -> None:
+        """Take note that a send has ended."""
+        with self._lock:
+            self._sending -= 1
+            if send.waits:
+                self.queued_bytes -= send.size
+            if failed(status):
+                self._sends_dropped += 1
+            else:
+                self._bytes_sent += send.size
+
+    def go_on(self) -> None:
+        """Go on with the end, if it waits for what was being sent."""
+        if not self._sending and self.state is not OPEN:
+            self.inbox.deliver(self._finish)
+
+    def close(self) -> None:
+        """End it once what waits has been sent; see `DatagramSession.close`."""
+        if self.state is CONNECTING:
+            self.abort()
+            return
+        with self._lock:
+            if self.state is not OPEN:
+                return
+            self.state = CLOSING
+        self._submit(self._finish)
+
+    def abort(self) -> None:
+        """End it at once; see `DatagramSession.abort`."""
+        self._doomed = True
+        error = error_of_code("DatagramSession.abort", WSAECONNABORTED, None, self.session)
+        self._submit(self.break_off, error)
+
+    def statistics(self) -> DatagramSessionStatistics:
+        """Return what has been received and sent; see `DatagramSession.statistics`."""
+        begun_at = self._begun_at
+        age_s = 0.0 if begun_at is None else self._port.kernel.monotonic() - begun_at
+        with self._lock:
+            return DatagramSessionStatistics(
+                bytes_received=self._bytes_received,
+                bytes_sent=self._bytes_sent,
+                messages_received=self._messages_received,
+                messages_sent=self._messages_sent,
+                send_queue_bytes=self.queued_bytes,
+                age_s=age_s,
+                truncated=self._truncated,
+                receives_dropped=self._dropped_early + self._dropped_late,
+                sends_dropped=self._sends_dropped,
+            )
+
+    def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Have a worker call `function`, which runs within the inbox, in its turn."""
+        with contextlib.suppress(PortClosedError):
+            self._port.call_soon(self.inbox.deliver, function, *arguments)
+
+    # How it ends
+
+    def _on_failure(self, error: Exception) -> None:
+        """A hook raised: log it, and end this session."""
+        logger.error("%r is aborted: a hook failed", self.session, exc_info=error)
+        self.break_off(error)
+
+    def break_off(self, error: Exception) -> None:
+        """End it because of `error`. Within the inbox."""
+        with self._lock:
+            if self.state is CLOSED:
+                return
+            self.state = CLOSED
+        self._error = as_os_error(error)
+        self.end()
+
+    def _finish(self) -> None:
+        with self._lock:
+            if self.state is CLOSING and not self._sending:
+                self.state = CLOSED
+        self.end()
+
+    @calls_hooks
+    def end(self) -> None:
+        """Say goodbye, once nothing of this session is under way any more."""
+        if self.state is not CLOSED or self._sending or self._ended:
+            return
+        self._ended = True
+        if self.watch is not None:
+            self.watch.stop()
+        try:
+            self.session.on_close(self._error)
+        except Exception:
+            logger.exception("on_close of %r failed", self.session)
+        self.on_end(self.session)

@@ -1,0 +1,346 @@
+"""DatagramServer: tells the peers of one datagram socket apart, and makes a session of each.
+
+Whoever sends to the socket is a peer, and an address that sends says nothing about who sent:
+it may be made up. So an address costs as little as possible before it has been let in. First
+`admit` decides, if the user has given one, from the address and the datagram alone: a game
+answers with a cookie there, and lets in who brings it back. Then the limits do. Only what is
+let in has a session, and is remembered.
+
+What belongs here: which sessions there are. How datagrams come in is in `datagram_receives`, how
+they go out in `datagram_sends`; what a session does with them in `conversation`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ..interrupt import calls_hooks
+from ..winapi import AF_INET6, address_of, sockaddr
+from .admission import Admission, Limits, RefusalLog
+from .conversation import Conversation
+from .datagram_receives import DatagramReceives, check_receives
+from .datagram_sends import DatagramSends
+from .datagram_session import DatagramSession
+from .datagram_statistics import DatagramServerStatistics, DatagramSessionStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+    from ..handles.datagram import Datagram
+    from ..timers import Timer
+    from .datagram_receives import PooledReceive
+    from .session_port import SessionPort
+
+    Admit = Callable[[Any, memoryview], bool | Buffer]
+    """Whether to let an address in, or what to answer it."""
+
+logger = logging.getLogger("pyiocp")
+
+_SENDS_MAX = 1 << 20
+"""The most sends that one socket may have under way."""
+
+_DEFAULT_LIMITS = Limits(sessions=10_000)
+"""Sessions take memory, and an address costs nothing."""
+
+
+def peer_key(family: int, address: bytes) -> bytes:
+    """Return what tells a peer: its socket address, without what may differ each time."""
+    if family == AF_INET6:
+        return address[:4] + b"\0\0\0\0" + address[8:28]  # without the flow information
+    return address[:8] + b"\0\0\0\0\0\0\0\0"
+
+
+class DatagramServer:
+    """A datagram socket with a session for each peer. Made by ``CompletionPort.serve_datagrams``.
+
+    ``address`` is the address that it receives at, with the port number that the system chose
+    if it was to. ``sessions`` are those that have not ended. ``datagram`` is the `Datagram`
+    under it, for its options, and for groups.
+
+    ``accepted`` counts the sessions that there were, ``not_admitted`` the datagrams that
+    ``admit`` kept out, ``refused`` those that a limit did; the rest is in `statistics`.
+
+    Thread safety: any thread may read these, and call any method, also from a hook.
+    """
+
+    def __init__(
+        self,
+        port: SessionPort,
+        open_datagram: Callable[[], Datagram],
+        factory: Callable[[], DatagramSession],
+        *,
+        admit: Admit | None,
+        receives: int,
+        datagram_size: int,
+        sends: int,
+        limits: Limits | None,
+        on_close: Callable[[DatagramServer], None],
+    ) -> None:
+        if not callable(factory):
+            raise TypeError(f"factory must be callable and return a session, not {factory!r}")
+        if admit is not None and not callable(admit):
+            raise TypeError(f"admit must be callable, or None, not {admit!r}")
+        if limits is not None and not isinstance(limits, Limits):
+            raise TypeError(f"limits must be a Limits, not {limits!r}")
+        if not 1 <= sends <= _SENDS_MAX:
+            raise ValueError(f"sends must be between 1 and {_SENDS_MAX}, not {sends}")
+        check_receives(receives, datagram_size)
+        limits = _DEFAULT_LIMITS if limits is None else limits
+        self.port = port
+        self.accepted = self.not_admitted = self.refused = self.failed = 0
+        self._truncated_first = 0
+        self._factory = factory
+        self._admit = admit
+        self._on_close = on_close
+        self._admission = Admission(limits, port.kernel.monotonic, waits=False)
+        self._refusals = RefusalLog(limits, port.kernel.monotonic)
+        self._peers: dict[bytes, Conversation] = {}
+        self._past = _NOTHING
+        self._lock = threading.Lock()
+        self._closed = False
+        self._shutting_down = False
+        self._deadline: Timer | None = None
+        self.datagram = open_datagram()
+        self.datagram.key = self
+        try:
+            self.address = self.datagram.local_address()
+            self._sends = DatagramSends(self.datagram, sends)
+            self._receives = DatagramReceives(
+                port,
+                self.datagram,
+                count=receives,
+                size=datagram_size,
+                take=self._take,
+                unreachable=lambda: None,
+            )
+            self._receives.start()
+        except BaseException:
+            self.datagram.close()
+            raise
+
+    # What a user calls
+
+    @property
+    def sessions(self) -> set[DatagramSession]:
+        """The sessions that have not ended: a new set."""
+        return {conversation.session for conversation in list(self._peers.values())}
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server is closed."""
+        return self._closed
+
+    @property
+    def paused(self) -> bool:
+        """Whether receiving is paused."""
+        return self._receives.paused
+
+    def pause(self) -> None:
+        """Receive no more until `resume`: the system keeps what its buffer holds.
+
+        It drops the rest. What has been received by now still comes; no session ends for
+        being idle meanwhile. Sending goes on.
+        """
+        self._receives.pause()
+
+    def resume(self) -> None:
+        """Receive again."""
+        for conversation in list(self._peers.values()):
+            conversation.touch()
+        self._receives.resume()
+
+    def send_to(self, data: Buffer, address: Any) -> bool:
+        """Send one datagram to any numeric address, also one that has no session.
+
+        data: as for `DatagramSession.send`; what is no ``bytes`` is copied.
+
+        Returns True if it is on its way, False if it was dropped.
+
+        Raises ValueError for an address that is not numeric, or too much data, TypeError for
+        what is no buffer.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasendto
+        """
+        message = data if type(data) is bytes else bytes(memoryview(data))
+        if len(message) > self._sends.bytes_max:
+            most = self._sends.bytes_max
+            raise ValueError(f"a datagram here carries at most {most} bytes, not {len(message)}")
+        target = bytes(sockaddr(self.datagram.family, address))
+        return self._sends.start(None, target, message) is not None
+
+    def close(self) -> None:
+        """Close the socket; the sessions end, with an error. Closing twice does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        for session in self.sessions:
+            session.abort()
+        self._receives.close()
+        self._cancel_deadline()
+        self._on_close(self)
+
+    def shutdown(self, timeout: float = 5.0) -> None:
+        """Close every session in order, then the socket; returns at once.
+
+        What waits to be sent goes out. There are no new sessions from now on.
+
+        timeout: seconds after which it is closed, whatever is left.
+
+        ValueError if `timeout` is negative.
+        """
+        self._deadline = self.port.call_later(timeout, self.close)
+        self._shutting_down = True
+        for session in self.sessions:
+            session.close()
+        self._close_if_over()
+
+    def statistics(self) -> DatagramServerStatistics:
+        """Return what the server has received and sent so far. Any thread may call it."""
+        with self._lock:
+            figures = [self._past]
+            figures += [talk.statistics() for talk in self._peers.values()]
+        total = functools.reduce(_sum, figures)
+        return DatagramServerStatistics(
+            sessions=len(figures) - 1,
+            accepted=self.accepted,
+            receives_pending=self._receives.pending,
+            sends_pending=self._sends.under_way,
+            bytes_received=total.bytes_received,
+            bytes_sent=total.bytes_sent,
+            messages_received=total.messages_received,
+            messages_sent=total.messages_sent,
+            truncated=total.truncated,
+            receives_dropped=total.receives_dropped,
+            sends_dropped=total.sends_dropped,
+            not_admitted=self.not_admitted,
+            refused=self.refused,
+            truncated_first=self._truncated_first,
+            failed=self.failed,
+            unreachable=self._receives.unreachable,
+            receive_errors=self._receives.errors,
+        )
+
+    # What came: one thread at a time
+
+    @calls_hooks
+    def _take(self, receive: PooledReceive, truncated: bool) -> Conversation | None:
+        """Give a datagram to the conversation with its peer."""
+        key = peer_key(self.datagram.family, receive.sender)
+        conversation = self._peers.get(key)
+        if conversation is None:
+            try:
+                conversation = self._begin(key, receive, truncated)
+            except Exception:
+                self.failed += 1
+                logger.exception("%r: no session could be made", self)
+            finally:  # also when a hook is interrupted
+                if conversation is None:
+                    self._receives.post(receive)
+        if conversation is not None:
+            conversation.take(receive, truncated)
+        return conversation
+
+    @calls_hooks
+    def _begin(self, key: bytes, receive: PooledReceive, truncated: bool) -> Conversation | None:
+        """Begin a conversation with who sent this, if it may be."""
+        peer = address_of(key)
+        if truncated:
+            self._truncated_first += 1
+            logger.debug("%r: dropped a first datagram from %s: too long", self, peer)
+            return None
+        if self._shutting_down or self._closed:
+            self.refused += 1
+            return None
+        if self._admit is not None and not self._is_admitted(self._admit, peer, receive):
+            self.not_admitted += 1
+            return None
+        limit = self._admission.enter(peer)
+        if limit is not None:
+            self.refused += 1
+            self._refusals.refused(self, self.refused, limit)
+            return None
+        try:
+            session = self._factory()
+            check_new(session)
+        except BaseException:
+            self._admission.leave(peer)
+            raise
+        conversation = Conversation(self.port, session, self._session_ended)
+        session._pyiocp = conversation
+        conversation.aim(self._receives, self._sends, key, peer, self.address)
+        with self._lock:
+            self._peers[key] = conversation
+        self.accepted += 1
+        self.port.sessions.add(session)
+        conversation.inbox.put(conversation.begin)
+        self._end_if_late(session)
+        return conversation
+
+    def _end_if_late(self, session: DatagramSession) -> None:
+        """End a session that began while the server ended, which may not have seen it."""
+        if self._closed:
+            session.abort()
+        elif self._shutting_down:
+            session.close()
+
+    @calls_hooks
+    def _is_admitted(self, admit: Admit, peer: Any, receive: PooledReceive) -> bool:
+        """Ask the user; and send the answer, if that is one."""
+        data = receive.view()
+        try:
+            answer = admit(peer, data)
+        finally:
+            with contextlib.suppress(BufferError):
+                data.release()
+        if answer is True or answer is False:
+            return answer
+        self.send_to(answer, peer)
+        return False
+
+    def _session_ended(self, session: DatagramSession) -> None:
+        conversation = session._pyiocp
+        with self._lock:
+            self._past = _sum(self._past, conversation.statistics())
+            del self._peers[conversation.key]
+        self._admission.leave(conversation.peer)
+        if self._shutting_down:
+            self._close_if_over()
+        self.port.forget(session)
+
+    def _close_if_over(self) -> None:
+        if not self._peers:
+            self.close()
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "paused" if self.paused else "open"
+        sessions = f"{len(self._peers)} sessions of {self.accepted}"
+        return f"<DatagramServer at {self.address}: {state}, {sessions}>"
+
+
+def _sum(
+    one: DatagramSessionStatistics, other: DatagramSessionStatistics
+) -> DatagramSessionStatistics:
+    """Return what two sessions have received and sent together."""
+    return DatagramSessionStatistics._make(a + b for a, b in zip(one, other, strict=True))
+
+
+_NOTHING = DatagramSessionStatistics(0, 0, 0, 0, 0, 0.0, 0, 0, 0)
+
+
+def check_new(session: Any) -> None:
+    """Raise TypeError for what is no `DatagramSession`, ValueError for one that is not new."""
+    if not isinstance(session, DatagramSession):
+        raise TypeError(f"the factory must return a DatagramSession, not {session!r}")
+    if session._pyiocp is not DatagramSession._pyiocp:
+        raise ValueError(f"the factory returned {session!r} before: make a new one each time")

@@ -1,0 +1,198 @@
+"""Clients of datagrams: a session on a socket of its own, whose peer may not be there."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from datagram_journal import LOCAL, DatagramJournal, Echo
+from faulty_kernel import FaultyKernel, Refusal
+from journal import Made, eventually, served
+
+from pyiocp import (
+    CompletionPort,
+    ConnectionLostError,
+    IocpError,
+    PeerResetError,
+    SessionState,
+    UnreachableError,
+)
+from pyiocp.winapi import SOCKET_ERROR, WSAECONNRESET
+from pyiocp.winapi.errorcodes import WSAENETUNREACH
+
+
+class Asking(DatagramJournal):
+    """Says hello as soon as it can."""
+
+    def on_connect(self) -> None:
+        super().on_connect()
+        self.send(b"hello")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_client_and_server_on_one_port(port: CompletionPort, host: str) -> None:
+    """An address of either family, and a name that is looked up meanwhile."""
+    sessions = Made(Echo)
+    server = port.serve_datagrams(("", 0), sessions, dual_stack=True)
+    with served(port):
+        client: Any = port.connect_datagram((host, server.address[1]), Asking)
+        assert client.wait_received(1) == [b"hello"]
+        assert client.state is SessionState.OPEN
+        assert client.peer_address[1] == server.address[1]
+        assert client.local_address[1] == sessions[0].peer_address[1]
+        client.close()
+        assert client.closed.wait(10)
+        assert eventually(lambda: port.sessions == {sessions[0]})
+    assert (client.error, client.hooks) == (None, ["connect", "receive", "close"])
+
+
+def test_nothing_happens_before_the_port_runs(port: CompletionPort) -> None:
+    """The session is connecting, and takes nothing; `on_connect` is a worker's."""
+    server = port.serve_datagrams(LOCAL, Echo)
+    client: Any = port.connect_datagram(server.address, Asking)
+    assert client.state is SessionState.CONNECTING
+    assert (client.hooks, client.local_address) == ([], None)
+    with pytest.raises(RuntimeError, match="before on_connect"):
+        client.send(b"too early")
+    assert port.broadcast([client], b"too early") == [client]
+    with pytest.raises(ValueError, match="at most 65507 bytes"):
+        client.send(bytes(65508))
+    with served(port):
+        assert client.wait_received(1) == [b"hello"]
+
+
+@pytest.mark.parametrize("method", ["close", "abort"])
+def test_client_that_is_ended_before_it_begins(port: CompletionPort, method: str) -> None:
+    client: Any = port.connect_datagram(("localhost", 9), Asking)
+    getattr(client, method)()
+    with served(port):
+        assert client.closed.wait(10)
+        assert eventually(lambda: not port.sessions)
+    assert client.hooks == ["close"]
+    assert isinstance(client.error, ConnectionLostError)
+    assert port.in_flight_by_kind() == {}
+
+
+def test_name_that_nobody_has_comes_by_on_close(port: CompletionPort) -> None:
+    client: Any = port.connect_datagram(("no-such-host.invalid", 9), Asking)
+    with served(port):
+        assert client.closed.wait(30)
+    assert client.hooks == ["close"]
+    assert isinstance(client.error, socket.gaierror)
+
+
+def test_address_that_there_is_no_way_to_comes_by_on_close() -> None:
+    kernel = FaultyKernel()
+    kernel.wrap("connect", Refusal(WSAENETUNREACH, SOCKET_ERROR))
+    with CompletionPort(kernel=kernel) as port:
+        client: Any = port.connect_datagram(LOCAL, Asking)
+        with served(port):
+            assert client.closed.wait(10)
+        assert isinstance(client.error, UnreachableError)
+        assert client.hooks == ["close"]
+        assert (port.in_flight, port.handles) == ({}, set())
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_nobody_there_is_told_unless_not_wanted(ended: bool) -> None:
+    """C04: the next receive fails, on the spot; the client ends with that, or goes on.
+
+    The failure is the test's, the answer that comes after it, to whom goes on, is real.
+    """
+    kernel = FaultyKernel()
+    refusal = Refusal(WSAECONNRESET, SOCKET_ERROR, times=3)
+    kernel.wrap("WSARecvFrom", refusal)
+    with CompletionPort(kernel=kernel) as port:
+        refusal.enabled = False
+        server = port.serve_datagrams(LOCAL, Echo)
+        refusal.enabled = True
+        client: Any = port.connect_datagram(server.address, Asking, report_unreachable=ended)
+        with served(port):
+            if ended:
+                assert client.closed.wait(10)
+            else:
+                assert client.wait_received(1) == [b"hello"]
+    assert refusal.refused == 3
+    if ended:
+        assert client.hooks[-1] == "close"
+        assert client.hooks.count("close") == 1
+        assert isinstance(client.error, PeerResetError)
+        assert isinstance(client.error, ConnectionResetError)
+    else:
+        assert client.hooks == ["connect", "receive", "close"]
+        assert isinstance(client.error, ConnectionLostError)
+
+
+def test_others_are_not_heard(port: CompletionPort) -> None:
+    """The socket is connected: what a stranger sends to it is dropped by the system."""
+    server = port.serve_datagrams(LOCAL, Echo)
+    with served(port), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        client: Any = port.connect_datagram(server.address, Asking)
+        assert client.wait_received(1) == [b"hello"]
+        stranger.bind(LOCAL)
+        for _ in range(5):
+            stranger.sendto(b"psst", client.local_address)
+        client.send(b"again")
+        assert client.wait_received(2) == [b"hello", b"again"]
+
+
+def test_first_hook_that_raises_ends_the_client(
+    port: CompletionPort, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(DatagramJournal):
+        def on_connect(self) -> None:
+            raise ZeroDivisionError
+
+    client: Any = port.connect_datagram(LOCAL, Failing)
+    with served(port):
+        assert client.closed.wait(10)
+        assert eventually(lambda: port.handles == set())
+    assert isinstance(client.error.__cause__, ZeroDivisionError)
+    caplog.clear()
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (ValueError, {"receives": 0}),
+        (ValueError, {"datagram_size": 0}),
+        (TypeError, {"factory": object}),
+        (TypeError, {"address": "127.0.0.1:80"}),
+        (ValueError, {"address": ("127.0.0.1", 70000)}),
+    ],
+)
+def test_bad_arguments_are_refused(
+    port: CompletionPort, error: type[Exception], arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(error):
+        port.connect_datagram(**{"address": LOCAL, "factory": Asking, **arguments})
+    assert port.sessions == set()
+
+
+def test_clients_that_come_and_go_leave_nothing(port: CompletionPort) -> None:
+    """100 clients, each with a question and its answer: no handle, no memory is left."""
+    server = port.serve_datagrams(LOCAL, Echo)
+    with served(port, threads=2):
+        for _ in range(100):
+            client: Any = port.connect_datagram(server.address, Asking)
+            assert client.wait_received(1) == [b"hello"]
+            client.close()
+            assert client.closed.wait(10)
+        server.close()
+        assert eventually(lambda: port.handles == set() and not port.sessions)
+        assert eventually(lambda: port.in_flight_by_kind() == {})
+
+
+def test_error_of_the_system_is_an_iocp_error() -> None:
+    """No socket is to be had: that comes by `on_close`, as all that goes wrong."""
+    kernel = FaultyKernel()
+    refusing: Callable[..., int] = Refusal(10024, 2**64 - 1)
+    kernel.wrap("WSASocketW", refusing)
+    with CompletionPort(kernel=kernel) as port:
+        client: Any = port.connect_datagram(LOCAL, Asking)
+        with served(port):
+            assert client.closed.wait(10)
+    assert isinstance(client.error, IocpError)
+    assert client.error.winerror == 10024

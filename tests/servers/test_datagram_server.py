@@ -1,0 +1,588 @@
+"""Datagram servers: no peer, no error and no shortage ends the receiving; and how they end."""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from datagram_journal import LOCAL, DatagramJournal, Echo, answer, peer_of, silent
+from faulty_kernel import FaultyKernel, Refusal, entries_of
+from journal import Journal, Made, connect, eventually, receive_all, served
+
+from pyiocp import (
+    AddressUnavailableError,
+    CompletionPort,
+    ConnectionLostError,
+    DatagramServer,
+    Limits,
+    PortClosedError,
+)
+from pyiocp.winapi import (
+    DWORD,
+    SO_EXCLUSIVEADDRUSE,
+    SOCKET_ERROR,
+    SOL_SOCKET,
+    STATUS_PORT_UNREACHABLE,
+    WSAECONNRESET,
+    WSAENOBUFS,
+    getsockopt,
+)
+from pyiocp.winapi.errorcodes import STATUS_INSUFFICIENT_RESOURCES, STATUS_UNEXPECTED_NETWORK_ERROR
+
+
+@pytest.fixture
+def kernel() -> FaultyKernel:
+    return FaultyKernel()
+
+
+@pytest.fixture
+def open_port(kernel: FaultyKernel) -> Iterator[Callable[[], CompletionPort]]:
+    """Make ports with the kernel, once the test has wrapped what it wants."""
+    ports: list[CompletionPort] = []
+
+    def make() -> CompletionPort:
+        ports.append(CompletionPort(kernel=kernel))
+        return ports[-1]
+
+    yield make
+    for port in ports:
+        port.close()
+        assert port.in_flight == {}
+
+
+def all_pending(server: DatagramServer, count: int) -> bool:
+    """Wait until so many receives are pending; the kernel's table agrees."""
+    port = server.port
+    return eventually(lambda: port.in_flight_by_kind().get("receive_from") == count)
+
+
+# What comes, and what goes wrong with it
+
+
+def test_datagram_that_is_too_long_is_told_and_counted(
+    port: CompletionPort, no_errors_logged: None
+) -> None:
+    """C12: what fitted comes to `on_truncated`; those before and after it are whole.
+
+    A first datagram that is too long begins no session, and is counted.
+    """
+    sessions = Made(Echo)
+    server = port.serve_datagrams(LOCAL, sessions, datagram_size=100, receives=4)
+    with served(port), peer_of(server) as peer:
+        peer.send(bytes(101))
+        assert eventually(lambda: server.statistics().truncated_first == 1)
+        assert sessions == []
+        assert answer(peer, bytes(100)) == bytes(100)
+        for n in range(10):
+            peer.send(b"%d" % n * 300)
+            assert answer(peer, b"%d" % n) == b"%d" % n
+        [session] = sessions
+        assert session.hooks == ["connect", "receive", *["truncated", "receive"] * 10]
+        assert session.received[1::2] == [b"%d" % n * 100 for n in range(10)]
+        assert session.statistics().truncated == 10
+        assert all_pending(server, 4)
+    assert server.statistics().truncated == 10
+
+
+def test_peer_that_is_gone_disturbs_nobody(port: CompletionPort, no_errors_logged: None) -> None:
+    """C04: with the real system: datagrams go to a port that is closed, others are served."""
+    sessions = Made(Echo)
+    server = port.serve_datagrams(LOCAL, sessions, receives=2)
+    with served(port), peer_of(server) as stays:
+        with peer_of(server) as leaves:
+            assert answer(leaves, b"one") == b"one"
+        for n in range(20):
+            assert sessions[0].send(b"anybody?") is True
+            assert answer(stays, b"%d" % n) == b"%d" % n
+        assert all_pending(server, 2)
+        assert server.statistics().unreachable == 0
+
+
+def test_unreachable_that_fails_the_call_is_counted(
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
+) -> None:
+    """C04: every receive fails on the spot, 50 times over; then all of them are pending."""
+    refusal = Refusal(WSAECONNRESET, SOCKET_ERROR, times=50)
+    kernel.wrap("WSARecvFrom", refusal)
+    port = open_port()
+    server = port.serve_datagrams(LOCAL, Echo, receives=5, report_unreachable=True)
+    with served(port), peer_of(server) as peer:
+        assert answer(peer, b"one") == b"one"
+        assert all_pending(server, 5)
+    assert server.statistics().unreachable == refusal.refused == 50
+
+
+def failing_packets(kernel: FaultyKernel, status: int, times: int) -> list[int]:
+    """Have so many packets of datagrams say that status; the result fills with them."""
+    failed: list[int] = []
+
+    def dequeue(real: Callable[..., int], *arguments: Any) -> int:
+        result = real(*arguments)
+        if result:
+            for entry in entries_of(arguments):
+                if entry.dwNumberOfBytesTransferred == len(b"fails") and len(failed) < times:
+                    failed.append(entry.dwNumberOfBytesTransferred)
+                    entry.Internal, entry.dwNumberOfBytesTransferred = status, 0
+        return result
+
+    kernel.wrap("GetQueuedCompletionStatusEx", dequeue)
+    return failed
+
+
+@pytest.mark.parametrize(
+    ("status", "counted"),
+    [
+        (STATUS_PORT_UNREACHABLE, "unreachable"),
+        (STATUS_INSUFFICIENT_RESOURCES, "receive_errors"),
+        (STATUS_UNEXPECTED_NETWORK_ERROR, "receive_errors"),
+    ],
+)
+def test_receive_that_fails_by_packet_is_posted_again(
+    kernel: FaultyKernel,
+    open_port: Callable[[], CompletionPort],
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    counted: str,
+) -> None:
+    """C04, C37: each of 20 is counted, and the receive back again: at once, or a little later."""
+    failed = failing_packets(kernel, status, 20)
+    port = open_port()
+    server = port.serve_datagrams(LOCAL, Echo, receives=3)
+    with served(port), peer_of(server) as peer:
+        assert answer(peer, b"one") == b"one"
+        for n in range(20):
+            peer.send(b"fails")
+            assert eventually(lambda n=n: getattr(server.statistics(), counted) == n + 1)
+            assert answer(peer, b"%d" % n) == b"%d" % n
+        assert all_pending(server, 3)
+    assert len(failed) == 20
+    caplog.clear()
+
+
+def test_receives_that_the_system_refuses_are_tried_again(
+    kernel: FaultyKernel,
+    open_port: Callable[[], CompletionPort],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """C37: nothing may be locked for a while, for any receive; then all of them are pending.
+
+    The waits grow: there are not as many warnings as refused receives.
+    """
+    refusal = Refusal(WSAENOBUFS, SOCKET_ERROR)
+    refusal.enabled = False
+    kernel.wrap("WSARecvFrom", refusal)
+    port = open_port()
+    server = port.serve_datagrams(LOCAL, Echo, receives=4)
+    with served(port), peer_of(server) as peer:
+        assert answer(peer, b"one") == b"one"
+        refusal.enabled = True
+        for n in range(4):
+            assert answer(peer, b"%d" % n) == b"%d" % n
+        assert eventually(lambda: refusal.refused >= 12)
+        assert port.in_flight_by_kind().get("receive_from", 0) == 0
+        peer.send(b"later")
+        refusal.enabled = False
+        assert peer.recv(10) == b"later"
+        assert all_pending(server, 4)
+    assert 0 < caplog.text.count("tries again in") < refusal.refused
+    caplog.clear()
+
+
+def test_server_that_is_refused_everything_can_be_closed(
+    kernel: FaultyKernel,
+    open_port: Callable[[], CompletionPort],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """C37: from its first receive on; nothing is left of it."""
+    kernel.wrap("WSARecvFrom", Refusal(WSAENOBUFS, SOCKET_ERROR))
+    port = open_port()
+    server = port.serve_datagrams(LOCAL, Echo, receives=4)
+    with served(port):
+        server.close()
+    assert port.datagram_servers == set()
+    assert port.in_flight == {}
+    caplog.clear()
+
+
+# What goes out
+
+
+def test_what_the_system_refuses_to_send_is_dropped_and_counted(
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
+) -> None:
+    """C37: `send` says False five times; the session lives, and what comes next goes out."""
+    refusal = Refusal(WSAENOBUFS, SOCKET_ERROR, times=5)
+    refusal.enabled = False
+    kernel.wrap("WSASendTo", refusal)
+    port = open_port()
+    sessions = Made(Echo)
+    server = port.serve_datagrams(LOCAL, sessions)
+    with served(port), peer_of(server) as peer:
+        assert answer(peer, b"one") == b"one"
+        refusal.enabled = True
+        assert [sessions[0].send(b"%d" % n) for n in range(8)] == [False] * 5 + [True] * 3
+        assert [peer.recv(10) for _ in range(3)] == [b"5", b"6", b"7"]
+        assert sessions[0].statistics().sends_dropped == 5
+        assert eventually(lambda: server.statistics().sends_pending == 0)
+        sessions[0].close()
+        assert sessions[0].closed.wait(10)
+
+
+def test_no_more_sends_are_under_way_than_may_be(port: CompletionPort) -> None:
+    """Nobody takes packets: 8 are sent, what is over that dropped; then there is room again."""
+    sessions = Made(Echo)
+    server = port.serve_datagrams(LOCAL, sessions, sends=8)
+    with peer_of(server) as peer:
+        with served(port):
+            assert answer(peer, b"one") == b"one"
+            assert eventually(lambda: server.statistics().sends_pending == 0)
+        [session] = sessions
+        taken = [session.send(b"%d" % n) for n in range(12)]
+        assert taken == [True] * 8 + [False] * 4
+        assert server.statistics().sends_pending == 8
+        assert server.send_to(b"nor anybody else", peer.getsockname()) is False
+        with served(port):
+            assert [peer.recv(10) for _ in range(8)] == [b"%d" % n for n in range(8)]
+            assert eventually(lambda: server.statistics().sends_pending == 0)
+            assert session.send(b"again") is True
+            assert peer.recv(10) == b"again"
+    assert session.statistics().sends_dropped == 4
+
+
+def test_everybody_gets_the_same_over_either_transport(port: CompletionPort) -> None:
+    """Broadcast: 10 sessions of datagrams and 10 of streams, in one call."""
+    streams = Made(Journal)
+    listener = port.listen(LOCAL, streams)
+    server = port.serve_datagrams(LOCAL, Echo)
+    with served(port):
+        tcp = [connect(listener) for _ in range(10)]
+        udp = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(10)]
+        try:
+            for peer in udp:
+                peer.settimeout(10)
+                peer.connect(server.address)
+                assert answer(peer, b"hello") == b"hello"
+            assert eventually(lambda: len(port.sessions) == 20)
+            assert all(session.connected.wait(10) for session in streams)
+            assert port.broadcast(port.sessions, b"news") == []
+            assert [peer.recv(10) for peer in udp] == [b"news"] * 10
+            with pytest.raises(ValueError, match="at most 65507 bytes"):
+                port.broadcast(port.sessions, bytes(65508))
+            assert port.broadcast(port.sessions, b"more") == []
+            assert [receive_all(peer, 8) for peer in tcp] == [b"newsmore"] * 10
+        finally:
+            for each in [*tcp, *udp]:
+                each.close()
+
+
+def test_broadcast_makes_no_copy_for_each(port: CompletionPort) -> None:
+    """50 peers, 50,000 bytes to each, while nobody takes packets: one copy, not 50."""
+    sessions = Made(DatagramJournal)
+    server = port.serve_datagrams(LOCAL, sessions)
+    peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(50)]
+    try:
+        with served(port):
+            for peer in peers:
+                peer.sendto(b"hello", server.address)
+            assert eventually(lambda: len(server.sessions) == 50)
+            assert all(session.connected.wait(10) for session in sessions)
+        world = bytearray(50_000)
+        tracemalloc.start()
+        assert port.broadcast(sessions, world) == []
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert server.statistics().sends_pending == 50
+        assert taken < 5 * len(world)
+        with served(port):
+            assert eventually(lambda: server.statistics().bytes_sent == 50 * len(world))
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+def test_any_address_can_be_sent_to(port: CompletionPort) -> None:
+    """One that has no session, with all buffers; what is no address is refused with words."""
+    server = port.serve_datagrams(LOCAL, Echo)
+    with served(port), peer_of(server) as peer:
+        for data in (b"bytes", bytearray(b"more"), memoryview(b"a view")):
+            assert server.send_to(data, peer.getsockname()) is True
+            assert peer.recv(10) == bytes(data)
+        with pytest.raises(ValueError, match="localhost"):
+            server.send_to(b"x", ("localhost", 9))
+        with pytest.raises(ValueError, match="at most 65507 bytes"):
+            server.send_to(bytes(65508), peer.getsockname())
+        with pytest.raises(TypeError):
+            server.send_to(5, peer.getsockname())  # type: ignore[arg-type]
+        assert server.sessions == set()
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("address", "dual_stack", "hosts"),
+    [
+        (("127.0.0.1", 0), False, ["127.0.0.1"]),
+        (("", 0), False, ["127.0.0.1"]),
+        (("::1", 0), False, ["::1"]),
+        (("", 0), True, ["127.0.0.1", "::1"]),
+        (("::", 0), True, ["127.0.0.1", "::1"]),
+    ],
+)
+def test_both_families(
+    port: CompletionPort, address: Any, dual_stack: bool, hosts: list[str]
+) -> None:
+    """Over each family a client of ours is echoed to; the server sees its address."""
+    sessions = Made(Echo)
+    server = port.serve_datagrams(address, sessions, dual_stack=dual_stack)
+    with served(port):
+        for host in hosts:
+            client = port.connect_datagram((host, server.address[1]), DatagramJournal)
+            assert client.connected.wait(10)
+            assert client.send(b"hello") is True
+            assert client.wait_received(1) == [b"hello"]
+            seen = sessions[-1].peer_address
+            assert seen[0] == ("::ffff:127.0.0.1" if dual_stack and host != "::1" else host)
+            assert seen[1] == client.local_address[1]
+    assert server.accepted == len(hosts)
+
+
+def test_socket_of_pythons_is_taken_over(port: CompletionPort) -> None:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(LOCAL)
+    address = sock.getsockname()
+    server = port.serve_datagrams(sock, Echo)
+    assert (server.address, sock.fileno()) == (address, -1)
+    with served(port), peer_of(server) as peer:
+        assert answer(peer, b"hello") == b"hello"
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_address_is_the_servers_own(port: CompletionPort, exclusive: bool) -> None:
+    """C35: SO_EXCLUSIVEADDRUSE is set, unless not wanted; an address in use is said."""
+    server = port.serve_datagrams(LOCAL, Echo, exclusive=exclusive)
+    value, size = DWORD(7), ctypes.c_int(4)
+    number = server.datagram.number
+    assert not getsockopt(
+        number, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, ctypes.byref(value), ctypes.byref(size)
+    )
+    assert bool(value.value) is exclusive
+    with pytest.raises(AddressUnavailableError):
+        port.serve_datagrams(server.address, Echo)
+    assert port.datagram_servers == {server}
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (ValueError, {"receives": 0}),
+        (ValueError, {"receives": 65537}),
+        (ValueError, {"datagram_size": 0}),
+        (ValueError, {"datagram_size": 65528}),
+        (ValueError, {"sends": 0}),
+        (TypeError, {"factory": Echo()}),
+        (TypeError, {"admit": "everybody"}),
+        (TypeError, {"limits": 5}),
+        (TypeError, {"address": "127.0.0.1:80"}),
+        (ValueError, {"address": ("127.0.0.1", 70000)}),
+        (ValueError, {"dual_stack": True}),
+    ],
+)
+def test_bad_arguments_are_refused(
+    port: CompletionPort, error: type[Exception], arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(error):
+        port.serve_datagrams(**{"address": LOCAL, "factory": Echo, **arguments})
+    assert port.datagram_servers == set()
+    assert port.handles == set()
+
+
+# Pausing, and the end
+
+
+def test_paused_server_leaves_datagrams_with_the_system(port: CompletionPort) -> None:
+    """No receive is pending; nobody ends for being idle; then all comes, in order."""
+
+    class Impatient(Echo):
+        idle_timeout = 0.2
+
+    sessions = Made(Impatient)
+    server = port.serve_datagrams(LOCAL, sessions, receives=8)
+    with served(port), peer_of(server) as peer:
+        assert answer(peer, b"one") == b"one"
+        server.pause()
+        assert server.paused
+        assert eventually(lambda: "receive_from" not in port.in_flight_by_kind())
+        for n in range(5):
+            peer.send(b"%d" % n)
+        assert silent(peer, 0.5)
+        assert not sessions[0].closed.is_set()
+        server.resume()
+        assert [peer.recv(10) for _ in range(5)] == [b"%d" % n for n in range(5)]
+        assert all_pending(server, 8)
+        assert not sessions[0].closed.is_set()
+        assert sessions[0].closed.wait(10)
+
+
+def test_pausing_and_resuming_at_once_loses_no_receive(port: CompletionPort) -> None:
+    """200 times, while datagrams come: afterwards as many are pending as before."""
+    server = port.serve_datagrams(LOCAL, DatagramJournal, receives=8)
+    with served(port, threads=2), peer_of(server) as peer:
+        for _ in range(200):
+            peer.send(b"x")
+            server.pause()
+            server.resume()
+        assert all_pending(server, 8)
+        assert eventually(lambda: server.statistics().messages_received == 200)
+
+
+def test_closed_server_ends_its_sessions_only(port: CompletionPort) -> None:
+    """Its sessions are told; another server on the port goes on; closing twice does nothing."""
+    sessions = Made(Echo)
+    server, other = port.serve_datagrams(LOCAL, sessions), port.serve_datagrams(LOCAL, Echo)
+    with served(port), peer_of(server) as peer, peer_of(other) as witness:
+        assert answer(peer, b"one") == b"one"
+        assert answer(witness, b"one") == b"one"
+        server.close()
+        server.close()
+        assert server.closed
+        assert sessions[0].closed.wait(10)
+        assert isinstance(sessions[0].error, ConnectionLostError)
+        assert answer(witness, b"two") == b"two"
+        assert port.datagram_servers == {other}
+        assert eventually(lambda: server.sessions == set())
+        assert sessions[0].send(b"too late") is False
+        assert server.send_to(b"too late", peer.getsockname()) is False
+        server.pause()
+        server.resume()
+    assert sessions[0].hooks == ["connect", "receive", "close"]
+
+
+def test_shutdown_of_a_server_sends_what_waits(port: CompletionPort) -> None:
+    """Each of 10 peers gets the goodbye; no new session begins; then the socket is closed."""
+    sessions = Made(Echo)
+    server = port.serve_datagrams(LOCAL, sessions)
+    peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(10)]
+    try:
+        with served(port):
+            for peer in peers:
+                peer.settimeout(10)
+                peer.connect(server.address)
+                assert answer(peer, b"hello") == b"hello"
+            port.broadcast(server.sessions, b"goodbye")
+            server.shutdown(timeout=10)
+            assert [peer.recv(10) for peer in peers] == [b"goodbye"] * 10
+            assert all(session.closed.wait(10) for session in sessions)
+            assert eventually(lambda: server.closed)
+        assert [session.error for session in sessions] == [None] * 10
+        assert port.datagram_servers == set()
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+def test_shutdown_of_a_server_without_sessions_is_over_at_once(port: CompletionPort) -> None:
+    server = port.serve_datagrams(LOCAL, Echo)
+    server.shutdown(timeout=10)
+    assert server.closed
+    with pytest.raises(ValueError, match="at least 0 seconds"):
+        port.serve_datagrams(LOCAL, Echo).shutdown(timeout=-1)
+
+
+def test_hook_that_does_not_return_is_left_by_the_deadline(port: CompletionPort) -> None:
+    """A shutdown of 0.2 s, a hook of longer: the socket is closed meanwhile."""
+
+    class Stuck(Echo):
+        def on_receive(self, data: memoryview) -> None:
+            inside.set()
+            assert go_on.wait(10)
+
+    inside, go_on = threading.Event(), threading.Event()
+    sessions = Made(Stuck)
+    server = port.serve_datagrams(LOCAL, sessions)
+    with served(port, threads=2), peer_of(server) as peer:
+        try:
+            peer.send(b"hello")
+            assert inside.wait(10)
+            server.shutdown(timeout=0.2)
+            assert not server.closed
+            assert eventually(lambda: server.closed)
+            assert not sessions[0].closed.is_set()
+        finally:
+            go_on.set()
+        assert sessions[0].closed.wait(10)
+
+
+def test_port_shuts_down_with_datagrams(port: CompletionPort) -> None:
+    """`run` returns when the last session has ended; nothing new may be begun."""
+    sessions = Made(Echo)
+    server = port.serve_datagrams(LOCAL, sessions)
+    thread = threading.Thread(target=port.run)
+    thread.start()
+    with peer_of(server) as peer:
+        assert answer(peer, b"hello") == b"hello"
+        port.shutdown(timeout=10)
+        thread.join(10)
+        assert not thread.is_alive()
+    assert sessions[0].hooks == ["connect", "receive", "close"]
+    assert sessions[0].error is None
+    assert server.closed
+    with pytest.raises(PortClosedError):
+        port.serve_datagrams(LOCAL, Echo)
+    with pytest.raises(PortClosedError):
+        port.connect_datagram(server.address, Echo)
+
+
+def test_closing_the_port_tells_every_session() -> None:
+    sessions = Made(Echo)
+    with CompletionPort() as port:
+        server = port.serve_datagrams(LOCAL, sessions)
+        with served(port), peer_of(server) as peer:
+            assert answer(peer, b"hello") == b"hello"
+    assert sessions[0].hooks == ["connect", "receive", "close"]
+    assert isinstance(sessions[0].error, ConnectionLostError)
+    assert port.in_flight == {}
+    assert server.closed
+
+
+def test_sessions_that_come_and_go_leave_nothing(port: CompletionPort) -> None:
+    """500 peers, each with a datagram, an echo and an end: no memory, no operation is left."""
+
+    class Short(Echo):
+        def on_receive(self, data: memoryview) -> None:
+            super().on_receive(data)
+            self.close()
+
+    server = port.serve_datagrams(LOCAL, Short, receives=8, limits=Limits(sessions_per_address=9))
+    with served(port, threads=2):
+        for _ in range(500):
+            with peer_of(server) as peer:
+                assert answer(peer, b"hello") == b"hello"
+                assert eventually(lambda: len(server.sessions) < 9)
+        assert eventually(lambda: port.sessions == set())
+        assert all_pending(server, 8)
+        statistics = server.statistics()
+    assert (statistics.accepted, statistics.messages_sent, statistics.refused) == (500, 500, 0)
+    assert server._admission._addresses == {}
+    assert port.statistics().pools[0].in_use == 8
+
+
+def test_closed_port_serves_nobody() -> None:
+    port = CompletionPort()
+    port.close()
+    with pytest.raises(PortClosedError):
+        port.serve_datagrams(LOCAL, Echo)
+    with pytest.raises(PortClosedError):
+        port.connect_datagram(LOCAL, Echo)
+
+
+def test_locked_pages_are_seen(port: CompletionPort) -> None:
+    """32 receives of 2,048 bytes lie on 16 pages, as `port.statistics()` tells."""
+    port.serve_datagrams(LOCAL, Echo, receives=32, datagram_size=2048)
+    locked = port.statistics().in_flight_by_kind["receive_from"]
+    assert (locked.operations, locked.bytes, locked.pages) == (32, 65536, 16)
