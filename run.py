@@ -5,7 +5,7 @@
     python3 run.py test [PYTEST ARGS]    every check and test; with arguments, those tests only
     python3 run.py check                 the static checks only (ruff, mypy)
     python3 run.py python ARGS...        Windows Python with pyiocp importable
-    python3 run.py shell                 Windows Python, interactive, after `from pyiocp import *`
+    python3 run.py shell                 a Python console with a port and two connected streams
     python3 run.py bench [NAME] [ARGS]   benchmarks/NAME.py: echo, which is the default, or calls
     python3 run.py soak [PYTEST ARGS]    the long tests, with a seed that can be given again
     python3 run.py setup                 only the set-up for all of these
@@ -1068,13 +1068,8 @@ def command_python(version: Version, arguments: list[str]) -> int:
 
 
 def command_shell(version: Version, arguments: list[str]) -> int:
-    """Run Windows Python interactively, with the public names of pyiocp at hand."""
-    refuse(arguments)
-    greeting = (
-        "import sys; from pyiocp import *; "
-        "print('Python', sys.version, 'on', sys.platform); print('>>> from pyiocp import *')"
-    )
-    return windows_python(version).interact(["-i", "-c", greeting])
+    """Run `python -m pyiocp shell`: a console with a port and two connected streams."""
+    return windows_python(version).interact(["-m", "pyiocp", "shell", *arguments])
 
 
 def command_bench(version: Version, arguments: list[str]) -> int:

@@ -7,6 +7,8 @@ from .bulk_file import copy_file as copy_file
 from .bulk_file import hash_file as hash_file
 from .bulk_file import read_blocks as read_blocks
 from .completion import Completion as Completion
+from .draining import Completions as Completions
+from .draining import drain as drain
 from .errors import AccessDeniedError as AccessDeniedError
 from .errors import AddressUnavailableError as AddressUnavailableError
 from .errors import AlreadyAssociatedError as AlreadyAssociatedError

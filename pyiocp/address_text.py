@@ -9,8 +9,10 @@ from typing import Any
 
 
 def show_address(address: Any) -> str:
-    """Return an address of a socket as text; one without host and port as it is."""
-    if not isinstance(address, (tuple, list)) or len(address) < 2:
+    """Return an address of a socket as text; of several, all; one without a port as it is."""
+    if not isinstance(address, (tuple, list)) or not address:
         return str(address)
+    if not isinstance(address[0], str):
+        return ", ".join(map(show_address, address))
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

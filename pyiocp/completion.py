@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import error_of_status, failed
-from .winapi.errorcodes import status_name
+from .errors import IocpError, error_of_status, failed
+from .winapi.errorcodes import error_name, status_name
 
 if TYPE_CHECKING:
-    from .errors import IocpError
     from .operation import Packet
 
 
@@ -74,7 +73,25 @@ class Completion:
             return memoryview(b"")
         return memoryview(self.operation.buffers[0]).cast("B")[: self.bytes]
 
+    @property
+    def outcome(self) -> str:
+        """How it ended, in Windows' own names: ``WSAECONNRESET (10054), STATUS_…``."""
+        error = self.error
+        status = status_name(self.status)
+        if error is None:
+            return status
+        if not isinstance(error, IocpError):
+            return repr(error)
+        return f"{error_name(error.winerror)} ({error.winerror}), {status}"
+
     def __repr__(self) -> str:
-        outcome = status_name(self.status) if self._error is None else repr(self._error)
         what = "packet" if self.operation is None else self.operation.kind
-        return f"<Completion of {what}: key={self.key!r}, bytes={self.bytes}, {outcome}>"
+        told = "".join(f", {detail}" for detail in self._details())
+        return (
+            f"<{type(self).__name__} of {what}: key={self.key!r}, bytes={self.bytes}, "
+            f"{self.outcome}{told}>"
+        )
+
+    def _details(self) -> list[str]:
+        """Return what the repr says of this kind besides."""
+        return []

@@ -179,3 +179,7 @@ class Kernel:
     def TransmitPackets(self, socket: int) -> Callable[..., int]:
         """Return the TransmitPackets of this socket's provider, without argument conversion."""
         return winapi.untyped(winapi.TransmitPackets.on(socket))
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return "<Kernel: Windows itself>" if type(self) is Kernel else f"<{name} for Windows>"

@@ -19,6 +19,7 @@ stands with that handle.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import enum
 from functools import partial
@@ -35,6 +36,7 @@ from .winapi.errorcodes import (
     ERROR_NOT_FOUND,
     STATUS_PENDING,
     STATUS_SUCCESS,
+    error_name,
     status_name,
 )
 
@@ -140,7 +142,13 @@ class Packet:
     def __repr__(self) -> str:
         shown = self.state.value
         if self.state is COMPLETED:
-            shown = f"{status_name(self.words[0])}, {self.words[1]} bytes"
+            shown += f", {self.transferred} bytes, {status_name(self.status)}"
+            winerror = self.winerror_of.get(self.status)
+            if winerror is not None and self.status not in self.ordinary_ends.values():
+                shown += f" ({error_name(winerror)})"
+        elif self.state is PENDING and self.buffers:
+            with contextlib.suppress(ValueError):  # completed just now, and released
+                shown += f", {sum(size for _, size in self.extents)} bytes of buffer"
         return f"<{type(self).__name__} {self.kind} at {self.address:#x}: {shown}>"
 
 

@@ -45,7 +45,7 @@ class Batches(NamedTuple):
     largest: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Statistics:
     """What a port says of itself; a plain value.
 
@@ -65,6 +65,9 @@ class Statistics:
     peak_by_kind: dict[str, Locked] = field(default_factory=dict)
     completions: dict[str, int] = field(default_factory=dict)
     batches: Batches | None = None
+
+    def __repr__(self) -> str:
+        return f"<Statistics: {self.in_flight} in flight; print() shows all>"
 
     def __str__(self) -> str:
         lines = [f"in flight: {self.in_flight}"]

@@ -70,6 +70,11 @@ class Timer(Call):
         if not self.cancelled:
             super().receiver(packet, count, status)
 
+    def __repr__(self) -> str:
+        if self.cancelled:
+            return "<Timer cancelled>"
+        return f"{super().__repr__()[:-1]}, due at {self.due:.3f}>"
+
 
 def _nothing() -> None:
     """What a cancelled timer calls."""

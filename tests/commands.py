@@ -92,11 +92,11 @@ def commands() -> Iterator[Callable[..., Command]]:
         yield start
 
 
-def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python to its end."""
+def run_python(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run Python to its end, with what is typed on stdin."""
     return subprocess.run(
         [sys.executable, *arguments],
-        input="",
+        input=typed,
         capture_output=True,
         encoding="utf-8",
         timeout=TIMEOUT_S,

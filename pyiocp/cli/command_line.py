@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from . import demo, explain, info, load, monitor, pages, serve
+from . import demo, explain, info, load, monitor, pages, serve, shell
 from .wording import reason
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ COMMANDS: dict[str, ModuleType] = {
     "pages": pages,
     "info": info,
     "explain": explain,
+    "shell": shell,
 }
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import importlib.metadata
 import importlib.util
 import platform
 import socket
@@ -168,7 +167,10 @@ def _version_of(name: str) -> str | None:
     """Return the version of an installed package, None if it cannot be imported."""
     if importlib.util.find_spec(name) is None:
         return None
-    return importlib.metadata.version(name)
+    # Imported here, because it takes as long as half of pyiocp.
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return version(name)
 
 
 _OFFERS = {

@@ -20,6 +20,7 @@ import ctypes
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ..address_text import show_address
 from ..completion import Completion
 from ..operation import Operation
 from ..winapi import (
@@ -88,6 +89,10 @@ class DatagramCompletion(Completion):
         self._sender = sender
         self._control = control
         self.flags = flags
+
+    def _details(self) -> list[str]:
+        told = [f"from {show_address(self.address)}"] if self.address is not None else []
+        return told + ["truncated"] * self.truncated
 
     @property
     def address(self) -> Any:

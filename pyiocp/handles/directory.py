@@ -127,6 +127,9 @@ class DirectoryCompletion(Completion):
         super().__init__(operation, key, count, status, error)
         self.changes = changes
 
+    def _details(self) -> list[str]:
+        return [f"{len(self.changes)} changes"]
+
     @property
     def data(self) -> memoryview:
         """Empty: the buffer is the watch's own, and in use again."""

@@ -53,6 +53,9 @@ class PipeCompletion(Completion):
         """Whether the other end has been closed, and everything has been read."""
         return self.status == STATUS_PIPE_BROKEN
 
+    def _details(self) -> list[str]:
+        return ["more_data"] * self.more_data + ["ended"] * self.ended
+
     def _make_error(self) -> IocpError | None:
         return None if self.more_data else super()._make_error()
 

@@ -71,6 +71,9 @@ class ProcessCompletion(Completion):
 
     exit_code: int | None
 
+    def _details(self) -> list[str]:
+        return [f"exit_code={self.exit_code}"]
+
 
 class ProcessWaitOperation(WaitOperation):
     """A wait for the end of a process; its completion has the exit code."""

@@ -52,6 +52,9 @@ class TimerCompletion(Completion):
     late: float
     missed: int
 
+    def _details(self) -> list[str]:
+        return [f"{self.late * 1000:.1f} ms late", *([f"{self.missed} missed"] * bool(self.missed))]
+
 
 class TimerOperation(WaitOperation):
     """A time that is waited for, or a series of them: then it posts itself again.

@@ -10,6 +10,7 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from ..address_text import show_address
 from ..interrupt import calls_hooks
 from .connector import Connector
 from .layer import Hooks, Layer
@@ -280,4 +281,4 @@ class ConnectionPool:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.busy} busy, {self.idle} idle"
-        return f"<ConnectionPool to {self.address}: {state}>"
+        return f"<ConnectionPool to {show_address(self.address)}: {state}>"

@@ -61,6 +61,10 @@ class FrameParser:
         self.error: FramingError | None = None
         """Why no more frames can be found."""
 
+    def __repr__(self) -> str:
+        state = repr(self.error) if self.error else f"{self.waiting_bytes} bytes wait"
+        return f"<{type(self).__name__} of {self._framing!r}: {state}>"
+
     def feed(self, data: Buffer) -> Iterator[memoryview]:
         """Return an iterator over the frames that are complete with `data`.
 

@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ..address_text import show_address
 from ..errors import HandleClosedError, IocpError, OperationCancelledError, PortClosedError
 from ..handles.hand_over import share
 from ..interrupt import calls_hooks
@@ -351,4 +352,7 @@ class Listener:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "paused" if self._paused else "listening"
-        return f"<Listener at {self.address}: {state}, {self.accepted} accepted>"
+        return (
+            f"<Listener at {show_address(self.address)}: {state}, {self.accepted} accepted,"
+            f" {self._sessions_open} open>"
+        )

@@ -9,6 +9,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..address_text import show_address
 from ..interrupt import calls_hooks
 from .connector import Connector
 
@@ -138,4 +139,4 @@ class ReconnectingClient:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else repr(self.session) if self.session else "waiting"
-        return f"<ReconnectingClient of {self._address}: {state}>"
+        return f"<ReconnectingClient to {show_address(self._address)}: {state}>"

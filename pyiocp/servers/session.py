@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from ..address_text import show_address
 from .connection import Connection, NoConnection
 
 if TYPE_CHECKING:
@@ -194,7 +195,10 @@ class Session:
         connection = self.__dict__.get("_pyiocp")
         if connection is None:
             return f"<{type(self).__name__} of no port yet>"
-        return f"<{type(self).__name__} with {connection.peer}: {connection.state.value}>"
+        peer = "nobody" if connection.peer is None else show_address(connection.peer)
+        waiting = connection.queued_bytes
+        queue = f", {waiting:,} bytes wait to be sent" if waiting else ""
+        return f"<{type(self).__name__} with {peer}: {connection.state.value}{queue}>"
 
     _pyiocp: Connection = cast("Connection", NoConnection("port.listen() and port.connect()"))
     """The connection, set before the first hook; the one name that is not the user's."""

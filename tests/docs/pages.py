@@ -7,10 +7,13 @@ says what it needs beyond that::
     <!-- test: Lines visited by lines -->
     <!-- test: continues -->
     <!-- test: not run, because … -->
+    <!-- test: typed into the shell -->
 
 The first is a server on port 9000 that runs until Ctrl-C: a visitor of that name
 (``visitors.py``) connects to it. The second defines a session class, which a port of the
-test's own listens with. The third goes on where the block before it stopped.
+test's own listens with. The third goes on where the block before it stopped. The
+last stands above the first thing that is typed on a page whose reader has started
+``python -m pyiocp shell``: the names of that are there.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ def runner() -> ModuleType:
 
 
 def typed_lines(block: Block) -> list[list[str]]:
-    """Return the words of each line that a console block says to type, without comments."""
+    """Return the words of each line that a console block says to type, up to ``#`` or ``<``."""
     lines = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
-    return [shlex.split(line, comments=True) for line in lines]
+    return [shlex.split(re.split(r" [<>] ", line)[0], comments=True) for line in lines]
 
 
 COMMANDS = [(str(block), words) for block in all_blocks("console") for words in typed_lines(block)]
@@ -108,7 +108,7 @@ def commands_in_docstrings() -> list[tuple[str, list[str]]]:
         docstring = file.read_text(encoding="utf-8").split('"""')[1]
         lines = re.findall(r"^ +(python3? (?:-m|\S+\.py).*)", docstring, re.MULTILINE)
         # What follows several spaces says what the command is for.
-        found += [(file.name, shlex.split(re.split(r"  | > ", line)[0])) for line in lines]
+        found += [(file.name, shlex.split(re.split(r"  | [<>] ", line)[0])) for line in lines]
     return found
 
 

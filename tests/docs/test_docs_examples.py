@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from pages import PAGES, Block, all_blocks, blocks
 from running import compiled, run_until_ctrl_c, serve_class
 from visitors import VISITORS
+
+from pyiocp.cli.shell import make_names
 
 windows_only = pytest.mark.skipif(sys.platform != "win32", reason="runs examples on Windows")
 
@@ -26,6 +29,7 @@ HOW = re.compile(
 
 TYPED = [page for page in PAGES if blocks(page, "pycon")]
 PROGRAMS = all_blocks("python")
+IN_SHELL = "typed into the shell"
 
 
 def printed_by(text: str) -> list[str]:
@@ -52,20 +56,29 @@ def test_every_comment_above_a_block_is_understood() -> None:
         assert block.how == "" or match, f"{block}: {block.how!r}"
         if match and match["visitor"]:
             assert match["visitor"] in VISITORS, str(block)
+    typed = [block for block in all_blocks("pycon") if block.how]
+    assert {block.how for block in typed} == {IN_SHELL}
     comments = sum(page.read_text(encoding="utf-8").count("<!-- test:") for page in PAGES)
-    assert comments == sum(bool(block.how) for block in PROGRAMS)
+    assert comments == sum(bool(block.how) for block in PROGRAMS) + len(typed)
 
 
 @windows_only
 @pytest.mark.parametrize("page", TYPED, ids=lambda page: page.stem)
 def test_what_is_typed_answers_as_printed(page: Path) -> None:
     """The examples of a page run in order, in one namespace, as somebody types them."""
+    with ExitStack() as stack:
+        in_shell = blocks(page, "pycon")[0].how == IN_SHELL
+        answers_as_printed(page, make_names(stack) if in_shell else {})
+
+
+def answers_as_printed(page: Path, names: dict[str, Any]) -> None:
+    """Type the examples of a page where these names are there; compare all that is printed."""
     lines = [""] * len(page.read_text(encoding="utf-8").splitlines())
     for block in blocks(page, "pycon"):
         typed = block.text.splitlines()
         lines[block.line - 1 : block.line - 1 + len(typed)] = typed
     source = "\n".join(lines) + "\n"
-    test = doctest.DocTestParser().get_doctest(source, {}, page.stem, str(page), 0)
+    test = doctest.DocTestParser().get_doctest(source, names, page.stem, str(page), 0)
     assert test.examples
     report: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False)

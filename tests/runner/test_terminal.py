@@ -62,7 +62,7 @@ def test_shell_on_a_terminal() -> None:
     )
     with process:
         try:
-            read_until(terminal, r"from pyiocp import \*\s+>>> *$")
+            read_until(terminal, r"drain\(\)\s[^>]*>>> *$")
             wait_for_raw_mode(slave)
             os.write(terminal, b"3 + 4\x1b[D\x1b[D\x1b[D\x1b[D4\r")  # four to the left: 34 + 4
             read_until(terminal, r"\b38\s+>>> *$")
