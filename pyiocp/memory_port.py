@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .completion_queue import CompletionQueue
 from .memory.buffer_pool import BufferPool
 from .memory.debugging import BufferWatch, debug_mode_wanted
+from .recording import recordings
 from .statistics import Statistics, Watch, locked_now
 from .trace import EVENTS_MAX, Trace
 
@@ -47,6 +48,8 @@ class MemoryPort(CompletionQueue):
         self._buffer_watch = BufferWatch()
         if self.debug:
             self.in_flight.observe(self._buffer_watch)
+        for recording in recordings:
+            recording.port_made(self)
 
     def buffer_pool(
         self,

@@ -23,6 +23,8 @@ from .operation import IDLE
 from .winapi.errorcodes import STATUS_CANCELLED, status_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .completion_queue import CompletionQueue
     from .operation import Packet
     from .timers import Call
@@ -149,6 +151,11 @@ class Trace:
         return list(self._events)
 
     @property
+    def recorded(self) -> int:
+        """How many they are."""
+        return len(self._events)
+
+    @property
     def dropped(self) -> int:
         """How many events there was no room for."""
         return self._left_out
@@ -158,10 +165,13 @@ class Trace:
 
         Source: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
         """
-        with Path(path).open("w", encoding="utf-8") as file:
-            json.dump({"traceEvents": self._trace_events(), "displayTimeUnit": "ns"}, file)
+        save_traces([self], path)
 
-    def _trace_events(self) -> list[dict[str, Any]]:
+    def trace_events(self, first_id: int = 0) -> list[dict[str, Any]]:
+        """Return what the file has of it.
+
+        first_id: added to the numbers of submissions, which are unique in one trace only.
+        """
         process = os.getpid()
         shown: list[dict[str, Any]] = [
             {
@@ -186,7 +196,12 @@ class Trace:
             told: dict[str, Any] = {"what": event.what, "handle": event.handle}
             if phase == "e":
                 told |= {"bytes": event.bytes, "status": status_name(event.status)}
-            operation = {"ph": phase, "cat": "operation", "id": event.number, "name": event.kind}
+            operation = {
+                "ph": phase,
+                "cat": "operation",
+                "id": first_id + event.number,
+                "name": event.kind,
+            }
             shown.append(common | operation | {"args": told})
         return shown
 
@@ -199,3 +214,15 @@ class Trace:
     def __repr__(self) -> str:
         state = "recording" if self._queue.tracer is self else "stopped"
         return f"<Trace of {self._queue!r}: {state}, {len(self._events):,} events>"
+
+
+def save_traces(traces: Iterable[Trace], path: str | os.PathLike[str]) -> None:
+    """Write the traces of several ports to one file; see `Trace.save`."""
+    events = [
+        event
+        for number, trace in enumerate(traces)
+        # More submissions than a trace has room for, and an exact number in JavaScript.
+        for event in trace.trace_events(first_id=number << 32)
+    ]
+    with Path(path).open("w", encoding="utf-8") as file:
+        json.dump({"traceEvents": events, "displayTimeUnit": "ns"}, file)

@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from . import demo, explain, info, load, monitor, pages, serve, shell
+from . import demo, explain, info, load, monitor, pages, serve, shell, trace
 from .wording import reason
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ COMMANDS: dict[str, ModuleType] = {
     "serve": serve,
     "load": load,
     "monitor": monitor,
+    "trace": trace,
     "pages": pages,
     "info": info,
     "explain": explain,
@@ -69,12 +70,28 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the arguments; what follows ``--`` is a script and its own, where there can be one.
+
+    argparse itself would find its options among them, and take away each further ``--``.
+    """
+    parser = make_parser()
+    at = list(arguments).index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:at])
+    if at < len(arguments):
+        if not hasattr(options, "script"):
+            parser.error(f"unrecognized arguments: {' '.join(arguments[at:])}")
+        if at + 1 == len(arguments):
+            parser.error("a script must follow --")
+        options.script = list(arguments[at + 1 :])
+    return options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say (by default those of the process); return the exit code."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     if options.command is None:
-        parser.print_help()
+        make_parser().print_help()
         return FINE
     module = COMMANDS[options.command]
     if sys.platform != "win32" and getattr(module, "NEEDS_WINDOWS", True):
@@ -106,8 +123,8 @@ def _reader_has_gone(error: OSError) -> bool:
 
 def elsewhere(command: str) -> str:
     """Return how to run a command in Wine."""
-    if command == "demo":
-        return "python3 run.py demo"
+    if command in ("demo", "shell"):
+        return f"python3 run.py {command}"
     return f"python3 run.py python -m pyiocp {command}"
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import platform
 import socket
-import sys
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from .. import winapi
 from ..draining import drain
 from ..port import CompletionPort
 from .line_editing import converse
+from .wording import exit_code_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             converse(names, "" if options.quiet else BANNER)
         except SystemExit as end:
-            return exit_code(end)
+            return exit_code_of(end)
     return 0
 
 
@@ -79,11 +79,3 @@ def public_names() -> Iterator[tuple[str, Any]]:
     for name, value in vars(pyiocp).items():
         if not name.startswith("_") and not isinstance(value, type(pyiocp)):
             yield name, value
-
-
-def exit_code(end: SystemExit) -> int:
-    """Return the exit code of ``exit()``, as Python itself has it."""
-    if end.code is None or isinstance(end.code, int):
-        return end.code or 0
-    print(end.code, file=sys.stderr)
-    return 1

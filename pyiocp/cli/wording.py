@@ -1,6 +1,8 @@
-"""Wording: numbers with their nouns and units, as they are printed."""
+"""Wording: numbers with their nouns and units, and how things end, as they are printed."""
 
 from __future__ import annotations
+
+import sys
 
 
 def counted(number: int, noun: str) -> str:
@@ -11,6 +13,14 @@ def counted(number: int, noun: str) -> str:
 def reason(error: BaseException | str) -> str:
     """Return an error without which of our objects it was, which is for programmers."""
     return str(error).partition(" [<")[0]
+
+
+def exit_code_of(end: SystemExit) -> int:
+    """Return the exit code of ``exit(…)``, as Python itself has it: a text is printed."""
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    print(end.code, file=sys.stderr)
+    return 1
 
 
 def show_duration(duration_s: float) -> str:

@@ -47,6 +47,15 @@ def test_help_of_each_command_has_examples_and_exit_codes(
         ("serve echo --address host:", "'' is no port"),
         ("serve echo --address host:65536", "'65536' is no port"),
         ("serve echo --address ::1:9000", "in brackets: [::1]:9000"),
+        ("serve echo -- --address", "unrecognized arguments: -- --address"),
+        ("load", "required: HOST:PORT"),
+        ("load 127.0.0.1:9000 --depth 0", "'0' is not a whole number from 1"),
+        ("monitor 9001", "'9001' lacks a port"),
+        ("monitor 127.0.0.1:9001 --slowest 101", "'101' is not a whole number from 0 to 100"),
+        ("pages --json --markdown", "not allowed with argument"),
+        ("trace", "required: FILE"),
+        ("trace trace.json --", "a script must follow --"),
+        ("trace trace.json script.py", "unrecognized arguments: script.py"),
     ],
 )
 def test_wrong_arguments_are_exit_code_2_and_one_line(
@@ -67,6 +76,11 @@ def test_wrong_arguments_are_exit_code_2_and_one_line(
     [
         ("demo", "python3 run.py demo"),
         ("serve echo", "python3 run.py python -m pyiocp serve"),
+        ("load 127.0.0.1:9000", "python3 run.py python -m pyiocp load"),
+        ("trace trace.json", "python3 run.py python -m pyiocp trace"),
+        ("info", "python3 run.py python -m pyiocp info"),
+        ("pages", "python3 run.py python -m pyiocp pages"),
+        ("shell", "python3 run.py shell"),
     ],
 )
 def test_off_windows_one_line_says_what_to_do(

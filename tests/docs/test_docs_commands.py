@@ -80,7 +80,7 @@ def check_test_arguments(arguments: list[str]) -> None:
 
 def parse_pyiocp(arguments: list[str]) -> None:
     """Have the command line itself read the arguments."""
-    command_line.make_parser().parse_args(arguments)
+    command_line.parse(arguments)
 
 
 def check_all(commands: list[tuple[str, list[str]]], runner: ModuleType) -> None:
