@@ -158,7 +158,7 @@ class Monitor:
                 since = seen_at if taken == figures.bytes_sent else now
                 queues[session] = (figures.bytes_sent, since)
             rate = figures.messages_received / figures.age_s if figures.age_s else 0.0
-            ranked.append((since - now, -figures.send_queue_bytes, rate, session, figures))
+            ranked.append((-(now - since), -figures.send_queue_bytes, rate, session, figures))
         self._queues = queues
         return [
             {
