@@ -6,7 +6,7 @@
     python3 run.py check                 the static checks only (ruff, mypy)
     python3 run.py python ARGS...        Windows Python with pyiocp importable
     python3 run.py shell                 a Python console with a port and two connected streams
-    python3 run.py bench [NAME] [ARGS]   benchmarks/NAME.py: echo, which is the default, or calls
+    python3 run.py bench [ARGS]          benchmarks: against other libraries; `calls`: cost per call
     python3 run.py soak [PYTEST ARGS]    the long tests, with a seed that can be given again
     python3 run.py setup                 only the set-up for all of these
 
@@ -79,8 +79,8 @@ NEEDS_UNDER_WINE = {"bench": "numpy<2.2"}
 HOST_TEST_FOLDERS = ("tests/runner", "tests/proof", "tests/endurance")
 """Tests that run in the interpreter that runs this file; the others run in Windows Python."""
 
-BENCHMARKS = {"echo": ["gcc"], "calls": ["x86_64-w64-mingw32-gcc"]}
-"""What `bench` runs, and the compilers of what each of them needs that is in C."""
+COMPILERS_OF_BENCHMARKS = ("gcc", "x86_64-w64-mingw32-gcc")
+"""What makes the clients, which run on the host, and the server that is in C."""
 
 LINGER_SECONDS = 30
 """How long Wine's background processes wait for the next command; starting them takes 1.5 s."""
@@ -1073,17 +1073,16 @@ def command_shell(version: Version, arguments: list[str]) -> int:
 
 
 def command_bench(version: Version, arguments: list[str]) -> int:
-    """Run a benchmark: servers in Windows Python, and their load where it is cheapest."""
-    name = "echo"
-    if arguments and not arguments[0].startswith("-"):
-        name, *arguments = arguments
-    if name not in BENCHMARKS:
-        raise Failure(f"no benchmark {name!r} to run; there are {', '.join(BENCHMARKS)}")
-    script = require_file(f"benchmarks/{name}.py")
-    python = windows_python(version)
+    """Run the benchmarks: servers in Windows Python, and their load where it is cheapest."""
+    if arguments[:1] == ["calls"]:
+        script, arguments = require_file("benchmarks/calls.py"), arguments[1:]
+        python = windows_python(version)
+    else:
+        script = require_file("benchmarks/bench.py")
+        python = windows_python(version, (*EXTRAS, "peers"))
     if sys.platform == "win32":
         return python.run([script, *arguments], cwd=HERE)
-    require_programs(BENCHMARKS[name])
+    require_programs(COMPILERS_OF_BENCHMARKS)
     return run_inherited([sys.executable, script, "--python", version.text, *arguments], cwd=HERE)
 
 
@@ -1196,7 +1195,7 @@ def require_compilers_of_proof() -> None:
 def require_load_generators_compiler() -> None:
     """See that the compiler is there that the load generator needs."""
     if sys.platform != "win32":
-        require_programs(BENCHMARKS["echo"])
+        require_programs(COMPILERS_OF_BENCHMARKS)
 
 
 def require_file(name: str) -> str:

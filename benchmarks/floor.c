@@ -5,17 +5,21 @@
  * the spot put behind what is ready, so that no connection starves another. A connection sends
  * back what it received before it receives again.
  *
- * Like servers.py it prints the ports that it listens at, serves until the control connection
- * ends, and prints the CPU time that it took.
+ *     floor ROLE
+ *
+ * ROLE is echo, or broadcast: what comes on one connection goes to all, from one buffer.
+ * Like the others (servers/control.py) it prints where it listens, answers each line of standard
+ * input with its CPU times and private bytes, and ends with that.
  */
 #include <winsock2.h>
 #include <ws2tcpip.h>
 #include <mswsock.h>
+#include <psapi.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { ACCEPTS = 32, BATCH = 64, RECEIVE_SIZE = 65536, ADDRESS = sizeof(SOCKADDR_STORAGE) + 16 };
-enum kind { ACCEPT, RECEIVE, SEND };
+enum kind { ACCEPT, RECEIVE, SEND, DELIVERY };
 
 typedef struct operation {
     OVERLAPPED overlapped; /* first: a packet's OVERLAPPED is its operation */
@@ -31,8 +35,20 @@ typedef struct connection {
     SOCKET socket;
     DWORD sent, filled;
     int pending;
+    struct connection *previous, *next; /* of all connections */
     char buffer[RECEIVE_SIZE];
 } connection;
+
+typedef struct {
+    int deliveries;
+    WSABUF buffer;
+    char data[];
+} message;
+
+typedef struct {
+    operation operation;
+    message *message;
+} delivery;
 
 typedef struct {
     operation operation;
@@ -43,6 +59,8 @@ typedef struct {
 static HANDLE port;
 static SOCKET listening;
 static LPFN_ACCEPTEX accept_ex;
+static int broadcasts;
+static connection all = {.previous = &all, .next = &all};
 static operation *first_ready, **last_ready = &first_ready;
 
 static void fail(const char *what) {
@@ -84,6 +102,34 @@ static void send_rest(connection *c) {
     submitted(&c->send, result, bytes);
 }
 
+static void *allocate(size_t size) {
+    void *memory = calloc(1, size);
+    if (!memory)
+        fail("calloc");
+    return memory;
+}
+
+/* Send what was received to every connection; its buffer goes with the last delivery. */
+static void broadcast(connection *from, DWORD length) {
+    message *m = allocate(sizeof *m + length);
+    m->buffer = (WSABUF){length, m->data};
+    CopyMemory(m->data, from->buffer, length);
+    m->deliveries = 1;
+    for (connection *c = all.next; c != &all; c = c->next) {
+        delivery *d = allocate(sizeof *d);
+        DWORD bytes = 0;
+        d->operation.kind = DELIVERY;
+        d->operation.connection = c;
+        d->message = m;
+        m->deliveries++;
+        c->pending++;
+        int result = WSASend(c->socket, &m->buffer, 1, &bytes, 0, &d->operation.overlapped, NULL);
+        submitted(&d->operation, result, bytes);
+    }
+    if (!--m->deliveries)
+        free(m);
+}
+
 static SOCKET make_socket(void) {
     SOCKET made = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
     if (made == INVALID_SOCKET)
@@ -118,10 +164,11 @@ static void accepted(acceptance *a) {
     }
     setsockopt(socket, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, (char *)&listening, sizeof listening);
     put_on_port(socket);
-    connection *c = calloc(1, sizeof *c);
-    if (!c)
-        fail("calloc");
+    connection *c = allocate(sizeof *c);
     c->socket = socket;
+    c->previous = all.previous;
+    c->next = &all;
+    c->previous->next = c->next->previous = c;
     c->receive.kind = RECEIVE;
     c->send.kind = SEND;
     c->receive.connection = c->send.connection = c;
@@ -135,9 +182,21 @@ static void dispatch(operation *op) {
         return;
     }
     c->pending--;
-    if (op->failed || op->bytes == 0) {
-        closesocket(c->socket);
+    if (op->kind == DELIVERY) {
+        delivery *d = (delivery *)op;
+        if (!--d->message->deliveries)
+            free(d->message);
+        free(d);
+    } else if (op->failed || op->bytes == 0) {
+        if (c->socket != INVALID_SOCKET) {
+            closesocket(c->socket);
+            c->previous->next = c->next;
+            c->next->previous = c->previous;
+        }
         c->socket = INVALID_SOCKET;
+    } else if (op->kind == RECEIVE && broadcasts) {
+        broadcast(c, op->bytes);
+        receive(c);
     } else if (op->kind == RECEIVE) {
         c->filled = op->bytes;
         c->sent = 0;
@@ -192,43 +251,48 @@ static SOCKET listen_anywhere(SOCKET made, int *number) {
     return made;
 }
 
-static DWORD WINAPI watch_control(void *control) {
-    char byte;
-    SOCKET connection = accept((SOCKET)control, NULL, NULL);
-    recv(connection, &byte, 1, 0);
-    PostQueuedCompletionStatus(port, 0, 0, NULL);
-    return 0;
-}
-
 static double seconds(FILETIME time) {
     return (time.dwLowDateTime + time.dwHighDateTime * 4294967296.0) / 1e7;
 }
 
-int main(void) {
+/* Answer each line of standard input with the CPU times and the private bytes; end with it. */
+static DWORD WINAPI answer(void *unused) {
+    char line[100];
+    FILETIME created, exited, system, user;
+    PROCESS_MEMORY_COUNTERS memory;
+    (void)unused;
+    while (fgets(line, sizeof line, stdin)) {
+        GetProcessTimes(GetCurrentProcess(), &created, &exited, &system, &user);
+        GetProcessMemoryInfo(GetCurrentProcess(), &memory, sizeof memory);
+        printf("{\"user_s\": %f, \"system_s\": %f, \"private_bytes\": %.0f}\n", seconds(user), seconds(system), (double)memory.PagefileUsage);
+        fflush(stdout);
+    }
+    PostQueuedCompletionStatus(port, 0, 0, NULL);
+    return 0;
+}
+
+int main(int argc, char **argv) {
     static acceptance acceptances[ACCEPTS];
     WSADATA data;
     GUID guid = WSAID_ACCEPTEX;
     DWORD bytes;
     BOOL on = TRUE;
-    int echo_number, control_number;
+    int number;
+    broadcasts = argc > 1 && !strcmp(argv[1], "broadcast");
     if (WSAStartup(MAKEWORD(2, 2), &data))
         fail("WSAStartup");
     port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 0);
-    listening = listen_anywhere(make_socket(), &echo_number);
+    listening = listen_anywhere(make_socket(), &number);
     setsockopt(listening, IPPROTO_TCP, TCP_NODELAY, (char *)&on, sizeof on);
     put_on_port(listening);
     if (WSAIoctl(listening, SIO_GET_EXTENSION_FUNCTION_POINTER, &guid, sizeof guid, &accept_ex, sizeof accept_ex, &bytes, NULL, NULL))
         fail("WSAIoctl");
     for (int n = 0; n < ACCEPTS; n++)
         post_accept(&acceptances[n]);
-    SOCKET control = listen_anywhere(make_socket(), &control_number);
-    CloseHandle(CreateThread(NULL, 0, watch_control, (void *)control, 0, NULL));
-    printf("{\"echo\": %d, \"control\": %d}\n", echo_number, control_number);
+    CloseHandle(CreateThread(NULL, 0, answer, NULL, 0, NULL));
+    printf("{\"port\": %d}\n", number);
     fflush(stdout);
     while (!gather())
         dispatch_round();
-    FILETIME created, exited, system, user;
-    GetProcessTimes(GetCurrentProcess(), &created, &exited, &system, &user);
-    printf("{\"user_s\": %f, \"system_s\": %f}\n", seconds(user), seconds(system));
     return 0;
 }

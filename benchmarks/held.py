@@ -7,26 +7,39 @@ Every connection sends a message every second, whether the one before is back or
 byte that comes back is compared. Latencies count from when a message was due. The floor is the
 same server in C: what it cannot hold either, the machine cannot.
 
-What belongs here: that run. The load is in `load`, the servers are in `servers`.
+What belongs here: that run. The load is ``clients/held.c``, the servers are in ``servers/``.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from echo import run_once
-from load import Load
-from programs import load_program
-from servers import SERVERS
+from clients import put_load_on
+from contests.echo import SERVERS
+from programs import client_program
+from server_process import serving
 
 SIZE = 64
 """Bytes a message."""
 
 
+def measure(
+    server_name: str,
+    connections: int,
+    every_s: float,
+    warm_up_s: float,
+    seconds: float,
+    python: str | None = None,
+) -> dict[str, float]:
+    """Return what came of so many connections held for so long."""
+    with serving(server_name, "echo", python) as server:
+        return put_load_on(server, "held", connections, SIZE, every_s, warm_up_s, seconds)
+
+
 def main() -> int:
     """Print a line for each run; exit 1 if a message was lost."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--servers", nargs="+", choices=["floor", *SERVERS], default=["pyiocp"])
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=["pyiocp"])
     parser.add_argument("--connections", type=int, default=5000)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between its messages")
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -34,15 +47,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--python", help="which Python for Windows, off Windows: 3.13, 3.13t")
     options = parser.parse_args()
-    load = Load(options.connections, SIZE, every_s=options.every)
-    load_program()  # what cannot be compiled is said before anything is measured
-    print(f"{load}, for {options.seconds:g} s\n")
+    client_program("held")  # what cannot be compiled is said before anything is measured
+    every = f"each every {options.every:g} s, for {options.seconds:g} s"
+    print(f"{options.connections} x {SIZE} B, {every}\n")
     print("| server | sent | lost | p50 ms | p99 ms | p99.9 ms | longest ms | CPU us/message |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     lost = 0.0
+    times = (options.every, options.warm_up, options.seconds)
     for _ in range(options.rounds):
         for name in options.servers:
-            once = run_once(name, load, options.warm_up, options.seconds, options.python)
+            once = measure(name, options.connections, *times, options.python)
             lost += once["lost"]
             print(
                 f"| {name} | {once['sent']:,.0f} | {once['lost']:,.0f} | {once['p50_ms']:.1f} |"

@@ -7,21 +7,20 @@ A server in a process of its own takes connections, echoes one message on each, 
 them be idle. What is counted is by how much its private bytes have grown since the first 200
 connections, which pay for what there is once.
 
-What belongs here: that measurement. How fast servers are is in `echo`.
+What belongs here: that measurement. How fast servers are is in `bench`.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import socket
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from server_process import ServerProcess
+from servers.control import private_bytes
 
 MODES = {"with a buffer": None, "zero-byte after 1 s": 1.0, "zero-byte": 0.0}
 """What the sessions have as ``zero_byte_after``."""
@@ -41,29 +40,6 @@ class Idle:
     """By how many private bytes the server has grown for each."""
     users_bytes: int
     """How many of those are the user's own `Session` object."""
-
-
-class _MemoryCounters(ctypes.Structure):
-    """PROCESS_MEMORY_COUNTERS, whose PagefileUsage is the private bytes."""
-
-    _fields_ = (
-        ("cb", ctypes.c_uint32),
-        ("PageFaultCount", ctypes.c_uint32),
-        *((f"_{n}", ctypes.c_size_t) for n in range(6)),
-        ("PagefileUsage", ctypes.c_size_t),
-        ("PeakPagefileUsage", ctypes.c_size_t),
-    )
-
-
-def private_bytes() -> int:
-    """Return how many bytes of memory are this process's alone."""
-    counters = _MemoryCounters(cb=ctypes.sizeof(_MemoryCounters))
-    kernel32: Any = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined, unused-ignore]
-    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
-    process = ctypes.c_void_p(kernel32.GetCurrentProcess())
-    if not kernel32.K32GetProcessMemoryInfo(process, ctypes.byref(counters), counters.cb):
-        raise OSError("K32GetProcessMemoryInfo failed")
-    return int(counters.PagefileUsage)
 
 
 def serve(zero_byte_after: float | None) -> None:

@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from idle import private_bytes
+from servers.control import private_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

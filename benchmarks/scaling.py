@@ -22,17 +22,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
 
-from load import Load, measure
+from clients import put_load_on
 from server_process import ServerProcess
+from servers.control import Control
 
 SIZE = 64
 """Bytes a message."""
@@ -69,7 +67,7 @@ def calibrate(microseconds: float) -> int:
 
 
 def serve(threads: int, turns: int) -> None:
-    """Serve until the control connection ends, and print the CPU time that it took."""
+    """Serve with so many threads, until `Control` says that it is over."""
     # Only this process runs on Windows.
     from pyiocp import CompletionPort, Session  # noqa: PLC0415
 
@@ -82,23 +80,18 @@ def serve(threads: int, turns: int) -> None:
                 work(turns)
             self.send(data)
 
-    with socket.create_server(("127.0.0.1", 0)) as control, CompletionPort() as port:
-
-        def watch() -> None:
-            connection, _ = control.accept()
-            with connection:
-                connection.recv(1)
-            port.stop()
-
+    with CompletionPort() as port:
         listener = port.listen(("127.0.0.1", 0), Working)
-        threading.Thread(target=watch, daemon=True).start()
-        ports = {"echo": listener.address[1], "control": control.getsockname()[1]}
-        print(json.dumps(ports), flush=True)
-        before = os.times()
+        Control().ready(listener.address[1], port.stop)
         port.run(threads=threads)
-        after = os.times()
-    taken = after.user + after.system - before.user - before.system
-    print(json.dumps({"cpu_s": taken}), flush=True)
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many connections there are, and how many messages each has under way."""
+
+    connections: int
+    depth: int
 
 
 @dataclass
@@ -158,10 +151,9 @@ def run_once(
     """Start a server, put the load on it, end it; messages a second and CPU us a message."""
     arguments = ("--serve", str(threads), "--turns", str(turns))
     with ServerProcess(python, "scaling.py", *arguments) as server:
-        with socket.create_connection(("127.0.0.1", int(server.first["control"]))):
-            result = measure(int(server.first["echo"]), load, WARM_UP_S, seconds)
-        cpu_s = float(server.read()["cpu_s"])
-    return result.messages_per_s, cpu_s / (result.messages_per_s * (seconds + WARM_UP_S)) * 1e6
+        numbers = (load.connections, SIZE, load.depth, WARM_UP_S, seconds)
+        found = put_load_on(server, "echo", *numbers)
+    return found["per_s"], found["user_us"] + found["system_us"]
 
 
 def run_round(turns: int, load: Load, seconds: float, python: str | None) -> Round:
@@ -196,8 +188,9 @@ def main() -> int:
         print(spin())
         return 0
     turns = calibrated(options.work, options.python)
-    load = Load(options.connections, SIZE, options.depth)
-    print(f"{load}, {options.work:g} us of Python a message ({turns} turns)\n")
+    load = Load(options.connections, options.depth)
+    print(f"{load.connections} x {SIZE} B, depth {load.depth}")
+    print(f"{options.work:g} us of Python a message ({turns} turns)\n")
     print("| round | 1 thread | 2 threads | ratio | CPU us a message | processors given |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     ratios: list[float] = []

@@ -9,13 +9,28 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
+
+from programs import floor_program
 
 ROOT = Path(__file__).resolve().parent.parent
 
 _END_MAX_S = 30.0
 """Seconds that a server gets to end by itself."""
+
+
+class ServerError(Exception):
+    """The server did not start, or ended before its time; the message is its last line."""
+
+
+def python_command(python: str | None) -> list[str]:
+    """Return what starts Python for Windows; `python` is its version, off Windows."""
+    if os.name == "nt":
+        return [sys.executable]
+    return [sys.executable, "run.py", *(["--python", python] if python else []), "python"]
 
 
 class ServerProcess:
@@ -28,13 +43,15 @@ class ServerProcess:
     """
 
     def __init__(self, python: str | None, script: str, *arguments: str) -> None:
-        version = ["--python", python] if python else []
-        start = [] if os.name == "nt" else ["run.py", *version, "python"]
+        self._errors = tempfile.TemporaryFile(  # noqa: SIM115, closed with the process
+            "w+", encoding="utf-8", errors="replace"
+        )
         self._process = subprocess.Popen(
-            [sys.executable, *start, str(Path("benchmarks", script)), *arguments],
+            [*python_command(python), str(Path("benchmarks", script)), *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
         try:
@@ -51,7 +68,7 @@ class ServerProcess:
                 values: dict[str, Any] = json.loads(line)
                 return values
             sys.stderr.write(line)
-        raise SystemExit("the server ended before its time")
+        raise ServerError(self._last_words())
 
     def ask(self, question: str = "") -> dict[str, Any]:
         """Send a line, and return the answer."""
@@ -59,6 +76,11 @@ class ServerProcess:
         self._process.stdin.write(f"{question}\n")
         self._process.stdin.flush()
         return self.read()
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors if line.strip()]
+        return lines[-1] if lines else "the server ended before its time"
 
     def _end(self) -> None:
         assert self._process.stdin is not None
@@ -72,9 +94,25 @@ class ServerProcess:
             raise
         finally:
             self._process.stdout.close()
+            self._errors.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_failure: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._end()
+
+
+def serving(name: str, role: str, python: str | None, file: str = "") -> ServerProcess:
+    """Start one of the servers that are compared, to be used in a ``with`` statement.
+
+    name: a file in ``servers/``, or ``floor``. role: ``echo``, ``broadcast``, ``datagrams`` or
+    ``download``. file: what it serves.
+    """
+    program = str(floor_program()) if name == "floor" else file
+    return ServerProcess(python, "serve.py", name, role, *filter(None, [program]))

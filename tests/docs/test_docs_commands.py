@@ -101,7 +101,7 @@ def test_commands_on_the_pages_exist(runner: ModuleType) -> None:
 
 def commands_in_docstrings() -> list[tuple[str, list[str]]]:
     """Return the commands in the docstrings of programs: the lines that begin with python."""
-    files = [ROOT / "benchmarks" / f"{name}.py" for name in ("calls", "echo", "servers")]
+    files = [ROOT / "benchmarks" / f"{name}.py" for name in ("bench", "calls", "serve")]
     files += [*(ROOT / "pyiocp" / "cli").glob("*.py"), *(ROOT / "examples").glob("*.py")]
     found: list[tuple[str, list[str]]] = []
     for file in sorted(files):

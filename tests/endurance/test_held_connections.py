@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from echo import run_once
+from held import measure as measure_held
 from idle import REQUIRED_BYTES, measure
-from load import Load
 
 SOAK = [pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -32,8 +31,7 @@ def test_held_connections_lose_nothing(
     The load generator compares each byte, and has the messages go out whether or not those
     before are back: the server has to keep up. How late they are is printed.
     """
-    load = Load(connections, 64, every_s=1.0)
-    once = run_once("pyiocp", load, warm_up_s, seconds, python)
+    once = measure_held("pyiocp", connections, 1.0, warm_up_s, seconds, python)
     figures(
         connections=connections,
         seconds=seconds,
@@ -47,7 +45,7 @@ def test_held_connections_lose_nothing(
     )
     assert once["lost"] == 0
     assert once["sent"] >= connections * (seconds + warm_up_s)
-    assert once["messages_per_s"] >= 0.95 * connections, "the server did not keep up"
+    assert once["per_s"] >= 0.95 * connections, "the server did not keep up"
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from statistics import median
 
 import pytest
-from load import Load
-from scaling import GIVEN_MIN, REQUIRED, SIZE, Round, calibrated, run_round
+from scaling import GIVEN_MIN, REQUIRED, Load, Round, calibrated, run_round
 
 WORK_US = 50.0
 
@@ -35,7 +34,7 @@ def test_two_threads_do_nearly_twice_as_much(
     if python is None or not python.endswith("t"):
         pytest.skip("needs a Python without a GIL: run.py --python 3.13t")
     turns = calibrated(WORK_US, python)
-    load = Load(16, SIZE, 16)
+    load = Load(16, 16)
     tried: list[Round] = []
     counted: list[Round] = []
     while len(counted) < rounds and len(tried) < 3 * rounds + 3:

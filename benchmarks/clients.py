@@ -1,0 +1,48 @@
+"""Clients: the programs in C that put a load on a server, and what they find.
+
+They run on the host, where a system call is cheap, so that the server is what is measured.
+
+What belongs here: running them. What each does stands at the head of its file in ``clients/``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from programs import client_program
+from server_process import ServerError, ServerProcess
+
+END_MAX_S = 300
+
+
+def put_load_on(server: ServerProcess, client: str, *numbers: float) -> dict[str, float]:
+    """Run a client against a server; return its figures, and what they cost the server.
+
+    ``user_us`` and ``system_us`` are CPU time per count, for the time that was counted only.
+    """
+    process = subprocess.Popen(
+        [client_program(client), str(server.first["port"]), *map(str, numbers)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()  # "counting"
+        before = server.ask()
+        result = process.stdout.readline()
+        after = server.ask()
+        _, errors = process.communicate(timeout=END_MAX_S)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if not result:
+        raise ServerError(errors.strip() or f"the client {client} ended without a word")
+    figures: dict[str, float] = json.loads(result)
+    for key in ("user", "system"):
+        taken_s = after[f"{key}_s"] - before[f"{key}_s"]
+        figures[f"{key}_us"] = taken_s * 1e6 / figures["count"] if figures["count"] else 0.0
+    figures["private_bytes"] = after["private_bytes"]
+    return figures

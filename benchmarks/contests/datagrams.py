@@ -1,0 +1,42 @@
+"""UDP echo: sockets in a closed loop."""
+
+from __future__ import annotations
+
+from clients import put_load_on
+from contest import Contest, Figure, Options
+from server_process import serving
+
+SERVERS = (
+    "pyiocp",
+    "operations",
+    "asyncio_protocol",
+    "asyncio_selector",
+    "winloop_protocol",
+    "twisted_iocp",
+)
+
+SOCKETS, SIZE, DEPTH = 100, 64, 1
+
+
+def measure(server_name: str, options: Options) -> dict[str, float]:
+    """Put the load on a server."""
+    with serving(server_name, "datagrams", options.python) as server:
+        return put_load_on(
+            server, "datagrams", SOCKETS, SIZE, DEPTH, options.warm_up, options.seconds
+        )
+
+
+CONTEST = Contest(
+    "datagrams",
+    f"UDP echo, {SOCKETS} sockets x {SIZE} B",
+    SERVERS,
+    measure,
+    (
+        Figure("per_s", "datagrams/s"),
+        Figure("p50_ms", "p50 ms", ".1f"),
+        Figure("p99_ms", "p99 ms", ".1f"),
+        Figure("lost", "lost"),
+        Figure("user_us", "user µs/datagram", ".1f"),
+        Figure("system_us", "system µs/datagram", ".1f"),
+    ),
+)
