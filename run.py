@@ -8,6 +8,7 @@
     python3 run.py shell                 a Python console with a port and two connected streams
     python3 run.py bench [ARGS]          benchmarks: against other libraries; `calls`: cost per call
     python3 run.py soak [PYTEST ARGS]    the long tests, with a seed that can be given again
+    python3 run.py coverage [ARGS]       the tests again, and which branches of pyiocp they take
     python3 run.py setup                 only the set-up for all of these
 
     --python 3.12 (or 3.13t), right before or after the command: another version of Python
@@ -81,6 +82,9 @@ HOST_TEST_FOLDERS = ("tests/runner", "tests/proof", "tests/endurance")
 
 COMPILERS_OF_BENCHMARKS = ("gcc", "x86_64-w64-mingw32-gcc")
 """What makes the clients, which run on the host, and the server that is in C."""
+
+BRANCHES_MIN_PERCENT = 95.0
+"""How many of the package's branches the tests have to take."""
 
 LINGER_SECONDS = 30
 """How long Wine's background processes wait for the next command; starting them takes 1.5 s."""
@@ -649,6 +653,9 @@ class WindowsPython(Protocol):
     def interact(self, arguments: Sequence[str]) -> int:
         """Run the interpreter on our terminal, with editing of lines, and return its exit code."""
 
+    def path(self, path: Path) -> str:
+        """Return the name of a file as the interpreter sees it."""
+
 
 class NativePython:
     """Windows Python on Windows: a virtual environment with the project installed as it stands."""
@@ -695,6 +702,10 @@ class NativePython:
     def interact(self, arguments: Sequence[str]) -> int:
         """Run the interpreter on our terminal and return its exit code."""
         return self.run(arguments)
+
+    def path(self, path: Path) -> str:
+        """Return the name of a file as the interpreter sees it."""
+        return str(path)
 
 
 def native_interpreter(version: Version) -> str:
@@ -904,6 +915,10 @@ class WinePython:
             return run_inherited(self.command(arguments), env)
         finally:
             termios.tcsetattr(0, termios.TCSADRAIN, mode)
+
+    def path(self, path: Path) -> str:
+        """Return the name of a file as the interpreter sees it."""
+        return windows_path(path)
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """Return the command of the host that runs the interpreter."""
@@ -1124,6 +1139,31 @@ def run_windows_tests(version: Version, arguments: list[str]) -> int:
     return windows_python(version).run(command, stdin=False, cwd=HERE)
 
 
+def command_coverage(version: Version, arguments: list[str]) -> int:
+    """Run the tests, or those that are chosen, and tell which branches of the package they take."""
+    folder = CACHE / f"coverage-{version.text}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    python = windows_python(version)
+    os.environ["COVERAGE_FILE"] = python.path(folder / "data")  # also of what the tests start
+    pytest = ["-m", "pytest", *(f"--ignore={folder}" for folder in HOST_TEST_FOLDERS)]
+    pytest += ["--cov", "--cov-report=", *(arguments or in_parallel())]
+    results = {"tests in Windows Python": python.run(pytest, stdin=False, cwd=HERE)}
+    python.run(["-m", "coverage", "report"], stdin=False, cwd=HERE)
+    summary = folder / "summary.json"
+    write_summary = ["-m", "coverage", "json", "--quiet", "-o", python.path(summary)]
+    if python.run(write_summary, stdin=False, cwd=HERE):
+        raise Failure("coverage has nothing to say: did no test run?")
+    totals = json.loads(summary.read_text(encoding="utf-8"))["totals"]
+    taken, branches = totals["covered_branches"], totals["num_branches"]
+    percent = 100 * taken / branches
+    say(f"{taken} of {branches} branches of pyiocp taken, {percent:.2f} %")
+    if not arguments:
+        enough = percent >= BRANCHES_MIN_PERCENT
+        results[f"at least {BRANCHES_MIN_PERCENT:.0f} % of the branches"] = 0 if enough else 1
+    return report(results)
+
+
 def command_check(_version: Version, arguments: list[str]) -> int:
     """Run the static checks."""
     refuse(arguments)
@@ -1145,13 +1185,18 @@ def command_test(version: Version, arguments: list[str]) -> int:
     if not arguments:
         results["static checks"] = command_check(version, [])
         host = [folder for folder in HOST_TEST_FOLDERS if has_tests(folder)]
-        # Most tests wait most of the time: 829 of them took 119 s this way, one by one 240 s.
-        windows = ["tests", f"--numprocesses={(os.cpu_count() or 1) + 1}"]
+        windows = in_parallel()
     if host:
         results["tests on this system"] = run_host_tests(version, host)
     if windows:
         results["tests in Windows Python"] = run_windows_tests(version, windows)
     return report(results)
+
+
+def in_parallel() -> list[str]:
+    """Return pytest's arguments for all tests, several at a time."""
+    # Most tests wait most of the time: 829 of them took 119 s this way, one by one 240 s.
+    return ["tests", f"--numprocesses={(os.cpu_count() or 1) + 1}"]
 
 
 def split_pytest_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -1226,6 +1271,7 @@ COMMANDS: dict[str, Callable[[Version, list[str]], int]] = {
     "shell": command_shell,
     "bench": command_bench,
     "soak": command_soak,
+    "coverage": command_coverage,
     "setup": command_setup,
 }
 

@@ -104,8 +104,8 @@ class Chaos:
         for sock, outgoing, incoming in zip(pair, (first, second), (second, first), strict=True):
             self.ends.append(End(self.port.stream(sock), outgoing, incoming))
 
-    def step(self) -> None:
-        """Do one thing to one end."""
+    def step(self) -> tuple[str, int]:
+        """Do one thing to one end; return what, and to which."""
         while len(self.ends) < 2 * CONNECTIONS:
             self.connect()
         end = self.chance.choice(self.ends)
@@ -116,6 +116,7 @@ class Chaos:
             action(end)
         if end.stream.closed:
             self.ends = [other for other in self.ends if other is not end]
+        return action.__name__, end.outgoing
 
     def send(self, end: End) -> None:
         """Send the next bytes, in one buffer or in two; one send at a time keeps their order."""
@@ -258,3 +259,23 @@ def test_chaos_loses_no_completion_and_no_byte(seconds: float) -> None:
         assert chaos.pending == {}
     for needed in ("cancel", "reset", "half_close", "collect", "OperationCancelledError"):
         assert chaos.counts[needed] > 0
+
+
+@pytest.mark.usefixtures("small_working_set")
+def test_a_seed_repeats_the_schedule() -> None:
+    """A thousand steps, twice: the same is done to the same ends, whatever the kernel answers.
+
+    The second time, time passes: what arrives between two steps is more than before.
+    """
+    schedules: list[list[tuple[str, int]]] = []
+    for pause in (0, 0.001):
+        with CompletionPort() as port:
+            chaos = Chaos(port, seed=1)
+            schedules.append([])
+            for n in range(1000):
+                schedules[-1].append(chaos.step())
+                if n % 10 == 0:
+                    time.sleep(pause)
+            chaos.finish()
+    assert schedules[0] == schedules[1]
+    assert len({action for action, _ in schedules[0]}) == len(chaos.actions)

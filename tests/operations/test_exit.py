@@ -111,7 +111,7 @@ def outcome(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
     ],
 )  # fmt: skip
 def test_exit_with_operations_in_flight_is_silent(ending: str, code: int) -> None:
-    """The exit code is the program's own, and by default nothing at all is printed."""
+    """C17: the exit code is the program's own, and by default nothing at all is printed."""
     program = f"port = CompletionPort(); fill(port)\n{ending}"
     assert outcome(run(program)) == (code, "", "")
 
@@ -345,7 +345,7 @@ def test_port_that_could_not_be_made_is_dropped_in_silence() -> None:
 )
 @pytest.mark.parametrize("filter_", ["always", "error"])
 def test_what_the_kernel_keeps_is_kept_and_named(ending: str, code: int, filter_: str) -> None:
-    """CancelIoEx does nothing here, so that the receive's memory is the kernel's for ever.
+    """C17: CancelIoEx does nothing here, so that the receive's memory is the kernel's for ever.
 
     The buffer would end the process if it were freed, at the interpreter's very end too,
     where the modules that hold it are taken apart.

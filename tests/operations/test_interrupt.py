@@ -140,7 +140,7 @@ def latency(port: CompletionPort, wait: str, send: str = "raise_signal") -> floa
 def test_ctrl_c_ends_a_wait_at_once_and_the_port_goes_on(
     port: CompletionPort, wait: str, send: str
 ) -> None:
-    """Ten times in a row; in between and afterwards the port does its work."""
+    """C20: ten times in a row; in between and afterwards the port does its work."""
     latencies = []
     for n in range(10):
         latencies.append(latency(port, wait, send))
@@ -276,7 +276,7 @@ class Load:
 @pytest.mark.parametrize("one_by_one", [True, False], ids=["one by one", "at random"])
 @pytest.mark.parametrize("wait", ["wait()", "run(1)", "run(2)"])
 def test_fifty_ctrl_c_in_a_row_lose_no_completion(wait: str, one_by_one: bool) -> None:
-    """Under load: every packet comes, and every call is made, once, and in order.
+    """C20: under load every packet comes, and every call is made, once, and in order.
 
     One by one, each press becomes a KeyboardInterrupt. At random, a second one may come
     before the first has been raised; then at least nothing is lost either.
