@@ -31,8 +31,8 @@ MISSING = "No completion by Tab here: pip install pyreadline3 brings it."
 
 def converse(names: dict[str, Any], greeting: str) -> None:
     """Read statements and do them, until the end of the input or SystemExit."""
-    if not sys.stdin.isatty():  # nobody types: there is nothing to edit
-        _basic(names, greeting)
+    if not sys.stdin.isatty():
+        _Unseen(names, filename=_NAME).interact(greeting, exitmsg="")
         return
     editor = _editor_of_python()
     if editor is not None:
@@ -53,6 +53,13 @@ def converse(names: dict[str, Any], greeting: str) -> None:
     readline.parse_and_bind("bind ^I rl_complete" if libedit else "tab: complete")
     with _remembered_lines(readline):
         _basic(names, greeting)
+
+
+class _Unseen(code.InteractiveConsole):
+    """A console at which nobody sits: no prompts between what the statements print."""
+
+    def raw_input(self, prompt: str = "") -> str:
+        return input()
 
 
 def _basic(names: dict[str, Any], greeting: str) -> None:

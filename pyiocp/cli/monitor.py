@@ -139,8 +139,10 @@ class LiveTables:
         from rich.console import Group  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        tables = [rich_table(header, rows, title) for title, header, rows in tables_of(rates)]
-        return Group(Text(title_of(rates), no_wrap=True, overflow="ellipsis"), *tables)
+        parts: list[RenderableType] = [Text(title_of(rates), no_wrap=True, overflow="ellipsis")]
+        for title, header, rows in tables_of(rates):
+            parts += ["", rich_table(header, rows, title)]
+        return Group(*parts)
 
 
 def show_in_full(rates: dict[str, Any]) -> None:

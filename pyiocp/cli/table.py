@@ -47,11 +47,11 @@ def show_table(
 
 def rich_table(header: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> Table:
     """Return the same as a table of ``rich``'s, which must be there."""
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left")
+    # Without a frame: the live display of `monitor` has to fit a small window.
+    table = Table(box=None, padding=(0, 2, 0, 0), title=title or None, title_justify="left")
     for name, number in zip(header, numbers_in(header, rows), strict=True):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:

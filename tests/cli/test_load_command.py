@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import sys
+from collections.abc import Callable
 
 import pytest
+from commands import Command
 from serving import Echo, served
 
 from pyiocp.cli.command_line import main
@@ -97,3 +101,34 @@ def test_server_that_goes_away_ends_the_load(capsys: pytest.CaptureFixture[str])
     result = json.loads(capsys.readouterr().out)
     assert (result["passed"], result["faults_count"]) == (False, 4)
     assert result["messages"] <= 4 * 20
+
+
+def test_ctrl_c_is_a_line_and_exit_code_130(start_interruptible: Callable[..., Command]) -> None:
+    """In the middle of measuring."""
+    with served(Echo) as address:
+        command = start_interruptible("load", address, "--connections", "3", "--seconds", "60")
+        command.line_with("measuring")
+        command.press_ctrl_c()
+        assert command.end() == 130
+    assert command.output[-1] == "pyiocp: interrupted"
+    assert "Traceback" not in "\n".join(command.output)
+
+
+def test_terminal_gets_a_table_and_no_colours_if_none_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With rich; and without it lines, as into a pipe."""
+    pytest.importorskip("rich")
+    monkeypatch.setenv("TTY_INTERACTIVE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    with served(Echo) as address:
+        line = f"load {address} --connections 2 --seconds 1.2"
+        assert main(line.split()) == 0
+        drawn = capsys.readouterr().out
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+        assert main(line.split()) == 0
+    plain = capsys.readouterr().out
+    assert "\x1b[2K" in drawn  # drawn again in its place
+    assert not re.search(r"\x1b\[[\d;]*3[0-7]", drawn)
+    assert "\x1b" not in plain
+    assert re.search(r"1 s +measuring +2 connections", plain)
