@@ -11,6 +11,7 @@ import runpy
 import signal
 import sys
 import threading
+from pathlib import Path
 
 
 def raise_signals() -> None:
@@ -26,4 +27,5 @@ if sys.argv[0] == "-m":
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 else:
+    sys.path[0] = str(Path(sys.argv[0]).parent)  # as if it had been run by itself
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -31,7 +31,7 @@ class Server:
     def end(self) -> list[str]:
         """Press Ctrl-C, and return all that it printed; nothing of it may be a traceback."""
         self.command.press_ctrl_c()
-        assert self.command.end() == 0
+        assert self.command.end() == 0, self.command.output
         assert "Traceback" not in "\n".join(self.command.output)
         return self.command.output
 
