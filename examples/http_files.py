@@ -49,8 +49,8 @@ class Refusal(Exception):
         self.headers = {header: value} if header else {}
 
 
-def find(root: Path, target: bytes) -> tuple[Path, str]:
-    """Return the file or directory that a request is for, and its path as in a link."""
+def find(root: Path, target: bytes) -> tuple[Path, str | None]:
+    """Return the file that a request is for, and None; or a directory, and the path to list."""
     try:
         # urlsplit would take //name for another server's name.
         raw = target.partition(b"?")[0] if target.startswith(b"/") else urlsplit(target).path
@@ -65,18 +65,21 @@ def find(root: Path, target: bytes) -> tuple[Path, str]:
         found.relative_to(root)  # a ValueError if a link leads out of it
     except (OSError, ValueError):
         raise Refusal(HTTPStatus.NOT_FOUND) from None
+    if not found.is_dir():
+        return found, None
     url = "".join(f"/{quote(name)}" for name in names)
-    if found.is_dir() and names and not path.endswith("/"):
+    if names and not path.endswith("/"):
         # The links on its page would be taken relative to the directory above.
         raise Refusal(HTTPStatus.MOVED_PERMANENTLY, "Location", f"{url}/")
-    return found, url
+    index = found / "index.html"
+    return (index, None) if index.is_file() else (found, f"{url}/")
 
 
 def listing(folder: Path, url: str) -> bytes:
     """Return a page with a link to each entry of a directory."""
     names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
     links = [f'<li><a href="./{quote(name)}">{html.escape(name)}</a>' for name in names]
-    head = f'<!DOCTYPE html><meta charset="utf-8"><title>{url}/</title><ul>'
+    head = f'<!DOCTYPE html><meta charset="utf-8"><title>{url}</title><ul>'
     return "\n".join([head, '<li><a href="../">../</a>', *links, "</ul>\n"]).encode()
 
 
@@ -194,10 +197,10 @@ class Browser(Session):
             if request.method not in {b"GET", b"HEAD"}:
                 raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "Allow", "GET, HEAD")
             path, url = find(self.root, request.target)
-            if path.is_dir() and not (path / "index.html").is_file():
-                self.page(HTTPStatus.OK, {}, listing(path, url))
+            if url is None:
+                self.file(path, request)
             else:
-                self.file(path / "index.html" if path.is_dir() else path, request)
+                self.page(HTTPStatus.OK, {}, listing(path, url))
         except Refusal as refusal:
             self.page(refusal.status, refusal.headers)
         except OSError:  # it has gone since, or is not ours to read
