@@ -68,6 +68,7 @@ class Kernel:
         self.TerminateJobObject = winapi.TerminateJobObject
 
         self.CreateFileW = winapi.CreateFileW
+        self.ReOpenFile = winapi.ReOpenFile
         self.DuplicateHandle = winapi.DuplicateHandle
         self.GetCurrentProcess = winapi.GetCurrentProcess
         self.ReadFile = winapi.untyped(winapi.ReadFile)

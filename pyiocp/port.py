@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .servers.admission import Limits
     from .servers.datagram_server import Admit
     from .servers.datagram_session import DatagramSession
-    from .servers.tls_layer import TlsSide
+    from .servers.tls_side import TlsSide
 
 
 class CompletionPort(SessionPort):
@@ -508,7 +508,7 @@ def _tls_side(
     if context is None:
         return None
     # It takes 20 ms and OpenSSL, which who has no use for TLS is spared.
-    from .servers.tls_layer import TlsSide  # noqa: PLC0415
+    from .servers.tls_side import TlsSide  # noqa: PLC0415
 
     return TlsSide(
         context,

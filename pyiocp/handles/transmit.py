@@ -89,8 +89,14 @@ def file_number(file: Any) -> int:
     return msvcrt.get_osfhandle(descriptor)
 
 
-def _range_of(kernel: Kernel, part: FilePart, subject: Any) -> tuple[int, int, int]:
-    """Return a file's handle, and where its part begins and ends: within the file."""
+def range_of(kernel: Kernel, part: FilePart, subject: Any) -> tuple[int, int, int]:
+    """Return a file's handle, and where its part begins and ends: within the file.
+
+    Raises TypeError for what is no file, ValueError for one that is closed, and an `IocpError`
+    about `subject` if the system does not say how long it is.
+
+    Source: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-getfilesizeex
+    """
     number = file_number(part.file)
     size = LARGE_INTEGER()
     if not kernel.GetFileSizeEx(number, ctypes.byref(size)):
@@ -100,7 +106,8 @@ def _range_of(kernel: Kernel, part: FilePart, subject: Any) -> tuple[int, int, i
     return number, start, end
 
 
-def _check(part: FilePart) -> FilePart:
+def check_part(part: FilePart) -> FilePart:
+    """Return a part of a file whose numbers make sense; ValueError for others."""
     if not 0 <= part.offset <= _OFFSET_MAX:
         raise ValueError(f"offset must be between 0 and 2**63 - 1, not {part.offset}")
     if part.count is not None and part.count < 0:
@@ -157,7 +164,7 @@ class SendFileOperation(Operation):
 
     def __init__(self, stream: Stream, part: FilePart, head: Buffer, tail: Buffer) -> None:
         super().__init__(stream, "send_file")
-        self._file = _check(part)
+        self._file = check_part(part)
         self._head, self._tail = head, tail
         self.buffers = (head, tail)
         self.function_name = "TransmitFile"
@@ -177,7 +184,7 @@ class SendFileOperation(Operation):
             self.state = PENDING
         try:
             self.handle.check_open(self.kind)
-            _, self._at, self._end = _range_of(self.handle.port.kernel, self._file, self)
+            _, self._at, self._end = range_of(self.handle.port.kernel, self._file, self)
             self._sent, self._cancelled, self._error = 0, False, None
             self._part = self._next_part(self._head)
             self._part.post()
@@ -269,7 +276,7 @@ class SendPacketsOperation(Operation):
         for piece in pieces:
             element = TRANSMIT_PACKETS_ELEMENT()
             if isinstance(piece, FilePart):
-                number, start, end = _range_of(stream.port.kernel, _check(piece), self)
+                number, start, end = range_of(stream.port.kernel, check_part(piece), self)
                 length = end - start
                 element.dwElFlags = TP_ELEMENT_FILE
                 element.hFile, element.nFileOffset = number, start

@@ -222,7 +222,7 @@ class Connection:
             if self.state is not OPEN:
                 return
             self.state = CLOSING
-        self._deadline = self._port.call_later(self.session.close_timeout, self._on_deadline)
+        self._deadline = self._port.call_later(self.session.close_timeout, self.close_timed_out)
         self.submit(self.go_on_closing)
 
     def send_eof(self) -> None:
@@ -275,7 +275,8 @@ class Connection:
                 age_s=0.0 if begun is None else self._port.kernel.monotonic() - begun,
             )
 
-    def _on_deadline(self) -> None:
+    def close_timed_out(self) -> None:
+        """Reset: what `close` has waited for takes too long."""
         error = error_of_code("Session.close", WSAETIMEDOUT, None, self.session)
         self.submit(self.break_off, error, True)
 

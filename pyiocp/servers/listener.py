@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..handles.stream import Stream
     from ..port import CompletionPort
     from ..timers import Timer
-    from .tls_layer import TlsSide
+    from .tls_side import TlsSide
 
 logger = logging.getLogger("pyiocp")
 

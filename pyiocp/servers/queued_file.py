@@ -1,7 +1,7 @@
 """QueuedFile: a file, or a part of one, in its place between what a session sends.
 
 What belongs here: what becomes of the file. How it is sent is in `handles.transmit`, when in
-`send_queue`.
+`send_queue`; with TLS, both are in `tls_file` and `tls_backlog`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ..handles.transmit import FilePart, SendFileOperation, file_number
+from ..handles.transmit import FilePart, SendFileOperation, check_part, file_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,31 +38,17 @@ class _InParts(SendFileOperation):
         super().part_ended(part, count, status)
 
 
-class QueuedFile:
-    """A file to be sent, by ``operation``; with `close` it is closed at the end.
-
-    on_part: called when a part of it has been sent, by any worker.
+class LentFile:
+    """A user's file while it is to be sent; with `close` it is closed at the end.
 
     Raises TypeError for what is no file, ValueError for a closed file and bad numbers.
     """
 
-    __slots__ = ("_close", "_file", "operation")
+    __slots__ = ("_close", "part")
 
-    def __init__(
-        self,
-        stream: Stream,
-        file: Any,
-        offset: int,
-        count: int | None,
-        *,
-        close: bool,
-        receiver: Receiver,
-        on_part: Callable[[], None],
-    ) -> None:
-        file_number(file)  # now, where the caller sees it
-        self.operation = _InParts(stream, FilePart(file, offset, count), on_part)
-        self.operation.receiver = receiver
-        self._file = file
+    def __init__(self, part: FilePart, *, close: bool) -> None:
+        file_number(part.file)  # now, where the caller sees it
+        self.part = check_part(part)
         self._close = close
 
     def end(self) -> None:
@@ -70,6 +56,28 @@ class QueuedFile:
         if self._close:
             self._close = False
             try:
-                self._file.close()
+                self.part.file.close()
             except OSError:
-                logger.exception("%r could not be closed after it had been sent", self._file)
+                logger.exception("%r could not be closed after it had been sent", self.part.file)
+
+
+class QueuedFile(LentFile):
+    """A file to be sent by the system: ``operation`` does.
+
+    on_part: called when a part of it has been sent, by any worker.
+    """
+
+    __slots__ = ("operation",)
+
+    def __init__(
+        self,
+        stream: Stream,
+        part: FilePart,
+        *,
+        close: bool,
+        receiver: Receiver,
+        on_part: Callable[[], None],
+    ) -> None:
+        super().__init__(part, close=close)
+        self.operation = _InParts(stream, part, on_part)
+        self.operation.receiver = receiver

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..timers import Timer
     from .backoff import Backoff
     from .session import Session
-    from .tls_layer import TlsSide
+    from .tls_side import TlsSide
 
 logger = logging.getLogger("pyiocp")
 

@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..errors import REFUSALS, ResourceLimitError, failed
+from ..handles.transmit import FilePart
 from ..interrupt import calls_hooks
 from ..memory.pages import PAGE_SIZE
 from .queued_file import QueuedFile
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .gathered_send import GatheredSend
 
 
-_FILES_MAX = 2
+FILES_MAX = 2
 """Files waiting from which `send` says False: one on its way, and the next one behind it.
 
 They take no memory, but each is an open file, and a peer that does not read could ask for
@@ -153,11 +154,16 @@ class SendQueue:
             self._over_high_water = True
             overflowed = self._full_stop = queued_bytes > session.send_limit
         if overflowed:
-            text = f"{queued_bytes} bytes wait for a peer that does not read"
-            limit = f"send_limit is {session.send_limit}"
-            error = SendQueueOverflowError(f"{text}; {limit} [{session!r}]")
-            connection.submit(connection.break_off, error, True)
+            self.overflow(queued_bytes)
         return False
+
+    def overflow(self, queued_bytes: int) -> None:
+        """Abort the session: so many bytes are too much."""
+        session, connection = self._session, self._connection
+        text = f"{queued_bytes} bytes wait for a peer that does not read"
+        limit = f"send_limit is {session.send_limit}"
+        error = SendQueueOverflowError(f"{text}; {limit} [{session!r}]")
+        connection.submit(connection.break_off, error, True)
 
     def send_file(self, file: Any, offset: int, count: int | None, close: bool) -> bool:
         """Queue a file and submit what the system takes; see `Session.send_file`."""
@@ -166,9 +172,7 @@ class SendQueue:
             raise RuntimeError(f"{self._session!r} cannot send before on_connect()")
         queued = QueuedFile(
             connection.open_stream,
-            file,
-            offset,
-            count,
+            FilePart(file, offset, count),
             close=close,
             receiver=self._on_file_sent,
             on_part=self._on_part_of_file,
@@ -179,7 +183,7 @@ class SendQueue:
                 send.queue.append(queued)
                 self.messages += 1
                 self._files += 1
-                if self._files >= _FILES_MAX:
+                if self._files >= FILES_MAX:
                     self._over_high_water = True
                 if not self.sending:
                     self._flush(send)
@@ -305,7 +309,7 @@ class SendQueue:
         if self._over_high_water and self._connection.state is OPEN:
             with self.lock:
                 few_bytes = self.queued_bytes <= self._session.low_water
-                writable = few_bytes and self._files < _FILES_MAX
+                writable = few_bytes and self._files < FILES_MAX
                 self._over_high_water = not writable
             if writable:
                 self._connection.hooks.on_writable()

@@ -109,7 +109,8 @@ class Session:
     ) -> bool:
         """Send a file, or a part of it, after all that was sent before; returns at once.
 
-        The bytes go from the system's cache to the network, and never into this process.
+        The bytes go from the system's cache to the network, and never into this process. With
+        TLS they are read, through the port, and encrypted here, in small blocks.
 
         file: a file object opened in binary mode, a `File`, or the number of a Win32
             handle. It must stay open until it has been sent.
@@ -127,6 +128,7 @@ class Session:
         ValueError for a closed file, a text file and numbers out of range.
 
         Source: https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-transmitfile
+        and, with TLS, https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-reopenfile
         """
         return self._pyiocp.sends.send_file(file, offset, count, close)
 

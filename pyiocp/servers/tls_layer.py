@@ -8,10 +8,12 @@ each use of them, with the sending, is under a lock. Hooks are called without it
 How it ends:
 
 - ``close()`` sends a ``close_notify`` after all else, then closes the connection in order.
+  While a file is being sent (`tls_backlog`), it waits for that.
 - The peer's ``close_notify`` is the end of the stream (``on_eof``).
 - The end of the TCP stream without it may be an attacker's: `TlsTruncatedError`.
 
-What belongs here: that. Sockets, queues and deadlines for closing are the connection's.
+What belongs here: that. Contexts are in `tls_side`; sockets, queues and deadlines for closing
+are the connection's.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..errors import error_of_code
+from ..handles.transmit import FilePart
 from ..interrupt import calls_hooks
 from ..winapi.errorcodes import WSAETIMEDOUT
 from .layer import Hooks, Layer
-from .session_state import CONNECTING, OPEN, SessionState
+from .session_state import CLOSING, CONNECTING, OPEN, SessionState
 from .tls import TlsError, TlsHandshakeError, TlsInfo, TlsTruncatedError
+from .tls_backlog import TlsBacklog
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from ..timers import Timer
     from .connection import Connection
     from .session import Session
+    from .session_statistics import SessionStatistics
+    from .tls_side import TlsSide
 
 _RECORD = 16384
 """Bytes of content that a TLS record may have; one read returns no more."""
@@ -51,9 +57,7 @@ _SAME = {
     "local",
     "on_end",
     "peer",
-    "queued_bytes",
     "quiet",
-    "statistics",
     "stream",
     "submit",
 }
@@ -61,55 +65,6 @@ _SAME = {
 
 _ENCRYPT_AT_ONCE = 1 << 18
 """Bytes of a large message that are in memory twice while it is encrypted."""
-
-
-class TlsSide:
-    """How one side of connections does TLS: the server's, or the client's.
-
-    context: is used as it is, but renegotiation is switched off in it.
-    server_hostname: for the client, the name that the server's certificate must have.
-    handshake_timeout: seconds.
-
-    Any thread may use it. Raises TypeError for what is no context, ValueError for one that
-    does not fit this side or lacks something.
-    """
-
-    def __init__(
-        self,
-        context: ssl.SSLContext,
-        *,
-        server_side: bool,
-        server_hostname: str | None = None,
-        handshake_timeout: float,
-    ) -> None:
-        if not isinstance(context, ssl.SSLContext):
-            raise TypeError(f"tls must be an ssl.SSLContext, not {context!r}")
-        if not handshake_timeout > 0:
-            raise ValueError(f"handshake_timeout must be more than 0, not {handshake_timeout} s")
-        # A peer could have keys computed over and over, and mix its bytes with another's:
-        # https://www.rfc-editor.org/rfc/rfc5746. TLS 1.3 has none.
-        context.options |= ssl.OP_NO_RENEGOTIATION
-        self._context = context
-        self._server_side = server_side
-        self._server_hostname = server_hostname
-        self.handshake_timeout = handshake_timeout
-        if context.check_hostname and not server_side and not server_hostname:
-            raise ValueError(
-                "the SSLContext has the server's name checked: server_hostname must not be empty"
-            )
-        try:
-            self.wrap(ssl.MemoryBIO(), ssl.MemoryBIO())
-        except (ssl.SSLError, ValueError) as error:
-            side = "a server" if server_side else "a client"
-            raise ValueError(f"the SSLContext does not fit {side}: {error}") from error
-
-    def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
-        """Return this side of a new connection."""
-        return self._context.wrap_bio(incoming, outgoing, self._server_side, self._server_hostname)
-
-    def layer(self, session: Session, hooks: Hooks) -> TlsLayer:
-        """Return the layer of a new session."""
-        return TlsLayer(session, hooks, self)
 
 
 class TlsLayer(Layer):
@@ -122,7 +77,16 @@ class TlsLayer(Layer):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = side.wrap(self._incoming, self._outgoing)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        self.has_room = True
+        """Whether the connection's queue has room, as far as is known."""
+        self._backlog = TlsBacklog(self)
+        #: Whether `send` has said False, so that ``on_writable`` is due.
+        self._told_no = False
+        #: What waits for the backlog: the end, or that of this side's stream.
+        self._closing = False
+        self._ending = False
+        #: That of the handshake, and then that of a `close` that waits.
         self._deadline: Timer | None = None
         self._established = False
         self._paused = False
@@ -152,7 +116,18 @@ class TlsLayer(Layer):
     def state(self) -> SessionState:
         """Where the session is: it is connected when the handshake is over."""
         state = self.below.state
-        return CONNECTING if state is OPEN and not self._established else state
+        if state is not OPEN or (self._established and not self._closing):
+            return state
+        return CLOSING if self._established else CONNECTING
+
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes wait, encrypted or not."""
+        return self.below.queued_bytes + self._backlog.bytes
+
+    def statistics(self) -> SessionStatistics:
+        """Return what has been received and sent; see `Session.statistics`."""
+        return self.below.statistics()._replace(send_queue_bytes=self.queued_bytes)
 
     # What comes from the session
 
@@ -161,41 +136,107 @@ class TlsLayer(Layer):
         data = bytes(memoryview(data)) if type(data) is not bytes else data
         if self.state is CONNECTING:
             raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
-        with self._lock:
-            if not data or self._closed or self.state is not OPEN:
-                return self._send_below(b"")
-            went_on = True
-            view = memoryview(data)
-            try:
-                while view and self.state is OPEN:
-                    count = self._object.write(view[:_ENCRYPT_AT_ONCE])
-                    view = view[count:]
-                    went_on = self._send_below(self._outgoing.read())
-            except ssl.SSLError as error:  # it broke off, and this thread hears of it first
-                self.below.submit(self._fail, error)
+        with self.lock:
+            if not self._takes_more:
                 return False
+            if self._backlog:
+                self._backlog.add(data)
+                return self._answer()
+            went_on = self.encrypt(data) if data else self._send_below(b"")
+            self._told_no |= not went_on
             return went_on
+
+    def send_file(self, file: Any, offset: int, count: int | None, close: bool) -> bool:
+        """Have a file read, encrypted and sent, in its turn; see `Session.send_file`."""
+        if self.state is CONNECTING:
+            raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
+        waiting = self._backlog.file(FilePart(file, offset, count), close=close)
+        with self.lock:
+            if self._takes_more:
+                self._backlog.add_file(waiting)
+                return self._answer()
+        waiting.end()
+        return False
+
+    @property
+    def _takes_more(self) -> bool:
+        return self.state is OPEN and not self._closed and not self._ending
+
+    def _answer(self) -> bool:
+        """Return whether more may be sent, with a backlog. Called with the lock."""
+        queued_bytes = self.queued_bytes
+        if queued_bytes > self.session.send_limit:
+            self._ending = True
+            self.below.sends.overflow(queued_bytes)
+        if queued_bytes >= self.session.high_water or self._backlog.many_files:
+            self._told_no = True
+        return not self._told_no
+
+    def encrypt(self, data: Buffer) -> bool:
+        """Encrypt, queue, and return what the queue says to that. Called with the lock."""
+        went_on = True
+        view = memoryview(data)
+        try:
+            while view and self.below.state is OPEN:
+                count = self._object.write(view[:_ENCRYPT_AT_ONCE])
+                view = view[count:]
+                went_on = self._send_below(self._outgoing.read())
+                self.has_room &= went_on
+        except ssl.SSLError as error:  # it broke off, and this thread hears of it first
+            self.below.submit(self._fail, error)
+            return False
+        return went_on
+
+    @calls_hooks
+    def went_on(self) -> None:
+        """Do what has waited for the backlog to become less, within the inbox."""
+        with self.lock:
+            if not self._backlog and self.below.state is OPEN:
+                if self._closing:
+                    self._close_below()
+                elif self._ending:
+                    self._send_eof_below()
+            few_bytes = self._backlog.bytes <= self.session.low_water
+            writable = self._told_no and self._takes_more and self.has_room
+            writable = writable and few_bytes and not self._backlog.many_files
+            self._told_no &= not writable
+        if writable:
+            self.hooks.on_writable()
 
     def close(self) -> None:
         """Say ``close_notify`` after all else, and close in order; see `Session.close`."""
-        with self._lock:
+        with self.lock:
             if self.state is CONNECTING:
                 self.below.abort()
-                return
-            if self.state is OPEN:
-                self._notify()
-            self.below.close()
+            elif not self._backlog:
+                self._close_below()
+            elif self.state is OPEN:
+                self._closing = True
+                self._deadline = self.below.open_stream.port.call_later(
+                    self.session.close_timeout, self.below.close_timed_out
+                )
+
+    def _close_below(self) -> None:
+        if self.below.state is OPEN:
+            self._notify()
+        self.below.close()
 
     def send_eof(self) -> None:
         """Say ``close_notify`` after all else; see `Session.send_eof`."""
-        with self._lock:
-            if self.state is OPEN:
-                # OpenSSL takes a step of reading with it, and drops what it finds.
-                with contextlib.suppress(ssl.SSLError):
-                    while data := self._object.read(_RECORD):
-                        self._waiting.append(data)
-                self._notify()
-            self.below.send_eof()
+        with self.lock:
+            if self._backlog:
+                self._ending = True
+            else:
+                self._send_eof_below()
+
+    def _send_eof_below(self) -> None:
+        if self.state is OPEN and not self._closed:
+            # OpenSSL takes a step of reading with it, and drops what it finds.
+            with contextlib.suppress(ssl.SSLError):
+                while data := self._object.read(_RECORD):
+                    self._waiting.append(data)
+            self._notify()
+        self.below.send_eof()
 
     def _notify(self) -> None:
         """Send a ``close_notify``, once. Called with the lock."""
@@ -245,7 +286,7 @@ class TlsLayer(Layer):
     def _shake_hands(self) -> None:
         """Take the next step, if what it takes is there."""
         try:
-            with self._lock:
+            with self.lock:
                 try:
                     self._object.do_handshake()
                     info = TlsInfo(
@@ -274,7 +315,7 @@ class TlsLayer(Layer):
         """Decrypt, and hand over what is complete."""
         if self._peer_closed:
             return  # after its close_notify nothing counts
-        with self._lock:
+        with self.lock:
             self._incoming.write(data)
         if not self._established:
             self._shake_hands()
@@ -291,7 +332,7 @@ class TlsLayer(Layer):
         more = True
         while more and not self._paused and self.below.state is OPEN and not self._peer_closed:
             try:
-                with self._lock:
+                with self.lock:
                     try:
                         waiting = self._waiting
                         data = waiting.popleft() if waiting else self._object.read(_RECORD)
@@ -310,7 +351,9 @@ class TlsLayer(Layer):
             except ssl.SSLError as error:
                 self._fail(error)
                 return
-            if data:
+            if self._closing:  # while a file is being sent: as after close() without one
+                self._peer_closed |= not data
+            elif data:
                 self.hooks.on_receive(memoryview(data))
             else:
                 self._peer_closed = True
@@ -319,9 +362,9 @@ class TlsLayer(Layer):
     @calls_hooks
     def on_eof(self) -> None:
         """See that the end of the stream is one of TLS as well."""
-        if self._peer_closed:
+        if self._peer_closed or self._closing:
             return
-        with self._lock:
+        with self.lock:
             self._incoming.write_eof()
         if self._established:
             self._read()
@@ -330,15 +373,20 @@ class TlsLayer(Layer):
 
     @calls_hooks
     def on_writable(self) -> None:
-        """Tell what is above, unless it was the handshake; see `Session.on_writable`."""
-        if self._established:
-            self.hooks.on_writable()
+        """Go on with what waits, and tell what is above; see `Session.on_writable`."""
+        with self.lock:
+            self.has_room = True
+        if self._backlog:
+            self._backlog.go_on()
+        else:
+            self.went_on()
 
     @calls_hooks
     def on_close(self, error: OSError | None) -> None:
         """Tell what is above; see `Session.on_close`."""
         if self._deadline is not None:
             self._deadline.cancel()
+        self._backlog.drop()
         # Many a peer says close_notify and is gone: the answer to it then meets a closed socket.
         if self._peer_closed and self._closed and isinstance(error, ConnectionResetError):
             error = None

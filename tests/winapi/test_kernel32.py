@@ -196,6 +196,21 @@ def test_a_file_is_written_and_read_through_a_port(
     assert "OVERLAPPED(STATUS_SUCCESS, bytes=6, offset=1008)" == repr(overlapped)
 
 
+def test_a_file_is_opened_again_by_its_handle(handles: Handles, iocp: int, tmp_path: Path) -> None:
+    """By one that no port can use; the new one has other flags. What is no file is refused."""
+    file = open_file(handles, tmp_path / "data", flags=0)
+    written = DWORD()
+    assert WriteFile(file, b"again", 5, byref(written), None)
+    again = handles.keep(ReOpenFile(file, GENERIC_READ, 7, FILE_FLAG_OVERLAPPED))
+    assert CreateIoCompletionPort(again, iocp, 5, 0)
+    overlapped, buffer = OVERLAPPED(), ctypes.create_string_buffer(32)
+    started(ReadFile(again, buffer, 32, None, byref(overlapped)))
+    assert (1, 0, 5, 5, location(overlapped)) == dequeue(iocp)
+    assert b"again" == buffer.value
+    assert ReOpenFile(iocp, GENERIC_READ, 7, 0) == INVALID_HANDLE_VALUE
+    assert last_error() != 0
+
+
 def test_a_read_at_the_end_of_a_file_fails_with_eof(
     handles: Handles, iocp: int, tmp_path: Path
 ) -> None:

@@ -89,6 +89,24 @@ def CreateFileW(
     """
 
 
+@kernel32(since="Windows Vista")
+def ReOpenFile(
+    hOriginalFile: HANDLE, dwDesiredAccess: DWORD, dwShareMode: DWORD, dwFlagsAndAttributes: DWORD
+) -> HANDLE:
+    """Open the file that a handle is of once more, with other access, sharing and flags.
+
+    hOriginalFile: a handle of a file, made by CreateFileW; not of a pipe.
+    dwDesiredAccess: GENERIC_READ, GENERIC_WRITE ... as for CreateFileW.
+    dwShareMode: FILE_SHARE_*; it has to go with the handles that there are.
+    dwFlagsAndAttributes: FILE_FLAG_*, such as FILE_FLAG_OVERLAPPED. No FILE_ATTRIBUTE_*.
+
+    Returns a handle with a position of its own, or INVALID_HANDLE_VALUE: ask last_error().
+    ERROR_SHARING_VIOLATION (32), ERROR_ACCESS_DENIED (5): the file is being deleted, for one.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-reopenfile
+    """
+
+
 @kernel32(since="Windows NT 3.1")
 def ReadFile(
     hFile: HANDLE,
