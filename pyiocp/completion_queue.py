@@ -44,6 +44,7 @@ from operator import call
 from typing import TYPE_CHECKING, Any
 
 from . import interrupt
+from .attempts import error_codes
 from .batch import Batch
 from .completion import Completion
 from .errors import PortClosedError, ResourceLimitError, error_of_code
@@ -125,6 +126,7 @@ class CompletionQueue:
             raise error_of_code("CreateIoCompletionPort", self.kernel.last_error())
         self.handle = handle
         self.concurrency = concurrency
+        self.error_codes = error_codes(self.kernel.last_error)
         #: Every packet that the kernel may still write to, by the address of its OVERLAPPED.
         # Lifetime: this table is the only owner; see operation.py.
         self.in_flight = InFlightTable()

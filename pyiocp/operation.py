@@ -22,11 +22,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import enum
-from functools import partial
-from operator import call
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .attempts import attempts
 from .completion import Completion
 from .errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
 from .memory.pages import extent_of
@@ -202,8 +201,9 @@ class Operation(Packet):
 
     __slots__ = (
         "_arguments",
-        "_attempt",
+        "_attempts",
         "_failure",
+        "_function",
         "buffers",
         "function_name",
         "handle",
@@ -240,27 +240,25 @@ class Operation(Packet):
         The arguments are ctypes objects; kept here, they keep the memory behind them.
         """
         self.function_name = name
-        attempt = partial(function, *arguments)
-        self._attempt = (attempt, self.handle.port.kernel.last_error)
         self._failure = failure
-        self._arguments = attempt.args  # not `arguments`, which would be a copy of it
+        self._function = function
+        self._arguments = arguments
+        self._attempts = attempts(function, arguments, self.handle.port.error_codes)
 
     def renew(self) -> None:
         """Take a fresh OVERLAPPED, with the same contents, for the next submission."""
         memory = memoryview(bytearray(self.words.cast("B")))
         overlapped = OVERLAPPED.from_buffer(memory)
-        function = self._attempt[0].func
-        arguments = [
+        arguments = tuple(
             ctypes.byref(overlapped)
             if getattr(argument, "_obj", None) is self.overlapped
             else argument
             for argument in self._arguments
-        ]
-        attempt = partial(function, *arguments)
+        )
+        renewed = attempts(self._function, arguments, self.handle.port.error_codes)
         address, words = ctypes.addressof(overlapped), memory.cast("P")
         # All or nothing: there is no call from here on that a signal handler may raise after.
-        self._attempt = (attempt, self._attempt[1])
-        self._arguments = attempt.args
+        self._arguments, self._attempts = arguments, renewed
         self.overlapped, self.address, self.words = overlapped, address, words
 
     def prepare(self) -> None:
@@ -328,8 +326,7 @@ class Operation(Packet):
             address = self.address
             # A signal handler may raise after a call and at the end of a loop's body. From here
             # until it is known who has the operation there is neither, if nobody observes the
-            # table: the map calls its functions when it is unpacked.
-            attempt = map(call, self._attempt)
+            # table: see `attempts`.
             self.state = PENDING
             try:
                 # Lifetime: in the table before the call, because another thread may dequeue
@@ -339,10 +336,8 @@ class Operation(Packet):
                 self.state = IDLE
                 in_flight.pop(address, None)
                 raise
-            # Two C functions and no bytecode in between: there, a garbage collection or a
-            # signal handler may run, whose own calls replace the error code, and a pending
-            # operation taken for a failed one would be freed under the kernel (C26).
-            result, code = attempt
+            for result, code in self._attempts:  # noqa: B007
+                break
             if result != self._failure:
                 # Completed. With skip-on-success in force no packet comes for it.
                 packet_comes = not handle.skips_on_success if self.packet_is_certain else None
@@ -377,14 +372,16 @@ class Operation(Packet):
                     queue.settle(self, address)
                     raise
                 return False
-            event = self, self.words[1] & 0xFFFFFFFF, self.words[0] & 0xFFFFFFFF
+            event = None
+            if announce:
+                event = self, self.words[1] & 0xFFFFFFFF, self.words[0] & 0xFFFFFFFF
             try:
                 del in_flight[address]
             except BaseException:  # an observer of the table was interrupted
                 in_flight.pop(address, None)
                 raise
             finally:
-                if announce:
+                if event is not None:
                     # Under the lock: close() takes it when it cancels, and finds what was
                     # submitted before that in flight or in the ready queue.
                     queue.ready.append(event)

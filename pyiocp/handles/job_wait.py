@@ -5,9 +5,9 @@ What belongs here: that operation. When it ends is decided by the `job`.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
+from ..attempts import attempts, error_codes
 from ..operation import PENDING, Operation
 from ..winapi import STATUS_CANCELLED, STATUS_PENDING, STATUS_SUCCESS
 
@@ -37,13 +37,13 @@ class JobWaitOperation(Operation):
 
     def _submit(self, announce: bool) -> bool:
         with self._job.posting:
-            self._attempt = (partial(self._start), self._code_of_start)
+            self._attempts = attempts(self._start, (), error_codes(self._code_of_start))
             if self.state is not PENDING:
                 self.words[0] = STATUS_SUCCESS
             try:
                 return super()._submit(announce)
             finally:
-                del self._attempt  # which holds the operation itself
+                del self._attempts  # which holds the operation itself
 
     def _start(self) -> int:
         """Begin to watch the job. Called with the handle's lock."""

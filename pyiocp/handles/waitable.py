@@ -20,6 +20,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..attempts import attempts, error_codes
 from ..errors import HandleInvalidError, error_of_code
 from ..operation import PENDING, Operation
 from ..winapi import (
@@ -92,7 +93,7 @@ class WaitOperation(Operation):
             self.address = waitable.port.tags.new()
             self._wait = waitable.take_wait()
             self.function_name = self._wait.function_name
-            self._attempt = (partial(self._start), self._code_of_start)
+            self._attempts = attempts(self._start, (), error_codes(self._code_of_start))
             self.words[0] = STATUS_SUCCESS
             try:
                 return super()._submit(announce)
@@ -100,7 +101,7 @@ class WaitOperation(Operation):
                 waitable.give_back(self)
                 raise
             finally:
-                del self._attempt  # which holds the operation itself
+                del self._attempts  # which holds the operation itself
 
     def _start(self) -> int:
         """Start waiting; 0 if that fails. Called with the handle's lock."""
