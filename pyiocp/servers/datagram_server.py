@@ -18,6 +18,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..address_text import show_address
 from ..interrupt import calls_hooks
 from ..winapi import AF_INET6, address_of, sockaddr
 from .admission import Admission, Limits, RefusalLog
@@ -324,8 +325,10 @@ class DatagramServer:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "paused" if self.paused else "open"
-        sessions = f"{len(self._peers)} sessions of {self.accepted}"
-        return f"<DatagramServer at {self.address}: {state}, {sessions}>"
+        return (
+            f"<DatagramServer at {show_address(self.address)}: {state}, {self.accepted} accepted,"
+            f" {len(self._peers)} open>"
+        )
 
 
 def _sum(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from ..address_text import show_address
 from .connection import NoConnection
 from .conversation import Conversation
 
@@ -139,7 +140,10 @@ class DatagramSession:
         conversation = self._pyiocp
         if conversation is DatagramSession._pyiocp:
             return f"<{type(self).__name__} of no port yet>"
-        return f"<{type(self).__name__} with {conversation.peer}: {conversation.state.value}>"
+        peer = "nobody" if conversation.peer is None else show_address(conversation.peer)
+        waiting = conversation.queued_bytes
+        queue = f", {waiting:,} bytes wait to be sent" if waiting else ""
+        return f"<{type(self).__name__} with {peer}: {conversation.state.value}{queue}>"
 
     _pyiocp: Conversation = cast(
         "Conversation", NoConnection("port.serve_datagrams() and port.connect_datagram()")

@@ -306,12 +306,13 @@ def test_statistics_count_datagrams_and_bytes(port: CompletionPort) -> None:
 def test_representations_tell_who_and_where(port: CompletionPort) -> None:
     sessions = Made(Echo)
     server = port.serve_datagrams(LOCAL, sessions)
-    assert repr(server) == f"<DatagramServer at {server.address}: open, 0 sessions of 0>"
+    where = f"127.0.0.1:{server.address[1]}"
+    assert repr(server) == f"<DatagramServer at {where}: open, 0 accepted, 0 open>"
     assert repr(Echo()) == "<Echo of no port yet>"
     with served(port), peer_of(server) as peer:
         assert answer(peer, b"one") == b"one"
-        assert repr(sessions[0]) == f"<Echo with {peer.getsockname()}: open>"
-        assert repr(server) == f"<DatagramServer at {server.address}: open, 1 sessions of 1>"
+        assert repr(sessions[0]) == f"<Echo with 127.0.0.1:{peer.getsockname()[1]}: open>"
+        assert repr(server) == f"<DatagramServer at {where}: open, 1 accepted, 1 open>"
         server.pause()
         assert ": paused, " in repr(server)
         server.close()
