@@ -74,8 +74,8 @@ EXTRAS = ("test", "cli", "examples", "bench")
 NOT_FREE_THREADED = ("bench", "peers")
 """Extras without a build for free-threaded Python: they are left out there."""
 
-NEEDS_UNDER_WINE = {"bench": "numpy<2.2"}
-"""What else an extra needs under Wine 8, whose C runtime lacks crealf: newer ones call that."""
+NEEDS_UNDER_WINE = {"matplotlib": "numpy<2.2"}
+"""What a package needs besides under Wine 8, whose C runtime lacks crealf: newer ones call that."""
 
 HOST_TEST_FOLDERS = ("tests/runner", "tests/proof", "tests/endurance")
 """Tests that run in the interpreter that runs this file; the others run in Windows Python."""
@@ -819,7 +819,8 @@ class WinePython:
         wine = Path(shutil.which("wine") or "wine").stat()
         self.wine_step = Step("wine", (wine.st_size, wine.st_mtime_ns), 800, make_prefix)
         wanted = requirements(extras)
-        wanted += [needed for extra, needed in NEEDS_UNDER_WINE.items() if extra in extras]
+        names = [re.split(r"\W", line)[0] for line in wanted]
+        wanted += [needed for name, needed in NEEDS_UNDER_WINE.items() if name in names]
         self.steps = [
             self.build_step,  # first, for what the host may lack shows in it
             Step(f"cpython-{self.version.text}-pip", (self.built_from, PIP), 50, self.install_pip),

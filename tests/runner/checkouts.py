@@ -15,6 +15,8 @@ name = "pyiocp"
 [project.optional-dependencies]
 test = ["iniconfig"]
 cli = ["pyiocp[test]"]
+bench = []
+examples = []
 dev = ["pyiocp[cli]"]
 """
 
