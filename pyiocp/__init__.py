@@ -66,6 +66,7 @@ from .memory.buffer_pool import PoolExhaustedError as PoolExhaustedError
 from .memory.debugging import BufferRuleError as BufferRuleError
 from .operation import Operation as Operation
 from .port import CompletionPort as CompletionPort
+from .recording import Recording as Recording
 from .servers.admission import Limits as Limits
 from .servers.backoff import Backoff as Backoff
 from .servers.connection_pool import ConnectionPool as ConnectionPool

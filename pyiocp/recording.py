@@ -23,6 +23,9 @@ class Recording:
     """Traces every port that is made within its ``with`` block, by any thread.
 
     events_max: how many events to keep of each port; beyond that the oldest go.
+
+    ``traces`` has the `Trace` of each port, in the order in which they were made. Lifetime:
+    these keep their ports from being collected, not from being closed.
     """
 
     def __init__(self, events_max: int = EVENTS_MAX) -> None:
@@ -42,6 +45,10 @@ class Recording:
     def dropped(self) -> int:
         """How many events there was no room for."""
         return sum(trace.dropped for trace in self.traces)
+
+    def __repr__(self) -> str:
+        state = "recording" if self in recordings else "stopped"
+        return f"<Recording: {state}, {len(self.traces)} ports, {self.events:,} events>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all of it to one file; see `Trace.save`."""

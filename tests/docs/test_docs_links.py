@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pages import PAGES, ROOT, prose
 
+from pyiocp.cli.command_line import COMMANDS
+
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -45,6 +47,14 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert sorted(listed) == sorted(
         page.stem for page in (ROOT / "docs").glob("*.md") if page.stem != "index"
     )
+
+
+def test_every_command_has_its_section() -> None:
+    """docs/command-line.md has one for each, and names it in the table."""
+    page = ROOT / "docs" / "command-line.md"
+    assert set(COMMANDS) <= heading_anchors(page)
+    table = [f"| [`{name}`](#{name}) |" for name in COMMANDS]
+    assert [row for row in table if row not in page.read_text(encoding="utf-8")] == []
 
 
 def test_no_page_names_an_http_address() -> None:

@@ -27,6 +27,7 @@ from pyiocp import (
     Kernel,
     LengthPrefixed,
     Limits,
+    Recording,
     Session,
     Stream,
     TlsInfo,
@@ -239,6 +240,10 @@ TABLE: dict[str, tuple[Callable[[Place], Any], str]] = {
     "a trace": (
         lambda p: of(p.port.trace(), lambda trace: (p.port.post(1), trace.stop())),
         rf"<Trace of <CompletionPort {N}: 1 post in flight>: stopped, 1 events>",
+    ),
+    "a recording": (
+        lambda _: of(Recording(), lambda recording: recording.__enter__().__exit__()),
+        "<Recording: stopped, 0 ports, 0 events>",
     ),
     "an explanation": (
         lambda _: explain("WSAEINTR"),
