@@ -197,7 +197,7 @@ class Operation(Packet):
     packet_is_certain: ClassVar[bool] = True
     """Whether the system keeps to its rules about the packet of what ends on the spot."""
     prepares: ClassVar[bool] = False
-    """Whether `prepare` has something to do."""
+    """Whether `prepare`, and `refused`, have something to do."""
 
     __slots__ = (
         "_arguments",
@@ -264,6 +264,9 @@ class Operation(Packet):
     def prepare(self) -> None:
         """Get ready for a submission that nothing speaks against; with the lock of the handle."""
 
+    def refused(self) -> None:
+        """Give back what was got ready, because the system refuses; with the lock."""
+
     @property
     def memory(self) -> tuple[Any, ...]:
         """What the kernel may read or write: also what the call's arguments point to."""
@@ -323,6 +326,9 @@ class Operation(Packet):
                 raise RuntimeError(f"{self!r} was abandoned by the kernel: make a new operation")
             if self.prepares:
                 self.prepare()
+                if handle.closed:  # by a signal handler, or by what a collection has ended
+                    self.refused()  # type: ignore[unreachable]
+                    raise HandleClosedError(f"{handle!r} is closed: it takes no {self.kind}")
             address = self.address
             # A signal handler may raise after a call and at the end of a loop's body. From here
             # until it is known who has the operation there is neither, if nobody observes the
@@ -353,6 +359,8 @@ class Operation(Packet):
                 packet_comes = False
                 ends = self.ordinary_ends if code in self.ordinary_ends else self.outcomes
                 if code not in ends:
+                    if self.prepares:
+                        self.refused()
                     self.words[0] = STATUS_SUCCESS
                     self.state = IDLE
                     try:

@@ -87,7 +87,8 @@ class Timers:
         self._monotonic = monotonic
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
-        self._lock = threading.Lock()
+        #: Reentrant, as the lock of a handle is.
+        self._lock = threading.RLock()
 
     def add(
         self, seconds: float, function: Callable[..., object], arguments: tuple[Any, ...]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HandleClosedError, PortClosedError, error_of_code
 from ..memory.pages import extent_of
-from ..operation import PENDING, Operation
+from ..operation import Operation
 from ..winapi import (
     AF_UNIX,
     DWORD,
@@ -81,10 +81,10 @@ class AcceptOperation(Operation):
         """Where the block is, also without room for first data: the addresses go there."""
         return [extent_of(self._block)]
 
-    def post(self) -> None:
-        """Submit the accept, with a new socket to accept into."""
-        if self.state is PENDING:
-            super().post()  # which refuses; the socket that it accepts into stays
+    prepares = True
+
+    def prepare(self) -> None:
+        """Have a new socket to accept into."""
         listening = self._listening
         kernel = listening.port.kernel
         self.accepted = None
@@ -106,11 +106,10 @@ class AcceptOperation(Operation):
             None,
             ctypes.byref(self.overlapped),
         )
-        try:
-            super().post()
-        except BaseException:
-            self._close_accepted()
-            raise
+
+    def refused(self) -> None:
+        """Close the socket that was to be accepted into."""
+        self._close_accepted()
 
     def finish(self, count: int, status: int) -> Completion:
         """Make a stream of the accepted socket: on the port, and with its addresses."""

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 from ..errors import AlreadyAssociatedError, IocpError, NotOverlappedError, error_of_code
 from ..winapi import (
     ERROR_INVALID_PARAMETER,
+    FILE_IO_COMPLETION_NOTIFICATION_INFORMATION,
     FILE_MODE_INFORMATION,
+    FILE_SKIP_COMPLETION_PORT_ON_SUCCESS,
     FILE_STANDARD_INFORMATION,
     FILE_SYNCHRONOUS_IO_ALERT,
     FILE_SYNCHRONOUS_IO_NONALERT,
     IO_STATUS_BLOCK,
     PUBLIC_OBJECT_TYPE_INFORMATION,
     STATUS_SUCCESS,
+    FileIoCompletionNotificationInformation,
     FileModeInformation,
     FileStandardInformation,
     ObjectTypeInformation,
@@ -66,6 +69,24 @@ def is_synchronous(kernel: Kernel, number: int) -> bool:
     """Tell whether a file, pipe or device was opened without FILE_FLAG_OVERLAPPED."""
     synchronous = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT
     return bool(file_mode(kernel, number) & synchronous)
+
+
+def skips_packets(kernel: Kernel, number: int) -> bool:
+    """Tell whether a handle leaves out the packet of what finishes on the spot.
+
+    False if the system does not say, as for what is no file, pipe, socket or device.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-setfilecompletionnotificationmodes
+    """
+    modes, outcome = FILE_IO_COMPLETION_NOTIFICATION_INFORMATION(), IO_STATUS_BLOCK()
+    kernel.NtQueryInformationFile(
+        number,
+        ctypes.byref(outcome),
+        ctypes.byref(modes),
+        ctypes.sizeof(modes),
+        FileIoCompletionNotificationInformation,
+    )
+    return bool(modes.Flags & FILE_SKIP_COMPLETION_PORT_ON_SUCCESS)
 
 
 def is_directory(kernel: Kernel, number: int) -> bool:

@@ -20,7 +20,7 @@ from ..winapi import (
     STATUS_SUCCESS,
     FileReplaceCompletionInformation,
 )
-from .association import association_error
+from .association import association_error, skips_packets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +65,9 @@ class Handle:
         self.associated = False
         self.skips_on_success = False
         #: Held by a submission and by close(): the number must not be reused in between.
-        self.lock = threading.Lock()
+        #: Reentrant: what a garbage collection ends, such as the generator of `read_blocks`,
+        #: cancels its operations, wherever the thread is.
+        self.lock = threading.RLock()
         # Under the lock the port stays: its number would be another's, and 0 means a new one.
         with port.door:
             if port.closed:
@@ -77,6 +79,9 @@ class Handle:
                     number, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE
                 )
             )
+            if not self.skips_on_success:
+                # Whoever had it before may have set the mode, and nothing can unset it (C08).
+                self.skips_on_success = skips_packets(port.kernel, number)
             port.handles.add(self)
 
     def _associate(self) -> None:

@@ -159,6 +159,7 @@ class SendFileOperation(Operation):
     __slots__ = ("_at", "_cancelled", "_end", "_error", "_file", "_head", "_part", "_sent", "_tail")
 
     handle: Stream
+    internal = True  # what counts are the parts
     call_max: ClassVar[int] = _CALL_MAX
     """The most bytes of one call; a test may set less on a subclass or an instance."""
 
@@ -182,6 +183,8 @@ class SendFileOperation(Operation):
             if self.state is PENDING:
                 raise RuntimeError(f"{self!r} is still pending: dequeue its completion first")
             self.state = PENDING
+            # Also between two parts: close() waits until the table is empty.
+            self.handle.port.in_flight[self.address] = self
         try:
             self.handle.check_open(self.kind)
             _, self._at, self._end = range_of(self.handle.port.kernel, self._file, self)
@@ -189,6 +192,7 @@ class SendFileOperation(Operation):
             self._part = self._next_part(self._head)
             self._part.post()
         except BaseException:
+            self.handle.port.in_flight.pop(self.address, None)
             self.state = IDLE
             raise
         return False
@@ -212,7 +216,9 @@ class SendFileOperation(Operation):
             if status == STATUS_SUCCESS:
                 return
         self.words[0] = status
-        self.handle.port.enqueue((self, self._sent, status))
+        with self.handle.lock:  # it cannot be posted again meanwhile
+            self.handle.port.enqueue((self, self._sent, status))
+            self.handle.port.in_flight.pop(self.address, None)
 
     def _go_on(self) -> int:
         """Start the next part; return why there is none, as NTSTATUS."""
@@ -256,22 +262,23 @@ class SendFileOperation(Operation):
 class SendPacketsOperation(Operation):
     """A send of pieces of memory and of files: TransmitPackets."""
 
-    __slots__ = ("_exported",)
+    __slots__ = ("_exported", "_files")
 
     handle: Stream
+    prepares = True
 
     def __init__(self, stream: Stream, pieces: Sequence[Buffer | FilePart]) -> None:
         super().__init__(stream, "send_packets")
         function = stream.extension(stream.port.kernel.TransmitPackets)
         elements: list[TRANSMIT_PACKETS_ELEMENT] = []
+        sources: list[Any] = []
         total = 0
         # Lifetime: the elements hold bare addresses; the array exports the bytes there, and
-        # `files` keeps file objects from being closed by the garbage collection.
+        # `_files` keeps file objects from being closed by the garbage collection.
         memory = [piece for piece in pieces if not isinstance(piece, FilePart)]
-        files = [piece.file for piece in pieces if isinstance(piece, FilePart)]
         array = wsabufs(*memory, read_only=True)
         wsabuf_of = iter(array)
-        self._exported = (array, files)
+        self._exported = array
         self.buffers = tuple(memory)
         for piece in pieces:
             element = TRANSMIT_PACKETS_ELEMENT()
@@ -290,9 +297,11 @@ class SendPacketsOperation(Operation):
             element.cLength = length
             if length:  # an empty one would be a file to its end
                 elements.append(element)
+                sources.append(piece.file if isinstance(piece, FilePart) else None)
         if not elements:
             raise ValueError("send_packets() needs something to send")
         packets = (TRANSMIT_PACKETS_ELEMENT * len(elements))(*elements)
+        self._files = [(packets[n], file) for n, file in enumerate(sources) if file is not None]
         self._calls(
             "TransmitPackets",
             function,
@@ -304,6 +313,11 @@ class SendPacketsOperation(Operation):
             ctypes.byref(self.overlapped),
             DWORD(0),
         )
+
+    def prepare(self) -> None:
+        """Look the files' handles up: a number may have been closed since, and be another's."""
+        for element, file in self._files:
+            element.hFile = file_number(file)
 
     @property
     def memory(self) -> tuple[Any, ...]:

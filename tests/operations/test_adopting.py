@@ -367,3 +367,21 @@ def test_soak_ten_thousand_adoptions_leave_no_handle(port: CompletionPort, tmp_p
     before = handle_count()
     rounds_of_adopting(port, tmp_path / "file", 10_000)
     assert handle_count() <= before
+
+
+def test_mode_that_skips_packets_already_is_noticed(port: CompletionPort) -> None:
+    """C08: on a datagram socket, where pyiocp would not set it; and nothing can unset it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind(("127.0.0.1", 0))
+        skip = winapi.FILE_SKIP_COMPLETION_PORT_ON_SUCCESS
+        assert winapi.SetFileCompletionNotificationModes(made.fileno(), skip)
+        datagram = port.adopt(made)
+        assert isinstance(datagram, Datagram)
+        assert datagram.skips_on_success
+        for n in range(3):
+            datagram.send_to(b"%d" % n, other.getsockname())
+            [completion] = port.wait(5)
+            assert (completion.error, completion.bytes) == (None, 1)
+        assert port.wait(0.05) == []

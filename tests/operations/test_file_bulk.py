@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import hashlib
 import io
@@ -36,6 +37,7 @@ from pyiocp.winapi import (
     HANDLE,
     INVALID_HANDLE_VALUE,
     PIPE_ACCESS_DUPLEX,
+    WAIT_TIMEOUT,
     CreateNamedPipeW,
 )
 
@@ -544,3 +546,43 @@ def test_rounds_of_copies_leave_nothing(
         hash_file(port, source, block_size=4 * BLOCK)
     assert handle_count() <= handles
     assert port.in_flight_by_kind() == {}
+
+
+def test_collected_generator_of_blocks_may_find_the_lock_of_the_file_held(tmp_path: Path) -> None:
+    """A collection comes anywhere, also within a submission on the same file, on this thread.
+
+    The reads ahead are still in flight then: one packet is dequeued before it, and no more.
+    """
+    kernel = FaultyKernel()
+    dequeued: list[int] = []
+    collecting = threading.Event()
+
+    def dequeue(real: Callable[..., int], *arguments: Any) -> int:
+        if dequeued and not collecting.is_set():
+            ctypes.set_last_error(WAIT_TIMEOUT)
+            return 0
+        result = real(*arguments)
+        if result:
+            dequeued.append(result)
+        return result
+
+    kernel.wrap("GetQueuedCompletionStatusEx", dequeue)
+    path = tmp_path / "source"
+    path.write_bytes(bytes(8 * BLOCK))
+    done = threading.Event()
+
+    def collect() -> None:
+        with CompletionPort(kernel=kernel, batch=1) as port, port.file(path) as file:
+            blocks = read_blocks(port, file, depth=4, block_size=BLOCK)
+            next(blocks)
+            assert port.in_flight_by_kind() == {"read": 3}
+            with file.lock:
+                collecting.set()
+                del blocks
+            assert port.in_flight_by_kind() == {}
+        done.set()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    assert done.wait(10)
+    thread.join(10)

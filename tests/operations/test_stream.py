@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from faulty_kernel import FaultyKernel
 
 from pyiocp import (
     CompletionPort,
@@ -296,3 +299,28 @@ def test_bad_arguments_are_refused_with_words(port: CompletionPort, pair: Pair) 
         port.stream(udp)
     with pytest.raises(ValueError, match=r"numeric|address"):
         port.stream().connect(("example.org", 80))
+
+
+def test_accept_that_is_refused_takes_no_socket() -> None:
+    """The socket to accept into is made under the lock, when nothing speaks against the accept."""
+    kernel = FaultyKernel()
+    made: list[int] = []
+
+    def make(real: Callable[..., int], *arguments: Any) -> int:
+        made.append(real(*arguments))
+        return made[-1]
+
+    kernel.wrap("WSASocketW", make)
+    with CompletionPort(kernel=kernel) as port:
+        listening = port.stream(socket.create_server(("127.0.0.1", 0)))
+        operation = listening.accept()
+        with pytest.raises(RuntimeError, match="still pending"):
+            operation.post()
+        with socket.create_connection(listening.local_address()):
+            [completion] = port.wait(10)
+        assert completion.error is None
+        operation.accepted.close()
+        listening.close()
+        with pytest.raises(HandleClosedError):
+            operation.post()
+    assert len(made) == 1

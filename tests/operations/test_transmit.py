@@ -607,3 +607,57 @@ def test_bad_packets_are_refused_with_words(
         stream.send_packets(b"x", FilePart(too_big))
     assert packets == []
     assert port.in_flight_by_kind() == {}
+
+
+def test_send_packets_looks_the_files_up_when_it_is_posted(tmp_path: Path) -> None:
+    """A file that has been closed since is refused; its number may be another file's by now."""
+    kernel = FaultyKernel()
+    seen = packets_as_sends(kernel)
+    path = tmp_path / "sent"
+    path.write_bytes(CONTENT)
+    ours, peer = socket.socketpair()
+    with CompletionPort(kernel=kernel) as port, peer, path.open("rb") as file:
+        operation = port.stream(ours).send_packets(b"x", FilePart(file))
+        assert one(port).error is None
+        assert seen[1][2] == msvcrt.get_osfhandle(file.fileno())
+        file.close()
+        with (tmp_path / "secret").open("wb+") as secret:
+            secret.write(b"secret")
+            with pytest.raises(ValueError, match="closed"):
+                operation.post()
+        assert len(seen) == 2
+
+
+def test_close_between_two_parts_on_another_thread_loses_no_completion(
+    file: BinaryIO, parts_of: Callable[[int], None]
+) -> None:
+    """A worker has the end of a part in hand, and has not started the next one: close() waits."""
+    parts_of(500)
+    between, closing = threading.Event(), threading.Event()
+
+    class Held(SendFileOperation):
+        def _go_on(self) -> int:
+            between.set()
+            assert closing.wait(10)
+            return super()._go_on()
+
+    ours, peer = socket.socketpair()
+    port = CompletionPort()
+    with peer:
+        stream = port.stream(ours)
+        operation = Held(stream, FilePart(file), b"", b"")
+        operation.post()
+        found: list[Any] = []
+
+        def wait() -> None:
+            found.extend(port.wait(10))
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert between.wait(10)
+        threading.Timer(0.2, closing.set).start()
+        found += port.close()
+        thread.join(10)
+    assert [completion.operation for completion in found] == [operation]
+    assert isinstance(found[0].error, OperationCancelledError)
+    assert port.in_flight == {}
