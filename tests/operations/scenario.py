@@ -86,6 +86,8 @@ class Scenario:
     """Whether it may end at once: then the seam keeps it pending for certain."""
     within_call: ClassVar[bool] = True
     """Whether every system ends it within the call when all is there; else, soon after."""
+    surely_pending: ClassVar[bool] = True
+    """Whether it cannot have ended when `post` returns; Wine 8 is done with a disconnect then."""
     failure: ClassVar[type[OSError] | tuple[type[OSError], ...]]
     """What `post_failing` ends in."""
     closed_error: ClassVar[type[BaseException] | None] = None

@@ -198,6 +198,7 @@ class SendPackets(Send):
 class Disconnect(OfAPair):
     method = "Stream.disconnect"
     function = "DisconnectEx"
+    surely_pending = False
     refusal = (WSAENOBUFS, 0)
     stuck_call = True
     failure = NotConnectedError

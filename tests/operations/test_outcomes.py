@@ -141,7 +141,8 @@ def test_success_on_the_spot_completes_once(scenario: Scenario) -> None:
 def test_success_after_pending_completes_once(scenario: Scenario) -> None:
     """It is in flight, then what it waits for comes, and then one completion."""
     operation = scenario.post()
-    assert scenario.port.in_flight_by_kind() == {operation.kind: 1}
+    if scenario.surely_pending:
+        assert scenario.port.in_flight_by_kind() == {operation.kind: 1}
     scenario.complete(operation)
     completion = scenario.take()
     assert (completion.operation, completion.error) == (operation, None)
