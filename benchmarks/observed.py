@@ -135,7 +135,7 @@ class House:
                 "queued most": self._queued_most,
                 "private": private_bytes(),
                 "private most": self._private_most,
-                "in flight": dict(Counter(p.kind for p in self.port.in_flight.values())),
+                "in flight": self.port.in_flight_by_kind(),
             }
 
 
@@ -146,21 +146,24 @@ def serve(threads: int) -> None:
         listener = port.listen(("127.0.0.1", 0), lambda: _Member(house))
 
         def answer() -> None:
-            for line in sys.stdin:
-                word = line.strip()
-                if word in ("polite", "insist", "quiet"):
-                    house.mode = word
-                figures = house.figures(listener)
-                if word == "handles":
-                    gc.collect()
-                    figures["handles"] = handle_count()
-                print(json.dumps(figures), flush=True)
-            port.stop()
+            try:
+                for line in sys.stdin:
+                    word = line.strip()
+                    if word in ("polite", "insist", "quiet"):
+                        house.mode = word
+                    figures = house.figures(listener)
+                    if word == "handles":
+                        gc.collect()
+                        figures["handles"] = handle_count()
+                    print(json.dumps(figures), flush=True)
+            finally:
+                port.stop()
 
-        port.submit(answer)
+        answers = port.submit(answer)
         port.call_soon(house.tick)
         print(json.dumps({"port": listener.address[1]}), flush=True)
         port.run(threads=threads)
+        answers.result()  # which raises what went wrong
 
 
 if __name__ == "__main__":
