@@ -1,8 +1,8 @@
 """CompletionPort: the object that everything starts from.
 
-What belongs here: the ways into ring 3 (`listen`, `connect` …), and how it all ends. The
-sessions on a port, and its workers, are in `session_port`; how packets travel is in
-`completion_queue`, the kinds of handle are in `handle_port`.
+What belongs here: the ways into ring 3 (`listen`, `connect` …), and how it all ends. Those to
+datagrams are in `datagram_port`, the sessions and workers in `session_port`; how packets travel
+is in `completion_queue`, the kinds of handle are in `handle_port`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,14 @@ from typing import TYPE_CHECKING, Any
 from .servers.backoff import Backoff
 from .servers.connection import Connection
 from .servers.connector import Connector
-from .servers.datagram_client import DatagramClient
-from .servers.datagram_server import DatagramServer
+from .servers.datagram_port import DatagramPort
 from .servers.framed_session import FramedSession, Framer
 from .servers.layer import Hooks, Layer, connect_layers
 from .servers.listener import Listener
-from .servers.listening_socket import open_bound, open_listening, take_over
+from .servers.listening_socket import open_listening, take_over
 from .servers.monitor import Monitor, MonitorSession
 from .servers.reconnecting import ReconnectingClient
-from .servers.resolver import Resolver
 from .servers.session import Session
-from .servers.session_port import SessionPort
 from .servers.spares import Spares
 from .signal_receiver import SignalReceiver
 
@@ -37,16 +34,14 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from .completion import Completion
-    from .handles.datagram import Datagram
     from .handles.stream import Stream
     from .kernel import Kernel
     from .servers.admission import Limits
-    from .servers.datagram_server import Admit
     from .servers.datagram_session import DatagramSession
     from .servers.tls_side import TlsSide
 
 
-class CompletionPort(SessionPort):
+class CompletionPort(DatagramPort):
     """An I/O completion port.
 
     ::
@@ -97,9 +92,7 @@ class CompletionPort(SessionPort):
             debug=debug,
         )
         self.listeners: set[Listener] = set()
-        self.datagram_servers: set[DatagramServer] = set()
         self.clients: set[ReconnectingClient] = set()
-        self.resolver = Resolver()
         self._spares = Spares()
         self._monitor: Monitor | None = None
         #: Apart from the others, which are the user's to send to.
@@ -261,105 +254,6 @@ class CompletionPort(SessionPort):
             backoff=Backoff() if backoff is None else backoff,
             tls=self.client_tls(address, tls, server_hostname, handshake_timeout),
         )
-
-    def serve_datagrams(
-        self,
-        address: Any,
-        factory: Callable[[], DatagramSession],
-        *,
-        admit: Admit | None = None,
-        receives: int = 64,
-        datagram_size: int = 2048,
-        sends: int = 16384,
-        limits: Limits | None = None,
-        exclusive: bool = True,
-        dual_stack: bool = False,
-        report_unreachable: bool = False,
-    ) -> DatagramServer:
-        """Receive datagrams (UDP) at an address, and make a session of every peer.
-
-        address: as for `listen`; or a datagram socket of Python's that is bound, which belongs
-            to the server from then on.
-        factory: called without arguments for each peer, returns a new `DatagramSession`:
-            mostly the class itself.
-        admit: called with the address and the first datagram, a view that is valid during the
-            call, of a peer that has no session. It returns True to let it in, False not to,
-            or bytes to send there instead. It is called by one thread at a time, and other
-            datagrams wait for it.
-        receives: how many receives are pending at any time, 1 to 65,536.
-        datagram_size: bytes of the longest datagram, 1 to 65,527; what is longer comes to
-            ``on_truncated``. With `receives`, it is the memory that the kernel keeps locked.
-        sends: how many sends may be under way at a time, 1 to 1,048,576, a datagram counting
-            until a worker has seen that it is gone; what is over that is dropped.
-        limits: how many sessions there may be, and how fast they may begin; see `Limits`. By
-            default 10,000 sessions: an address costs a peer nothing. ``Limits()`` is no limit.
-        exclusive, dual_stack: as for `listen`.
-        report_unreachable: count in ``statistics()`` how often the system has told that nobody
-            has a port that was sent to.
-
-        Returns at once: the rest is done by `run`. Raises as `listen`.
-        """
-        self.check_open("serve")
-
-        def open_datagram() -> Datagram:
-            if isinstance(address, socket.socket):
-                return self.datagram(address, report_unreachable=report_unreachable)
-            return open_bound(
-                lambda family: self.datagram(family=family, report_unreachable=report_unreachable),
-                address,
-                exclusive=exclusive,
-                dual_stack=dual_stack,
-            )
-
-        server = DatagramServer(
-            self,
-            open_datagram,
-            factory,
-            admit=admit,
-            receives=receives,
-            datagram_size=datagram_size,
-            sends=sends,
-            limits=limits,
-            on_close=self.datagram_servers.discard,
-        )
-        self.datagram_servers.add(server)
-        return server
-
-    def connect_datagram(
-        self,
-        address: Any,
-        factory: Callable[[], DatagramSession],
-        *,
-        receives: int = 16,
-        datagram_size: int = 2048,
-        report_unreachable: bool = True,
-    ) -> DatagramSession:
-        """Talk to one address by datagrams (UDP), and return the session, which has yet to begin.
-
-        Its ``on_connect`` comes when the address is known and there is a socket for it: nothing
-        has been sent by then, and nobody may be there. If that fails, ``on_close`` comes with
-        the error, and no ``on_connect`` before it.
-
-        address: ``(host, port)``. A name is looked up in another thread; of its addresses, the
-            first that there is a way to is taken.
-        factory: called without arguments, returns a new `DatagramSession`.
-        receives, datagram_size: as for `serve_datagrams`.
-        report_unreachable: end the session with a `PeerResetError` when the peer's host
-            answers that nobody has the port. False: go on.
-
-        Raises `PortClosedError` on a closed port, ValueError and TypeError for bad arguments.
-        """
-        self.check_open("connect")
-        client = DatagramClient(
-            self,
-            address,
-            factory,
-            receives=receives,
-            datagram_size=datagram_size,
-            report_unreachable=report_unreachable,
-        )
-        client.start()
-        return client.session
 
     def client_tls(
         self,

@@ -25,9 +25,9 @@ from .session_state import CONNECTING, OPEN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..port import CompletionPort
     from .datagram_receives import PooledReceive
     from .datagram_session import DatagramSession
+    from .session_port import SessionPort
 
 _SENDS_MAX = 1024
 """How many sends a client has under way, at most."""
@@ -41,7 +41,7 @@ class DatagramClient:
 
     def __init__(
         self,
-        port: CompletionPort,
+        port: SessionPort,
         address: Any,
         factory: Callable[[], DatagramSession],
         *,

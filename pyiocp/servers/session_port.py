@@ -13,6 +13,7 @@ from ..errors import PortClosedError
 from ..handle_port import HandlePort
 from .conversation import DATAGRAM_BYTES_MAX
 from .datagram_session import DatagramSession
+from .resolver import Resolver
 from .session import Session
 from .session_state import SessionState
 from .work_pool import WorkPool
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..completion_queue import CompletionQueue
     from ..kernel import Kernel
     from ..signal_receiver import SignalReceiver
+    from .datagram_server import DatagramServer
     from .work_pool import Work
 
 _T = TypeVar("_T")
@@ -56,6 +58,8 @@ class SessionPort(HandlePort):
             debug=debug,
         )
         self.sessions: set[Session | DatagramSession] = set()
+        self.datagram_servers: set[DatagramServer] = set()
+        self.resolver = Resolver()
         self._shutting_down = False
         self._workers = Workers(self)
         self._work_pool = WorkPool(self)
