@@ -7,6 +7,7 @@ import sys
 import pytest
 from commands import run_python
 
+from pyiocp import __version__
 from pyiocp.cli.command_line import COMMANDS, main
 
 
@@ -16,6 +17,12 @@ def test_without_a_command_comes_the_help() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for name, module in COMMANDS.items():
         assert f"    {name:<10}{module.HELP}\n" in done.stdout
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"pyiocp {__version__}\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
