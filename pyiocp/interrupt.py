@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 _PACKAGE = __name__.rpartition(".")[0]
 
 #: What of the package stands outside rings 2 and 3, and may be interrupted like any code.
-_OUTSIDE = {"winapi", "models", "aio", "cli"}
+_OUTSIDE = {"winapi", "aio", "cli"}
 
 #: The functions that call hooks, and other functions of the user's.
 _calling_hooks: set[CodeType] = set()

@@ -91,6 +91,17 @@ class Kernel:
         self.WSARecvFrom = winapi.untyped(winapi.WSARecvFrom, keeps_gil=True)
         self.WSASendTo = winapi.untyped(winapi.WSASendTo, keeps_gil=True)
         self.WSAIoctl = winapi.WSAIoctl
+        self.WSAGetOverlappedResult = winapi.untyped(winapi.WSAGetOverlappedResult)
+        self.WSAEventSelect = winapi.WSAEventSelect
+        self.WSAEnumNetworkEvents = winapi.untyped(winapi.WSAEnumNetworkEvents)
+        self.WSAWaitForMultipleEvents = winapi.WSAWaitForMultipleEvents
+        self.WSACreateEvent = winapi.WSACreateEvent
+        self.WSAResetEvent = winapi.WSAResetEvent
+        self.WSACloseEvent = winapi.WSACloseEvent
+        self.WSAPoll = winapi.WSAPoll
+        self.select = winapi.select
+        self.ioctlsocket = winapi.ioctlsocket
+        self.accept = winapi.accept
         self.connect = winapi.connect
         self.bind = winapi.bind
         self.listen = winapi.listen

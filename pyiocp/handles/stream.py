@@ -100,6 +100,8 @@ class Stream(SocketHandle):
     kind = "stream"
     may_skip: ClassVar[bool] = True
     """Whether skip-on-success is asked for."""
+    operation_class: ClassVar[type[Operation]] = Operation
+    """What a session's receives and sends are made of."""
 
     def __init__(
         self,

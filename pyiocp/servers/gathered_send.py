@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..operation import Operation
 from ..winapi import DWORD, SOCKET, SOCKET_ERROR, ULONG
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class GatheredSend:
     )
 
     def __init__(self, stream: Stream) -> None:
-        self.operation = Operation(stream, "send")
+        self.operation = stream.operation_class(stream, "send")
         #: Of ``bytes``, and of `QueuedFile`, which has an operation of its own.
         self.queue: deque[Any] = deque()
         memory = memoryview(bytearray(_ROOM + ctypes.sizeof(SendBuffer) * _GATHER_MAX))

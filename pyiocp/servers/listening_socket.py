@@ -68,13 +68,16 @@ def open_listening(
     exclusive: bool,
     dual_stack: bool,
     no_delay: bool,
+    kind: type[Stream] = Stream,
 ) -> Stream:
     """Return a stream that listens at the address; see `CompletionPort.listen`.
+
+    kind: the class of the stream.
 
     Raises what `open_bound` raises.
     """
     stream = open_bound(
-        lambda family: Stream.open(port, family, None),
+        lambda family: kind.open(port, family, None),
         address,
         exclusive=exclusive,
         dual_stack=dual_stack,

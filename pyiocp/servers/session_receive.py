@@ -13,12 +13,11 @@ import ctypes
 from sys import getrefcount
 from typing import TYPE_CHECKING
 
-from ..operation import Operation
 from ..winapi import DWORD, SOCKET, SOCKET_ERROR, WSABUF, wsabufs
 
 if TYPE_CHECKING:
     from ..handles.stream import Stream
-    from ..operation import Receiver
+    from ..operation import Operation, Receiver
 
 
 class BufferedReceive:
@@ -30,7 +29,7 @@ class BufferedReceive:
     __slots__ = ("_socket", "buffer", "operation", "references")
 
     def __init__(self, stream: Stream, size: int) -> None:
-        self.operation = Operation(stream, "receive")
+        self.operation = stream.operation_class(stream, "receive")
         # Lifetime: the operation holds the buffer and exports it, and so does each view.
         self.buffer = bytearray(size)
         self.operation.buffers = (self.buffer,)
@@ -69,7 +68,7 @@ _ONE = DWORD(1)
 
 def zero_byte_receive(stream: Stream, receiver: Receiver) -> Operation:
     """Return a receive that completes when there is something to receive, and takes nothing."""
-    operation = Operation(stream, "receive")
+    operation = stream.operation_class(stream, "receive")
     operation.receiver = receiver
     # What all of them can share, they do: an idle connection has little besides this.
     operation._calls(

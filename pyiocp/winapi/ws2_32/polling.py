@@ -13,7 +13,7 @@ from ..types import INT, LONG, SHORT, SOCKET, UINT, ULONG, Pointer
 from .library import ws2_32
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 # How many sockets an fd_set of the SDK's usual size has room for.
 FD_SETSIZE = 64
@@ -80,8 +80,7 @@ class FD_SET(Structure):
     def of(cls, *sockets: int) -> FD_SET:
         """Return a set of `sockets`, as large as it needs to be."""
         fds = cls.with_room(len(sockets))
-        for socket in sockets:
-            fds.add(socket)
+        fds.replace(sockets)
         return fds
 
     @property
@@ -103,12 +102,22 @@ class FD_SET(Structure):
         self._sockets[self.fd_count] = socket
         self.fd_count += 1
 
+    def replace(self, sockets: Iterable[int]) -> None:
+        """Put these in, each once, and take out what was there: for a set used again and again.
+
+        Raises OverflowError if there is no room for them; the set is then as it was.
+        """
+        unique: list[Any] = list(dict.fromkeys(sockets))
+        if len(unique) > self.capacity:
+            raise OverflowError(
+                f"this FD_SET has room for {self.capacity}, not for {len(unique)}: use with_room()"
+            )
+        self._sockets[: len(unique)] = unique
+        self.fd_count = len(unique)
+
     def discard(self, socket: int) -> None:
         """Take a socket out, if it is there."""
-        kept = [other for other in self if other != socket]
-        for place, other in enumerate(kept):
-            self._sockets[place] = other
-        self.fd_count = len(kept)
+        self.replace([other for other in self if other != socket])
 
     def clear(self) -> None:
         """Take all out."""

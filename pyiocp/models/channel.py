@@ -1,0 +1,111 @@
+"""Channel: a connected socket, on no completion port but under one of the other models.
+
+To a session it is what a `Stream` is: something with operations that are posted, and whose
+end is reported. Only how that comes about differs from model to model: a model has a
+class of operation, which says what happens when one is posted, and a loop, which finds out
+that one has ended.
+
+What belongs here: how a socket gets by without a port, and `DirectOperation`, a receive or
+send without an OVERLAPPED.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from operator import call
+from typing import TYPE_CHECKING, Any, cast
+
+from ..handles.stream import Stream
+from ..operation import Operation
+from ..winapi import DWORD, FIONBIO, STATUS_CANCELLED, STATUS_SUCCESS, ULONG
+
+if TYPE_CHECKING:
+    from ..completion_queue import CompletionQueue
+    from .connection import ModelConnection
+    from .loop import Loop
+
+FAILED_WITH = 0x80070000
+"""Added to a Winsock code: a failure that is no NTSTATUS, told to a session as if it were.
+
+It is how COM writes a Win32 code in 32 bits (HRESULT_FROM_WIN32)."""
+
+
+class Channel(Stream):
+    """A stream socket that belongs to a loop. Any thread may call its methods."""
+
+    kind = "channel"
+    may_skip = False
+
+    def __init__(
+        self, loop: Loop, number: int, *, family: int, key: Any = None, peer: Any = None
+    ) -> None:
+        self.loop = loop
+        # A stream asks its port for what a loop has, too: the kernel, who is open, what is
+        # in flight, and to be told of what has ended.
+        port = cast("CompletionQueue", loop)
+        super().__init__(port, number, family=family, key=key, peer=peer)
+
+    def _associate(self) -> None:
+        """Stay on no port."""
+
+    def set_blocking(self, blocking: bool) -> None:
+        """Have calls without an OVERLAPPED wait, or fail with WSAEWOULDBLOCK.
+
+        An accepted socket starts as the listening one is.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-ioctlsocket
+        """
+        self.call("ioctlsocket", _FIONBIO, ctypes.byref(ULONG(not blocking)))
+
+    def begin(self) -> None:
+        """Do what the model needs before the first operation."""
+
+    def attach(self, connection: ModelConnection, peer: Any) -> None:
+        """Have the connection begin."""
+        connection.attach(self, peer)
+
+
+_FIONBIO = FIONBIO - (1 << 32)
+"""As ioctlsocket takes it: its parameter is signed."""
+
+
+class DirectOperation(Operation):
+    """A receive or send without an OVERLAPPED: when the call returns, it is over.
+
+    What a non-blocking socket cannot do yet has not begun: the call is made again.
+    """
+
+    def _calls(
+        self, name: str, function: Callable[..., int], failure: int, *arguments: Any
+    ) -> None:
+        """Leave the OVERLAPPED out, and ask for the number of bytes instead."""
+        # WSARecv and WSASend: s, buffers, how many, bytes, flags, OVERLAPPED, routine.
+        socket, buffers, count, _bytes, flags, _overlapped, _routine = arguments
+        self._moved = DWORD()
+        moved = ctypes.byref(self._moved)
+        super()._calls(name, function, failure, socket, buffers, count, moved, flags, None, None)
+
+    @property
+    def waits_only(self) -> bool:
+        """Whether it is a receive without a buffer, which is over when something is there."""
+        return self.kind == "receive" and not self.buffers
+
+    def attempt(self) -> int:
+        """Make the call; return 0, or Winsock's code if it failed."""
+        result, code = map(call, self._attempt)  # nothing in between: see Operation
+        if result == self._failure:
+            return int(code)
+        self._words[0], self._words[1] = STATUS_SUCCESS, self._moved.value
+        return 0
+
+    def end(self, code: int) -> None:
+        """Have the loop report how it ended: 0 for success, or Winsock's code."""
+        if code:
+            self.handle.port.enqueue((self, 0, FAILED_WITH | code))
+        else:
+            self.handle.port.enqueue((self, self.transferred, STATUS_SUCCESS))
+
+    def end_cancelled(self) -> None:
+        """Have the loop report that it was cancelled."""
+        self.handle.port.enqueue((self, 0, STATUS_CANCELLED))

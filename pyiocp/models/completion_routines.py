@@ -1,0 +1,119 @@
+"""The model "completion-routines": the kernel calls a function of the thread's own.
+
+**How it works.** WSARecv and WSASend take a function besides the OVERLAPPED, a *completion
+routine*. When the operation has ended, the kernel queues a call of it to the thread that
+started the operation (an asynchronous procedure call, APC), and the thread makes the call
+the next time that it waits *alertably*: in SleepEx, or here in WSAWaitForMultipleEvents with
+fAlertable. So there is no handle to wait for, no limit, and no lock: all of it happens in one
+thread, at a place that it chooses.
+
+The routine is called for an operation that was over when its call returned, too. Here it only
+takes a note; hooks are called when the wait is over. A hook that ran inside the routine, and
+waited alertably itself, would have the next routine run inside of it, and so on down the
+stack.
+
+**What a message costs.** Three calls: WSARecv, the wait, WSASend. A wait has *all* the routines
+run that are queued, so that a busy server waits for several messages at once. Beside the
+Python work of two calls back into the interpreter, some microseconds each.
+
+**Its limit.** No number. But everything that a thread starts comes back to that thread: another
+one cannot help when it is busy, and a second processor is of use only to connections that
+were given to a second thread from the start. That is what completion ports were made for.
+
+**When to choose it.** For one thread with many connections, in C, where it is about as fast
+as a port; Windows' own SQL server and many proxies of the nineties were built so. Accepting
+is not part of it: AcceptEx takes no routine, so the listening socket has an event.
+
+Source: https://learn.microsoft.com/windows/win32/api/winsock2/nc-winsock2-lpwsaoverlapped_completion_routine
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import error_of_code
+from ..operation import Operation
+from ..winapi import LPWSAOVERLAPPED_COMPLETION_ROUTINE, WSA_WAIT_FAILED, WSAEVENT
+from .bell import Bell
+from .overlapped import OverlappedChannel, OverlappedLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .server import LoopServer
+
+_LOOK_S = 0.05
+"""How long new clients, and other threads, may have to wait while routines keep coming."""
+
+
+class RoutineOperation(Operation):
+    """An operation with a completion routine."""
+
+    def _calls(
+        self, name: str, function: Callable[..., int], failure: int, *arguments: Any
+    ) -> None:
+        """Put the routine in its place, the last one."""
+        loop = cast("CompletionRoutinesLoop", self.handle.port)
+        super()._calls(name, function, failure, *arguments[:-1], loop.routine)
+
+
+class RoutineChannel(OverlappedChannel):
+    """A socket whose operations have completion routines."""
+
+    operation_class = RoutineOperation
+    ends_on_the_spot = False
+
+
+class CompletionRoutinesLoop(OverlappedLoop):
+    """A thread that waits alertably."""
+
+    model = "completion-routines"
+    channel_class = RoutineChannel
+
+    def __init__(self, server: LoopServer) -> None:
+        super().__init__(server)
+        self._look_at = 0.0
+        self._addresses: list[int] = []
+        """Of the OVERLAPPEDs whose routine has been called, and that were not dealt with."""
+        # Lifetime: the loop keeps it, and each operation its arguments, until the kernel has
+        # called it for the last one.
+        self.routine = LPWSAOVERLAPPED_COMPLETION_ROUTINE(partial(_note, self._addresses))
+
+    def open(self) -> None:
+        """Hang up the bell."""
+        self._bell = Bell(self)
+        self._row = (WSAEVENT * 1)(self._bell.event)
+
+    def release(self) -> None:
+        """Take it down."""
+        self._bell.close()
+
+    def wait(self, timeout_ms: int) -> None:
+        """Wait alertably: the routines run in here."""
+        index = self._wait_for_bell(timeout_ms, alertable=True)
+        addresses = self._addresses[:]
+        del self._addresses[: len(addresses)]
+        for address in addresses:
+            self.on_end(cast("Operation", self.in_flight[address]))
+        # While routines keep coming, nobody says that the wait ever tells of the event.
+        now = self.kernel.monotonic()
+        if index and now >= self._look_at:
+            index = self._wait_for_bell(0, alertable=False)
+            self._look_at = now + _LOOK_S
+        if index == 0:
+            self._bell.answer()
+
+    def _wait_for_bell(self, timeout_ms: int, *, alertable: bool) -> int:
+        """Return 0 if it rang, else something else."""
+        index = self.kernel.WSAWaitForMultipleEvents(1, self._row, False, timeout_ms, alertable)
+        if index == WSA_WAIT_FAILED:
+            code = self.kernel.last_error()
+            raise error_of_code("WSAWaitForMultipleEvents", code, None, self)
+        return index
+
+
+def _note(addresses: list[int], _error: int, _count: int, overlapped: Any, _flags: int) -> None:
+    """Take note that an operation has ended; how, the kernel has written in the OVERLAPPED."""
+    addresses.append(ctypes.addressof(overlapped.contents))

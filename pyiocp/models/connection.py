@@ -1,0 +1,80 @@
+"""ModelConnection: the connection of a session under one of the models.
+
+It is ring 3's own `Connection`, states, water marks, time limits and all: that is why a
+session runs unchanged under every model, and why a difference between two of them is one
+of the models.
+
+What belongs here: what a loop asks of it that a completion port does not. A port takes
+operations from any thread; a loop starts them in its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from ..errors import IocpError, error_of_code
+from ..interrupt import calls_hooks
+from ..servers.connection import Connection
+from ..servers.send_queue import SendQueue
+from ..servers.session_state import CLOSED
+from .channel import FAILED_WITH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..completion_queue import CompletionQueue
+    from ..servers.gathered_send import GatheredSend
+    from ..servers.layer import Hooks
+    from ..servers.session import Session
+    from .loop import Loop
+
+
+class ModelConnection(Connection):
+    """The connection of one session, served by a loop."""
+
+    def __init__(
+        self, loop: Loop, session: Session, on_end: Callable[[Session], None], hooks: Hooks
+    ) -> None:
+        # A connection asks its port for what a loop has, too: the time, and calls on it.
+        port = cast("CompletionQueue", loop)
+        super().__init__(port, session, loop.spares, on_end, hooks)
+        self.sends = _LoopSends(self, loop)
+
+    def error_of(self, function: str, status: int) -> IocpError:
+        """Return the error that an operation ended in; see `FAILED_WITH`."""
+        if status & 0xFFFF0000 == FAILED_WITH:
+            return error_of_code(function, status & 0xFFFF, None, self.session)
+        return super().error_of(function, status)
+
+
+class _LoopSends(SendQueue):
+    """A send queue whose sends are started where the loop wants them."""
+
+    def __init__(self, connection: ModelConnection, loop: Loop) -> None:
+        super().__init__(connection)
+        self._loop = loop
+        self._asked = False
+
+    def _flush(self, send: GatheredSend) -> None:
+        """Submit what waits, or have the loop do so. Called with the lock."""
+        if self._loop.starts_here():
+            super()._flush(send)
+        elif not self._asked:
+            self._asked = True
+            self._connection.submit(self._flush_there)
+
+    @calls_hooks
+    def _flush_there(self) -> None:
+        with self.lock:
+            self._asked = False
+            send = self._send
+            if not (self.sending or send is None or self._connection.state is CLOSED):
+                super()._flush(send)
+        self._go_on()
+
+    def send_file(self, file: Any, offset: int, count: int | None, close: bool) -> NoReturn:
+        """Say that only a completion port has this; see `Session.send_file`."""
+        raise NotImplementedError(
+            f"send_file: the model {self._loop.model!r} has none; it takes TransmitFile on a "
+            "completion port: CompletionPort.listen(), or the model 'completion-port'"
+        )

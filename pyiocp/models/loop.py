@@ -1,0 +1,235 @@
+"""Loop: what one thread serves: it waits for what happens, and then has the hooks called.
+
+Each model extends it by the one thing that is particular to a model, `wait`: how a thread
+learns which of many sockets something has happened to. All else is here: a queue of what
+has ended, calls from other threads, timers, accepting, and how it all comes to an end.
+
+To the rest of pyiocp a loop looks like a completion port: operations that have ended are
+put in its queue, and calls can be made on it. So ring 3's connections run on it.
+
+What belongs here: that. How a model waits is in its own file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import warnings
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .. import interrupt
+from ..errors import error_of_code
+from ..in_flight import InFlightTable
+from ..memory.kept_memory import keep_for_ever
+from ..operation import COMPLETED
+from ..servers.spares import Spares
+from ..timers import Call, Timer, Timers
+from ..winapi import INVALID_SOCKET, SOCKADDR_STORAGE, WSAEWOULDBLOCK, address_of
+from .channel import Channel
+from .limit import ModelLimitError
+from .waker import Waker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..handles.handle import Handle
+    from .connection import ModelConnection
+    from .server import LoopServer
+
+_ACCEPTS_MAX = 64
+"""How many clients are accepted before the others have their turn again."""
+
+_END_MAX_S = 5.0
+"""Seconds that the kernel has to give back what is in flight, when a loop ends."""
+
+_WAIT_MAX_MS = 1000
+"""What bounds a wait when nothing else does."""
+
+
+class Loop:
+    """The share of one thread. Other threads may call what stands under "From any thread"."""
+
+    model: ClassVar[str]
+    """The model's name."""
+    channel_class: ClassVar[type[Channel]]
+    """What its sockets are."""
+    connections_max: int | None = None
+    """How many connections it can serve; None: as many as there is memory for."""
+    limit: ClassVar[tuple[str, str]] = ("", "")
+    """What limits that: its name, and why."""
+
+    closing = closed = False
+
+    def __init__(self, server: LoopServer) -> None:
+        self.server = server
+        self.kernel = server.kernel
+        self.listening: Channel | None = None
+        self.connections: set[ModelConnection] = set()
+        self.places_taken = 0
+        """How many connections it has, or is about to have; guarded by the server's lock."""
+        self.spares = Spares()
+        # What a port has, too, for the streams and operations on it.
+        self.door = threading.RLock()
+        self.handles: set[Handle] = set()
+        self.ifs_handles_by_family: dict[int, bool] = {}
+        # Lifetime: what the kernel may write to is here until it has been given back.
+        self.in_flight = InFlightTable()
+        self.waker = Waker()
+        self._timers = Timers(self.kernel.monotonic)
+        self._ready: deque[Any] = deque()
+        self._thread_id = 0
+
+    # What a model is
+
+    def open(self) -> None:
+        """Make what the model waits with; called in the loop's thread, before anything else."""
+
+    def wait(self, timeout_ms: int) -> None:
+        """Wait so long at most; put operations that have ended in the queue, and accept."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Close what the model waited with."""
+
+    # From any thread
+
+    def enqueue(self, event: Any) -> None:
+        """Queue an operation that has ended, or a call."""
+        self._ready.append(event)
+        if not self.runs_here():
+            self.waker.wake()
+
+    def call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have the loop's thread call a function."""
+        self.enqueue((Call(function, arguments), 0, 0))
+
+    def call_later(self, seconds: float, function: Callable[..., object], *arguments: Any) -> Timer:
+        """Have the loop's thread call a function after some time; the timer can be cancelled."""
+        timer = self._timers.add(seconds, function, arguments)
+        if not self.runs_here():
+            self.waker.wake()
+        return timer
+
+    def starts_here(self) -> bool:
+        """Tell whether the calling thread may start operations: only the loop's own may.
+
+        Windows cancels the overlapped I/O of a thread that ends (unless it is on a
+        completion port), and a completion routine runs in the thread that began. Models
+        without overlapped I/O keep to it as well, and need no locks for it.
+        """
+        return self.runs_here()
+
+    def runs_here(self) -> bool:
+        """Tell whether the calling thread is the loop's."""
+        return threading.get_ident() == self._thread_id
+
+    def calls_hooks_here(self) -> bool:
+        """Tell whether the calling thread may be in a hook."""
+        return self.runs_here()
+
+    # In the loop's thread
+
+    def run(self) -> None:
+        """Serve until the server stops; then end what is left."""
+        self._thread_id = threading.get_ident()
+        self.open()
+        try:
+            with self.waker.woken_by_signals():
+                while not self.server.stopping:
+                    self._turn(_WAIT_MAX_MS)
+                    if interrupt.noted() and interrupt.in_main_thread():
+                        self.server.stop()
+                self._end()
+        finally:
+            self.release()
+            self.waker.close()
+
+    def _turn(self, longest_ms: int) -> None:
+        """Wait, then do what there is to do: one round of it."""
+        self.wait(0 if self._ready else self._timeout_ms(longest_ms))
+        for timer in self._timers.pop_due():
+            timer.receiver(timer, 0, 0)
+        for _ in range(len(self._ready)):
+            packet, count, status = self._ready.popleft()
+            packet.state = COMPLETED
+            packet.receiver(packet, count, status)
+
+    def _timeout_ms(self, longest_ms: int) -> int:
+        due = self._timers.next_due()
+        if due is None:
+            return longest_ms
+        seconds = due - self.kernel.monotonic()
+        return max(0, min(-int(-seconds * 1000 // 1), longest_ms))  # rounded up: no busy loop
+
+    # Accepting
+
+    def accept_clients(self) -> None:
+        """Accept those who wait, and find each of them a loop."""
+        listening = self.listening
+        for _ in range(_ACCEPTS_MAX):
+            if listening is None or listening.closed:
+                return
+            storage = SOCKADDR_STORAGE()
+            size = ctypes.c_int(ctypes.sizeof(storage))
+            number = self.kernel.accept(listening.number, ctypes.byref(storage), ctypes.byref(size))
+            if number == INVALID_SOCKET:
+                code = self.kernel.last_error()
+                if code != WSAEWOULDBLOCK:  # that client went away while it waited, or no memory
+                    self.server.lost(error_of_code("accept", code, None, listening))
+                return
+            self.server.place(number, listening.family, address_of(storage))
+
+    def take(self, number: int, family: int, peer: Any) -> None:
+        """Serve a socket that has been accepted; in the loop's thread."""
+        channel = self.channel_class(self, number, family=family, peer=peer)
+        try:
+            channel.begin()
+            connection = self.server.new_connection(self)
+        except Exception as error:  # noqa: BLE001, a factory is the user's
+            channel.close()
+            self.server.leave(self)
+            self.server.lost(error)
+            return
+        self.connections.add(connection)
+        channel.attach(connection, peer)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is room for no further connection."""
+        most = self.connections_max
+        return most is not None and self.places_taken >= most
+
+    def limit_error(self) -> ModelLimitError:
+        """Return what says why there is no more room."""
+        assert self.connections_max is not None, "a loop without a limit is never full"
+        return ModelLimitError(self.model, self.connections_max, *self.limit)
+
+    # The end
+
+    def _end(self) -> None:
+        """Abort every session, and wait until the kernel has given everything back."""
+        for connection in list(self.connections):
+            connection.abort()
+        monotonic = self.kernel.monotonic
+        deadline = monotonic() + _END_MAX_S
+        while self.unfinished() and monotonic() < deadline:
+            self._turn(10)
+        self.closing = self.closed = True
+        if self.in_flight:
+            # Lifetime: the kernel may yet write there: it is kept for ever, and said.
+            left = ", ".join(sorted({packet.kind for packet in self.in_flight.values()}))
+            keep_for_ever(dict(self.in_flight))
+            warnings.warn(
+                f"{self!r} ended with operations in flight ({left}); their memory is kept",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+    def unfinished(self) -> bool:
+        """Tell whether there is something left to end."""
+        return bool(self.connections or self.in_flight or self._ready)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.model!r}: {len(self.connections)} connections>"

@@ -1,0 +1,112 @@
+"""The model "overlapped-events": every operation in flight has an event.
+
+**How it works.** An OVERLAPPED has a place for an event, hEvent. The system resets it when
+the operation starts and signals it when it ends; the thread waits for the events of all
+that is in flight with WSAWaitForMultipleEvents, and reads how each has ended from its
+OVERLAPPED.
+
+**What a message costs.** Three calls: WSARecv, the wait, WSASend. A send is mostly over when its
+call returns, and needs no wait. A wait tells of one event; but as the ends are written in the
+OVERLAPPEDs, the thread looks at them all when it was woken, without a further call.
+
+**Its limit.** 64 events a wait, WSA_MAXIMUM_WAIT_EVENTS, and here it bites twice: a connection
+that receives *and* sends has two operations in flight, with an event each. (One event for
+both would lose ends: starting the one resets what the other has signalled.) One event is
+the bell's, for new clients and the waker: that leaves 31 connections for a thread.
+
+**When to choose it.** For a handful of handles, most of all for files and devices: an event for
+each operation in flight is the simplest form of overlapped I/O, as long as 64 are enough.
+
+Source: https://learn.microsoft.com/windows/win32/winsock/overlapped-i-o-and-event-objects-2
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from ..errors import error_of_code
+from ..operation import Operation
+from ..winapi import WSA_MAXIMUM_WAIT_EVENTS, WSA_WAIT_FAILED, WSAEVENT
+from .bell import Bell, make_event
+from .overlapped import OverlappedChannel, OverlappedLoop
+
+if TYPE_CHECKING:
+    from .server import LoopServer
+
+
+class EventOperation(Operation):
+    """An operation that has an event while it is in flight."""
+
+    def _submit(self, announce: bool) -> bool:
+        """Borrow an event for it, and give it back if nothing is in flight after all."""
+        loop = cast("OverlappedEventsLoop", self.handle.port)
+        # Lifetime: the kernel keeps the event itself; the number is lent to nobody else
+        # before the operation has ended.
+        self.overlapped.hEvent = loop.borrow()
+        on_the_spot = True
+        try:
+            on_the_spot = super()._submit(announce)
+        finally:
+            if on_the_spot:  # or refused
+                loop.give_back(self)
+        return on_the_spot
+
+
+class EventChannel(OverlappedChannel):
+    """A socket whose operations have events."""
+
+    operation_class = EventOperation
+
+
+class OverlappedEventsLoop(OverlappedLoop):
+    """A thread that waits for the events of its operations."""
+
+    model = "overlapped-events"
+    channel_class = EventChannel
+    connections_max = (WSA_MAXIMUM_WAIT_EVENTS - 1) // 2
+    limit = (
+        "WSA_MAXIMUM_WAIT_EVENTS",
+        "WSAWaitForMultipleEvents takes 64 events; a receive and a send of each connection "
+        "need one each, and the server one itself",
+    )
+
+    def __init__(self, server: LoopServer) -> None:
+        super().__init__(server)
+        self._events: list[int] = []
+        """Those that no operation has."""
+
+    def open(self) -> None:
+        """Hang up the bell."""
+        self._bell = Bell(self)
+
+    def release(self) -> None:
+        """Take it down, and close the events that are not in flight."""
+        self._bell.close()
+        for event in self._events:
+            self.kernel.WSACloseEvent(event)
+
+    def borrow(self) -> int:
+        """Return an event for an operation."""
+        return self._events.pop() if self._events else make_event(self.kernel)
+
+    def give_back(self, operation: Operation) -> None:
+        """Take the event of an operation that is not in flight, or no more."""
+        self._events.append(operation.overlapped.hEvent)
+        operation.overlapped.hEvent = None
+
+    def wait(self, timeout_ms: int) -> None:
+        """Wait for an event; then look at everything that is in flight."""
+        operations = self.operations()
+        row = (self._bell.event, *[operation.overlapped.hEvent for operation in operations])
+        index = self.kernel.WSAWaitForMultipleEvents(
+            len(row), (WSAEVENT * len(row))(*row), False, timeout_ms, False
+        )
+        if index == WSA_WAIT_FAILED:
+            code = self.kernel.last_error()
+            raise error_of_code("WSAWaitForMultipleEvents", code, None, self)
+        for operation in operations:
+            if not operation.unwritten:
+                self.give_back(operation)
+                self.on_end(operation)
+        if index == 0:
+            self._bell.answer()

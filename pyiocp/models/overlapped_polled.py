@@ -1,0 +1,80 @@
+"""The model "overlapped-polled": start operations, and look whether they have ended.
+
+**How it works.** A receive is posted with an OVERLAPPED, and the thread goes on. Whenever it
+likes it asks WSAGetOverlappedResult, without waiting: it says WSA_IO_INCOMPLETE, or how the
+operation has ended. C has a macro for the same look, HasOverlappedIoCompleted: the kernel
+writes the end into the OVERLAPPED itself, so that looking is reading memory.
+
+**What a message costs.** WSARecv and WSASend, and no call at all to learn of the end. But
+somebody has to look at everything that is in flight, over and over, and the more there is,
+the longer that takes. Between two rounds in which nothing had ended the thread sleeps a
+millisecond: so a message waits for up to one, and a server without any work wakes up a
+thousand times a second. A program that never slept would have the shortest latency there
+is, and a processor at 100 %.
+
+**Its limit.** None but the time that a round of looking takes.
+
+**When to choose it.** In a program that has a loop anyway, such as a game that draws a
+picture every 16 ms and looks for messages in between. Elsewhere it is the worst of two
+worlds.
+
+Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsagetoverlappedresult
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from typing import TYPE_CHECKING
+
+from ..winapi import DWORD, SOCKET, WSA_IO_INCOMPLETE
+from .overlapped import OverlappedLoop
+
+if TYPE_CHECKING:
+    from ..operation import Operation
+    from .server import LoopServer
+
+_PAUSE_S = 0.001
+"""How long the thread sleeps when nothing had ended."""
+
+
+class OverlappedPolledLoop(OverlappedLoop):
+    """A thread that looks."""
+
+    model = "overlapped-polled"
+
+    def __init__(self, server: LoopServer) -> None:
+        super().__init__(server)
+        self._accept_at = 0.0
+        self._socket, self._count, self._flags = SOCKET(), DWORD(), DWORD()
+
+    def wait(self, timeout_ms: int) -> None:
+        """Look at everything in flight; sleep a little if nothing has ended.
+
+        The waker is not needed to end so short a sleep.
+        """
+        now = self.kernel.monotonic()
+        if now >= self._accept_at:
+            self._accept_at = now + _PAUSE_S
+            self.accept_clients()
+        ended = [operation for operation in self.operations() if self._has_ended(operation)]
+        for operation in ended:
+            self.on_end(operation)
+        if not ended and timeout_ms:
+            time.sleep(_PAUSE_S)
+
+    def _has_ended(self, operation: Operation) -> bool:
+        channel = operation.handle
+        if channel.closed:
+            return not operation.unwritten  # its number may be another socket's by now
+        self._socket.value = channel.number
+        return bool(
+            self.kernel.WSAGetOverlappedResult(
+                self._socket,
+                ctypes.byref(operation.overlapped),
+                ctypes.byref(self._count),
+                False,
+                ctypes.byref(self._flags),
+            )
+            or self.kernel.last_error() != WSA_IO_INCOMPLETE
+        )
