@@ -46,12 +46,16 @@ class Waker:
                 self._socket.send(b"w")
 
     def drain(self) -> None:
-        """Take what has been sent, so that the next `wake` is noticed."""
+        """Take what has been sent; the caller then looks at what it may have been woken for.
+
+        In one go with the note: a byte taken here of which the note still says "under way"
+        would be the last one ever sent.
+        """
         with self._lock:
             self._sent = False
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self._socket.recv(_FULL)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self._socket.recv(_FULL)
 
     @contextlib.contextmanager
     def woken_by_signals(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from journal import Journal, Made, eventually, receive_all, reset
-from serving import VARIANTS, dial, every_variant, is_reset, serving
+from model_servers import VARIANTS, dial, every_variant, is_reset, serving
 
 from pyiocp import (
     ConnectionLostError,
@@ -393,8 +393,8 @@ def test_many_connections_are_served_at_once(
 ) -> None:
     """Each sends 5 messages of its own, in turns, and gets its own back."""
     sessions = Made(Echo)
-    with serving(variant, sessions) as server:
-        peers = [dial(server) for _ in range(room)]
+    with contextlib.ExitStack() as stack, serving(variant, sessions) as server:
+        peers = [stack.enter_context(dial(server)) for _ in range(room)]
         for turn in range(5):
             messages = [f"{turn} of {number};".encode() for number in range(room)]
             for peer, message in zip(peers, messages, strict=True):
@@ -403,7 +403,7 @@ def test_many_connections_are_served_at_once(
                 assert receive_all(peer, len(message)) == message
         for peer in peers:
             peer.close()
-        assert eventually(lambda: server.sessions == set())
+        assert eventually(lambda: server.sessions == set(), 30)
         assert [s.hooks.count("close") for s in sessions] == [1] * room
         assert [s.hooks[-1] for s in sessions] == ["close"] * room
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from faulty_kernel import FaultyKernel, Refusal
 from journal import Journal, Made, eventually, receive_all
-from serving import LOCAL, dial, every_model, serving
+from model_servers import LOCAL, dial, every_model, serving
 
 from pyiocp import AddressUnavailableError, Kernel, PortClosedError, models
 from pyiocp.models import loop

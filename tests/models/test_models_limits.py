@@ -9,7 +9,7 @@ from ctypes import byref
 
 import pytest
 from journal import Journal, Made, eventually, receive_all
-from serving import LOCAL, dial, is_reset, serving
+from model_servers import LOCAL, dial, is_reset, serving
 
 from pyiocp import models
 from pyiocp.models import ModelLimitError
