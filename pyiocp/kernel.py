@@ -88,6 +88,11 @@ class Kernel:
         # 1,044 messages a second this way, and 224 when each call let go of the GIL.
         self.WSARecv = winapi.untyped(winapi.WSARecv, keeps_gil=True)
         self.WSASend = winapi.untyped(winapi.WSASend, keeps_gil=True)
+        #: The same for sockets that they wait on, without an OVERLAPPED: others run meanwhile.
+        self.that_wait = {
+            "WSARecv": winapi.untyped(winapi.WSARecv),
+            "WSASend": winapi.untyped(winapi.WSASend),
+        }
         self.WSARecvFrom = winapi.untyped(winapi.WSARecvFrom, keeps_gil=True)
         self.WSASendTo = winapi.untyped(winapi.WSASendTo, keeps_gil=True)
         self.WSAIoctl = winapi.WSAIoctl

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from operator import call
 from typing import TYPE_CHECKING, Any, cast
 
 from ..handles.stream import Stream
@@ -93,10 +92,11 @@ class DirectOperation(Operation):
 
     def attempt(self) -> int:
         """Make the call; return 0, or Winsock's code if it failed."""
-        result, code = map(call, self._attempt)  # nothing in between: see Operation
+        for result, code in self._attempts:  # noqa: B007, see `attempts`
+            break
         if result == self._failure:
             return int(code)
-        self._words[0], self._words[1] = STATUS_SUCCESS, self._moved.value
+        self.words[0], self.words[1] = STATUS_SUCCESS, self._moved.value
         return 0
 
     def end(self, code: int) -> None:

@@ -51,7 +51,7 @@ class CompletionPortServer(ModelServer):
     @property
     def sessions(self) -> set[Session]:
         """The sessions that have not ended: a new set."""
-        return set(self._port.sessions)
+        return set(self._listener.sessions)
 
     @property
     def accepted(self) -> int:

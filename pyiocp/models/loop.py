@@ -19,6 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import interrupt
+from ..attempts import error_codes
 from ..errors import error_of_code
 from ..in_flight import InFlightTable
 from ..memory.kept_memory import keep_for_ever
@@ -60,6 +61,8 @@ class Loop:
     """What limits that: its name, and why."""
 
     closing = closed = False
+    waiting = ()
+    """Whom a port wakes when an operation is posted; here only the loop itself posts."""
 
     def __init__(self, server: LoopServer) -> None:
         self.server = server
@@ -70,6 +73,7 @@ class Loop:
         """How many connections it has, or is about to have; guarded by the server's lock."""
         self.spares = Spares()
         # What a port has, too, for the streams and operations on it.
+        self.error_codes = error_codes(self.kernel.last_error)
         self.door = threading.RLock()
         self.handles: set[Handle] = set()
         self.ifs_handles_by_family: dict[int, bool] = {}
@@ -77,7 +81,7 @@ class Loop:
         self.in_flight = InFlightTable()
         self.waker = Waker()
         self._timers = Timers(self.kernel.monotonic)
-        self._ready: deque[Any] = deque()
+        self.ready: deque[Any] = deque()
         self._thread_id = 0
 
     # What a model is
@@ -96,7 +100,7 @@ class Loop:
 
     def enqueue(self, event: Any) -> None:
         """Queue an operation that has ended, or a call."""
-        self._ready.append(event)
+        self.ready.append(event)
         if not self.runs_here():
             self.waker.wake()
 
@@ -147,11 +151,12 @@ class Loop:
 
     def _turn(self, longest_ms: int) -> None:
         """Wait, then do what there is to do: one round of it."""
-        self.wait(0 if self._ready else self._timeout_ms(longest_ms))
-        for timer in self._timers.pop_due():
-            timer.receiver(timer, 0, 0)
-        for _ in range(len(self._ready)):
-            packet, count, status = self._ready.popleft()
+        self.wait(0 if self.ready else self._timeout_ms(longest_ms))
+        due: list[Any] = []
+        self._timers.pop_due(due)
+        self.ready.extend(due)
+        for _ in range(len(self.ready)):
+            packet, count, status = self.ready.popleft()
             packet.state = COMPLETED
             packet.receiver(packet, count, status)
 
@@ -229,7 +234,7 @@ class Loop:
 
     def unfinished(self) -> bool:
         """Tell whether there is something left to end."""
-        return bool(self.connections or self.in_flight or self._ready)
+        return bool(self.connections or self.in_flight or self.ready)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.model!r}: {len(self.connections)} connections>"

@@ -52,6 +52,8 @@ from .channel import FAILED_WITH, Channel, DirectOperation
 from .loop import Loop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .connection import ModelConnection
     from .server import LoopServer
 
@@ -70,6 +72,12 @@ class BlockingOperation(DirectOperation):
     """A receive or send that a thread of its connection makes, and waits for."""
 
     handle: ThreadChannel
+
+    def _calls(
+        self, name: str, function: Callable[..., int], failure: int, *arguments: Any
+    ) -> None:
+        """Take the function that lets other threads run while it waits."""
+        super()._calls(name, self.handle.port.kernel.that_wait[name], failure, *arguments)
 
     def _submit(self, announce: bool) -> bool:
         """Leave it to the thread that is to make it: pending, whatever comes of it."""

@@ -40,7 +40,6 @@ def test_it_can_be_woken_again_after_it_was_drained() -> None:
     waker._socket = Interrupted(real, other)
     waker.drain()
     other.join(10)
-    waker.drain()
     waker.wake()
     assert real.recv(1) == b"w"
     waker.close()
