@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from .. import __version__
-from . import demo, explain, info, load, monitor, pages, serve, shell, trace
+from . import demo, explain, info, load, models, monitor, pages, serve, shell, trace
 from .wording import reason
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ COMMANDS: dict[str, ModuleType] = {
     "load": load,
     "monitor": monitor,
     "trace": trace,
+    "models": models,
     "pages": pages,
     "info": info,
     "explain": explain,

@@ -1,0 +1,55 @@
+"""The chart of `models`: messages a second over connections, with where each model stopped.
+
+What belongs here: drawing it, with matplotlib.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # before pyplot: files only, no window
+
+from matplotlib import pyplot as plt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .models import Measured
+
+_MARKERS = "osD^vP*X"
+
+
+def draw(results: Sequence[Measured], file: Path) -> None:
+    """Write the chart as a PNG and an SVG beside each other."""
+    figure, axes = plt.subplots(figsize=(9, 5.5))
+    for marker, (model, group) in zip(
+        _MARKERS, groupby(results, lambda result: result.model), strict=False
+    ):
+        rows = list(group)
+        points = [(r.connections, r.messages_per_s) for r in rows if r.messages_per_s is not None]
+        if not points:
+            continue
+        label = model
+        if rows[-1].stopped:
+            label += f" (stops before {rows[-1].connections:,})"
+        line: Any
+        (line,) = axes.plot(*zip(*points, strict=True), marker=marker, label=label)
+        if rows[-1].stopped:
+            axes.plot(*points[-1], marker="x", markersize=16, color=line.get_color())
+    axes.set_xscale("log")
+    ticks = sorted({result.connections for result in results})
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("connections, one message under way on each")
+    axes.set_ylabel("messages a second")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    figure.tight_layout()
+    for ending in (".png", ".svg"):
+        figure.savefig(file.with_name(file.name + ending), dpi=150)
+    plt.close(figure)

@@ -1,0 +1,59 @@
+"""python -m pyiocp models: the models side by side, as a table, as JSON and as a chart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from pyiocp.cli import models
+from pyiocp.cli.command_line import main
+from pyiocp.models import MODELS
+
+
+def test_it_measures_and_says_where_a_model_stopped(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Two models with 1 and 64 connections: select stops at the second, and says why."""
+    pytest.importorskip("matplotlib")
+    chart = tmp_path / "chart"
+    arguments = ["models", "--models", "select", "poll", "--connections", "1", "64"]
+    assert main([*arguments, "--seconds", "0.2", "--json", "--chart", str(chart)]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["model"], row["connections"]) for row in rows] == [
+        ("select", 1),
+        ("select", 64),
+        ("poll", 1),
+        ("poll", 64),
+    ]
+    assert "FD_SETSIZE" in rows[1]["stopped"]
+    assert rows[1]["messages_per_s"] is None
+    for row in (rows[0], rows[2], rows[3]):
+        assert row["stopped"] is None
+        assert row["messages_per_s"] > 0
+        assert 0 < row["p50_s"] <= row["p99_s"]
+    assert chart.with_name("chart.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in chart.with_name("chart.svg").read_text(encoding="utf-8")
+
+
+def test_it_begins_nothing_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few connections first, of all models; what is left over says why."""
+    measured: list[tuple[str, int]] = []
+    clock = iter(range(100))
+    monkeypatch.setattr(models.time, "monotonic", lambda: float(next(clock)))
+
+    def measure(model: str, connections: int, seconds: float, size: int) -> models.Measured:
+        measured.append((model, connections))
+        return models.Measured(model, connections, 1.0)
+
+    monkeypatch.setattr(models, "measure", measure)
+    options = argparse.Namespace(
+        at_most=len(MODELS), models=MODELS, connections=[10, 1], seconds=1.0, size=64
+    )
+    results = models.measure_all(options)
+    assert measured == [(model, 1) for model in MODELS]
+    assert [r.stopped for r in results if r.connections == 10] == [
+        f"--at-most {len(MODELS)}: the time was over"
+    ] * len(MODELS)
