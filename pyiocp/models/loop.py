@@ -184,6 +184,8 @@ class Loop:
                     self.server.lost(error_of_code("accept", code, None, listening))
                 return
             self.server.place(number, listening.family, address_of(storage))
+        # There may be more, of whom a model that is told only once would hear nothing.
+        self.call_soon(self.accept_clients)
 
     def take(self, number: int, family: int, peer: Any) -> None:
         """Serve a socket that has been accepted; in the loop's thread."""

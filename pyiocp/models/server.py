@@ -255,14 +255,14 @@ class LoopServer(ModelServer):
 
     def _refuse(self, number: int, family: int) -> None:
         first = self._loops[0]
-        channel = Channel(first, number, family=family)
-        channel.reset_on_close()
-        channel.close()
-        self.refused += 1
         error = first.limit_error()
         if self.refusal is None:
             logger.error("%r refuses clients: %s", self, error)
-        self.refusal = error
+        self.refusal = error  # before the client hears of it
+        self.refused += 1
+        channel = Channel(first, number, family=family)
+        channel.reset_on_close()
+        channel.close()
 
     def leave(self, loop: Loop) -> None:
         """Take note that a loop has room for one more."""
