@@ -19,8 +19,7 @@ has to hang the thread on every event, and take it off.
 MAXIMUM_WAIT_OBJECTS: it is how many wait blocks a thread has in Windows). A 65th makes the
 call fail with WSA_INVALID_PARAMETER. One event is the bell's, for new clients and the
 waker, so that a thread serves 63 connections. The usual way out is more threads, each with 63
-of its own: ``threads=16`` lets as many be started as are needed. Then hooks of *different*
-sessions run at the same time.
+of its own.
 
 **When to choose it.** To wait for a few sockets and for other objects (a process, a timer)
 in one place. With windows, there was its sister WSAAsyncSelect, which sends messages.
@@ -68,6 +67,7 @@ class EventSelectChannel(ReadinessChannel):
         # An accepted socket is tied to the listening one's event until this.
         select_events(kernel, self.number, self.event, FD_READ | FD_WRITE | FD_CLOSE)
         cast("EventSelectLoop", self.loop).add(self)
+        self.readable = True  # what came before that is told nobody for sure: try once
 
     def wait_for(self, operation: ReadinessOperation) -> None:
         """Have it tried when the socket is ready: now, if that has been told already."""
@@ -107,8 +107,7 @@ class EventSelectLoop(ReadinessLoop):
     connections_max = WSA_MAXIMUM_WAIT_EVENTS - 1
     limit = (
         "WSA_MAXIMUM_WAIT_EVENTS",
-        "WSAWaitForMultipleEvents takes 64 events, one of which the server needs itself; "
-        "serve(…, threads=16) lets it start more threads with 63 each",
+        "WSAWaitForMultipleEvents takes 64 events, one of which the server needs itself",
     )
 
     def __init__(self, server: LoopServer) -> None:

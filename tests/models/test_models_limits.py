@@ -96,10 +96,10 @@ def test_other_models_have_no_limit_of_64(variant: str) -> None:
 
 @pytest.mark.parametrize(
     ("variant", "count"),
-    [("select of 1,024", 70), ("event-select on several threads", 140)],
+    [("select of 1,024", 70)],
 )
 def test_what_is_done_about_a_limit(variant: str, count: int) -> None:
-    """A larger set; and three threads, of 63 connections each."""
+    """A larger set."""
     served(variant, count)
 
 
@@ -120,9 +120,7 @@ def served(variant: str, count: int) -> None:
     [
         ("epoll", {}, "must be one of threads, select, poll"),
         ("poll", {"fd_setsize": 128}, "fd_setsize is a setting of 'select'"),
-        ("threads", {"threads": 2}, "threads is a setting of 'event-select'"),
         ("select", {"fd_setsize": 63}, "from 64 to 65,536, not 63"),
-        ("event-select", {"threads": 0}, "from 1 to 1,024, not 0"),
     ],
 )
 def test_wrong_settings_are_refused_in_words(
