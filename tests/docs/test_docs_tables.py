@@ -67,3 +67,12 @@ def test_what_the_readme_says_of_overlapped_is_so() -> None:
     assert hasattr(_overlapped, "GetQueuedCompletionStatus")
     assert not hasattr(_overlapped, "GetQueuedCompletionStatusEx")
     assert not hasattr(_overlapped, "SetFileCompletionNotificationModes")
+
+
+def test_reference_pages_are_what_the_code_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python3 tools/reference.py` writes what the pages must contain."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "tools"), *sys.path])
+    import reference
+
+    for name, text in reference.pages().items():
+        assert text == (ROOT / "docs" / name).read_text(encoding="utf-8"), name
