@@ -72,8 +72,6 @@ class Disturbance:
         self.where = ""
 
     def __enter__(self) -> Self:
-        # Some frame has to ask for them before settrace(): later CPython 3.13 takes no notice.
-        sys._getframe().f_trace_opcodes = True
         sys.settrace(self._enter)
         return self
 
@@ -85,6 +83,9 @@ class Disturbance:
         path = Path(frame.f_code.co_filename)
         if path.stem not in INTERRUPTED or "pyiocp" not in path.parts:
             return None
+        # In this order: CPython 3.13 tells of the instructions of this very call only if the frame
+        # has its function when they are asked for; otherwise from a later call on, or never.
+        frame.f_trace = self._trace
         frame.f_trace_opcodes = True
         return self._trace
 
