@@ -13,13 +13,16 @@ again. So the program has to keep what it was told: see `EventSelectChannel`.
 tells of *one* event, the lowest that is signalled: so busy sockets in front would starve
 those behind, and the loop goes on from the one it was told of to the end of the row before
 it begins anew. What does nothing costs nothing, as long as there are few: the kernel still
-has to hang the thread on every event, and take it off.
+has to hang the thread on every event, and take it off. A client costs three: the wait,
+WSAEnumNetworkEvents, accept; one that waits behind it has FD_ACCEPT come again.
 
 **Its limit.** 64 events a wait, WSA_MAXIMUM_WAIT_EVENTS (the same number as
 MAXIMUM_WAIT_OBJECTS: it is how many wait blocks a thread has in Windows). A 65th makes the
 call fail with WSA_INVALID_PARAMETER. One event is the bell's, for new clients and the
 waker, so that a thread serves 63 connections. The usual way out is more threads, each with 63
-of its own.
+of its own: ``serve(…, threads=16)`` lets so many be started, each when those before it are
+full. An accepted socket is then handed to the thread that is to wait for it. Hooks of
+*different* sessions run at the same time, those of one never.
 
 **When to choose it.** To wait for a few sockets and for other objects (a process, a timer)
 in one place. With windows, there was its sister WSAAsyncSelect, which sends messages.
@@ -37,14 +40,12 @@ from ..winapi import (
     FD_CLOSE,
     FD_READ,
     FD_WRITE,
-    SOCKET,
     WSA_MAXIMUM_WAIT_EVENTS,
     WSA_WAIT_FAILED,
     WSA_WAIT_TIMEOUT,
     WSAEVENT,
-    WSANETWORKEVENTS,
 )
-from .bell import Bell, make_event, select_events
+from .bell import Bell, happened_to, make_event, select_events
 from .readiness import ReadinessChannel, ReadinessLoop, ReadinessOperation
 
 if TYPE_CHECKING:
@@ -67,7 +68,6 @@ class EventSelectChannel(ReadinessChannel):
         # An accepted socket is tied to the listening one's event until this.
         select_events(kernel, self.number, self.event, FD_READ | FD_WRITE | FD_CLOSE)
         cast("EventSelectLoop", self.loop).add(self)
-        self.readable = True  # what came before that is told nobody for sure: try once
 
     def wait_for(self, operation: ReadinessOperation) -> None:
         """Have it tried when the socket is ready: now, if that has been told already."""
@@ -107,13 +107,13 @@ class EventSelectLoop(ReadinessLoop):
     connections_max = WSA_MAXIMUM_WAIT_EVENTS - 1
     limit = (
         "WSA_MAXIMUM_WAIT_EVENTS",
-        "WSAWaitForMultipleEvents takes 64 events, one of which the server needs itself",
+        "WSAWaitForMultipleEvents takes 64 events, one of which the server needs itself; "
+        "serve(…, threads=16) lets it start more threads with 63 each",
     )
 
     def __init__(self, server: LoopServer) -> None:
         super().__init__(server)
         self._channels: dict[int, EventSelectChannel] = {}
-        self._happened = WSANETWORKEVENTS()
 
     def open(self) -> None:
         """Hang up the bell."""
@@ -168,10 +168,4 @@ class EventSelectLoop(ReadinessLoop):
             self._bell.answer()
             return
         channel = self._channels[event]
-        happened = self._happened
-        if self.kernel.WSAEnumNetworkEvents(
-            SOCKET(channel.number), WSAEVENT(event), ctypes.byref(happened)
-        ):
-            code = self.kernel.last_error()
-            raise error_of_code("WSAEnumNetworkEvents", code, None, channel)
-        channel.learn(happened.lNetworkEvents)
+        channel.learn(happened_to(self.kernel, channel, event))

@@ -155,6 +155,10 @@ class Loop:
         due: list[Any] = []
         self._timers.pop_due(due)
         self.ready.extend(due)
+        self.do_what_is_ready()
+
+    def do_what_is_ready(self) -> None:
+        """Report what has ended and make the calls that are queued now, not what they queue."""
         for _ in range(len(self.ready)):
             packet, count, status = self.ready.popleft()
             packet.state = COMPLETED
@@ -171,25 +175,33 @@ class Loop:
 
     def accept_clients(self) -> None:
         """Accept those who wait, and find each of them a loop."""
-        listening = self.listening
         for _ in range(_ACCEPTS_MAX):
-            if listening is None or listening.closed:
+            if not self.accept_client():
                 return
-            storage = SOCKADDR_STORAGE()
-            size = ctypes.c_int(ctypes.sizeof(storage))
-            number = self.kernel.accept(listening.number, ctypes.byref(storage), ctypes.byref(size))
-            if number == INVALID_SOCKET:
-                code = self.kernel.last_error()
-                if code != WSAEWOULDBLOCK:  # that client went away while it waited, or no memory
-                    self.server.lost(error_of_code("accept", code, None, listening))
-                return
-            self.server.place(number, listening.family, address_of(storage))
-        # There may be more, of whom a model that is told only once would hear nothing.
-        self.call_soon(self.accept_clients)
+
+    def accept_client(self) -> bool:
+        """Accept one client, and find it a loop; False if none was to be had."""
+        listening = self.listening
+        if listening is None or listening.closed or self.server.stopping:
+            return False
+        storage = SOCKADDR_STORAGE()
+        size = ctypes.c_int(ctypes.sizeof(storage))
+        number = self.kernel.accept(listening.number, ctypes.byref(storage), ctypes.byref(size))
+        if number == INVALID_SOCKET:
+            code = self.kernel.last_error()
+            if code != WSAEWOULDBLOCK:  # that client went away while it waited, or no memory
+                self.server.lost(error_of_code("accept", code, None, listening))
+            return False
+        self.server.place(number, listening.family, address_of(storage))
+        return True
 
     def take(self, number: int, family: int, peer: Any) -> None:
         """Serve a socket that has been accepted; in the loop's thread."""
         channel = self.channel_class(self, number, family=family, peer=peer)
+        if self.server.stopping:  # it was on its way from one thread to another
+            channel.close()
+            self.server.leave(self)
+            return
         try:
             channel.begin()
             connection = self.server.new_connection(self)
@@ -207,10 +219,10 @@ class Loop:
         most = self.connections_max
         return most is not None and self.places_taken >= most
 
-    def limit_error(self) -> ModelLimitError:
-        """Return what says why there is no more room."""
+    def limit_error(self, loops: int) -> ModelLimitError:
+        """Return what says why so many loops have no more room."""
         assert self.connections_max is not None, "a loop without a limit is never full"
-        return ModelLimitError(self.model, self.connections_max, *self.limit)
+        return ModelLimitError(self.model, loops * self.connections_max, *self.limit)
 
     # The end
 

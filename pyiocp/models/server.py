@@ -174,6 +174,7 @@ class LoopServer(ModelServer):
         self._make_loop = make_loop
         self._loops_max = loops_max
         self._threads: list[threading.Thread] = []
+        self._failure: BaseException | None = None
         self._accepted = self._failed = 0
         first = make_loop(self)
         self.model = first.model
@@ -212,9 +213,13 @@ class LoopServer(ModelServer):
         finally:
             self.stop()
             self._listening.close()
-            for thread in self._threads:
+            for thread, loop in zip(self._threads, self._loops[1:], strict=True):
                 thread.join(JOIN_MAX_S)
+                if not thread.is_alive():  # a client may have been handed over just too late
+                    loop.do_what_is_ready()
         interrupt.raise_noted()
+        if self._failure is not None:
+            raise self._failure
 
     def _discard(self) -> None:
         self._listening.close()
@@ -246,16 +251,27 @@ class LoopServer(ModelServer):
             return None
         loop = self._make_loop(self)
         thread = threading.Thread(
-            target=loop.run, name=f"pyiocp {self.model} {len(self._loops)}", daemon=True
+            target=self._run,
+            args=(loop,),
+            name=f"pyiocp {self.model} {len(self._loops)}",
+            daemon=True,
         )
         self._loops.append(loop)
         self._threads.append(thread)
         thread.start()
         return loop
 
+    def _run(self, loop: Loop) -> None:
+        """Serve in a further thread; what goes wrong there ends the server, and is raised."""
+        try:
+            loop.run()
+        except BaseException as failure:  # noqa: BLE001, raised by `run`
+            self._failure = failure
+            self.stop()
+
     def _refuse(self, number: int, family: int) -> None:
         first = self._loops[0]
-        error = first.limit_error()
+        error = first.limit_error(self._loops_max)
         if self.refusal is None:
             logger.error("%r refuses clients: %s", self, error)
         self.refusal = error  # before the client hears of it

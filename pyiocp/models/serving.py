@@ -41,6 +41,9 @@ _LOOPS: dict[str, type[Loop]] = {
 MODELS = (*_LOOPS, CompletionPortServer.model)
 """The names of the models, the oldest ways of waiting first."""
 
+THREADS_MAX = 1024
+"""The most threads that can be asked for."""
+
 
 def serve(
     model: str,
@@ -48,6 +51,7 @@ def serve(
     factory: Callable[[], Session],
     *,
     fd_setsize: int | None = None,
+    threads: int | None = None,
     kernel: Kernel | None = None,
 ) -> ModelServer:
     """Return a server that listens, and serves under the model once its `run` is called.
@@ -59,6 +63,8 @@ def serve(
         method and setting of it is there, but for ``send_file``, and there is no TLS.
     fd_setsize: of "select" only: sockets that an fd_set has room for, 64 to 65,536; by
         default 64, as Windows' header has it.
+    threads: of "event-select" only: how many threads may be started, 1 to 1,024, each
+        for 63 connections; by default 1.
     kernel: what stands for the operating system; by default the real one.
 
     A client for whom the model has no room is reset; the server's ``refusal`` says why.
@@ -69,12 +75,17 @@ def serve(
     """
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, not {model!r}")
-    for name, value, owner in (("fd_setsize", fd_setsize, SelectLoop.model),):
+    for name, value, owner in (
+        ("fd_setsize", fd_setsize, SelectLoop.model),
+        ("threads", threads, EventSelectLoop.model),
+    ):
         if value is not None and model != owner:
             raise ValueError(f"{name} is a setting of {owner!r}: {model!r} has none")
+    if threads is not None and not 1 <= threads <= THREADS_MAX:
+        raise ValueError(f"threads must be from 1 to {THREADS_MAX:,}, not {threads}")
     if model == CompletionPortServer.model:
         return CompletionPortServer(address, factory, kernel)
     make_loop: Callable[[LoopServer], Loop] = _LOOPS[model]
     if fd_setsize is not None:
         make_loop = partial(SelectLoop, fd_setsize=fd_setsize)
-    return LoopServer(make_loop, address, factory, kernel)
+    return LoopServer(make_loop, address, factory, kernel, threads or 1)

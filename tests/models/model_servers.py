@@ -20,6 +20,7 @@ LOCAL = ("127.0.0.1", 0)
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{model: (model, {}) for model in models.MODELS},
+    "event-select on several threads": ("event-select", {"threads": 16}),
     "select of 1,024": ("select", {"fd_setsize": 1024}),
 }
 """A model, and how it is set up, by the name that tests show."""
