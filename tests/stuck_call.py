@@ -10,6 +10,7 @@ What belongs here: that seam. What must come of it is said by the tests.
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,18 @@ from pyiocp.winapi import (
 
 if TYPE_CHECKING:
     from faulty_kernel import FaultyKernel
+
+
+@functools.cache
+def set_io_completion() -> Callable[..., int]:
+    """Return NtSetIoCompletion, which queues a packet with a status.
+
+    Looked up once: ctypes makes a class for each library, and free-threaded CPython 3.13 frees
+    no class, which would look like a leak of the operation.
+    Source: https://docs.python.org/3.13/howto/free-threading-python.html#immortalization
+    """
+    function: Callable[..., int] = ctypes.WinDLL("ntdll").NtSetIoCompletion
+    return function
 
 
 class StuckCall:
@@ -71,6 +84,6 @@ class StuckCall:
         overlapped, self._overlapped = self._overlapped, None
         overlapped.Internal, overlapped.InternalHigh = status, count
         address = ctypes.addressof(overlapped)
-        set_completion = ctypes.WinDLL("ntdll").NtSetIoCompletion
         numbers = (ctypes.c_void_p(n) for n in (self.port.handle, 1, address))
-        assert not set_completion(*numbers, ctypes.c_uint32(status), ctypes.c_size_t(count))
+        rest = ctypes.c_uint32(status), ctypes.c_size_t(count)
+        assert not set_io_completion()(*numbers, *rest)

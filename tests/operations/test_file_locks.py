@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from faulty_kernel import FaultyKernel
+from stuck_call import set_io_completion
 from wine import WINE
 
 from pyiocp import (
@@ -223,10 +224,9 @@ class Waiting:
     def end(self, status: int) -> None:
         """Have the lock that waits end in a status, by packet."""
         self._reference._obj.Internal = status
-        set_completion = ctypes.WinDLL("ntdll").NtSetIoCompletion
         address = ctypes.addressof(self._reference._obj)
         arguments = (ctypes.c_void_p(self.port.handle), ctypes.c_void_p(1))
-        assert not set_completion(
+        assert not set_io_completion()(
             *arguments, ctypes.c_void_p(address), ctypes.c_int32(status), ctypes.c_size_t(0)
         )
 
