@@ -12,17 +12,18 @@ takes a note; hooks are called when the wait is over. A hook that ran inside the
 waited alertably itself, would have the next routine run inside of it, and so on down the
 stack.
 
-**What a message costs.** Three calls: WSARecv, the wait, WSASend. A wait has *all* the routines
-run that are queued, so that a busy server waits for several messages at once. Beside the
-Python work of two calls back into the interpreter, some microseconds each.
+**What a message costs.** Two calls, WSARecv and WSASend, and the waits: two of them on a quiet
+server, one that the end of the receive ends and one that the end of the send does. A wait
+has *all* the routines run that are queued, so that on a busy one several messages share it.
+Besides, the kernel calls back into the interpreter twice.
 
 **Its limit.** No number. But everything that a thread starts comes back to that thread: another
 one cannot help when it is busy, and a second processor is of use only to connections that
 were given to a second thread from the start. That is what completion ports were made for.
 
-**When to choose it.** For one thread with many connections, in C, where it is about as fast
-as a port; Windows' own SQL server and many proxies of the nineties were built so. Accepting
-is not part of it: AcceptEx takes no routine, so the listening socket has an event.
+**When to choose it.** For one thread with many connections, in C, whose thread has to wait
+alertably anyway. Accepting is not part of it: AcceptEx takes no routine, so the listening
+socket has an event.
 
 Source: https://learn.microsoft.com/windows/win32/api/winsock2/nc-winsock2-lpwsaoverlapped_completion_routine
 """

@@ -5,9 +5,10 @@ the operation starts and signals it when it ends; the thread waits for the event
 that is in flight with WSAWaitForMultipleEvents, and reads how each has ended from its
 OVERLAPPED.
 
-**What a message costs.** Three calls: WSARecv, the wait, WSASend. A send is mostly over when its
-call returns, and needs no wait. A wait tells of one event; but as the ends are written in the
-OVERLAPPEDs, the thread looks at them all when it was woken, without a further call.
+**What a message costs.** WSARecv and WSASend, and a share of a wait. A send is mostly over when
+its call returns, and needs none. A wait tells of one event; but as the ends are written in
+the OVERLAPPEDs, the thread looks at them all when it was woken, without a further call: on a
+busy server one wait serves many messages.
 
 **Its limit.** 64 events a wait, WSA_MAXIMUM_WAIT_EVENTS, and here it bites twice: a connection
 that receives *and* sends has two operations in flight, with an event each. (One event for

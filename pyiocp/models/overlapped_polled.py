@@ -5,12 +5,12 @@ likes it asks WSAGetOverlappedResult, without waiting: it says WSA_IO_INCOMPLETE
 operation has ended. C has a macro for the same look, HasOverlappedIoCompleted: the kernel
 writes the end into the OVERLAPPED itself, so that looking is reading memory.
 
-**What a message costs.** WSARecv and WSASend, and no call at all to learn of the end. But
-somebody has to look at everything that is in flight, over and over, and the more there is,
-the longer that takes. Between two rounds in which nothing had ended the thread sleeps a
-millisecond: so a message waits for up to one, and a server without any work wakes up a
-thousand times a second. A program that never slept would have the shortest latency there
-is, and a processor at 100 %.
+**What a message costs.** WSARecv and WSASend, and no wait. But somebody has to look at
+everything that is in flight, over and over, a call each (here; HasOverlappedIoCompleted would
+be none), and the more there is, the longer that takes. Between two rounds in which nothing
+had ended the thread sleeps a millisecond: so a message waits for up to one, and a server
+without any work wakes up a thousand times a second. A program that never slept would have
+the shortest latency there is, and a processor at 100 %.
 
 **Its limit.** None but the time that a round of looking takes.
 

@@ -25,7 +25,7 @@ and a larger one overwrites memory.) Two places are the listening socket's and t
 A connection attempt that fails is reported in the third set. This server makes none.
 
 **When to choose it.** For a program that runs everywhere and has a few connections. It is
-the oldest model, from 4.2BSD in 1983, and Winsock has had it since 1.1.
+the oldest model: the sockets of 4.2BSD, which Winsock's were made after, had no other.
 
 Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-select
 """
