@@ -114,6 +114,7 @@ class Load:
         self._phase = "connecting"
         self._connected = 0
         self._ended = 0
+        self._failure: Exception | None = None
         self._begun_at = self._phase_at = self._shown_at = time.perf_counter()
         self._shown = (0, 0)
         self._measured_from = (0, 0)
@@ -126,10 +127,12 @@ class Load:
 
     def run(self) -> Outcome:
         """Connect, measure, finish; return when every client has ended."""
-        for client in self._clients:
-            self._port.connect(self._address, partial(_same, client), timeout=CONNECT_MAX_S)
+        # Within `run`: only there Ctrl-C waits for what it would otherwise leave half done.
+        self._port.call_soon(self._connect_all)
         self._tick_timer = self._port.call_later(_TICK_S, self._tick)
         self._port.run()
+        if self._failure is not None:
+            raise self._failure
         messages, received_bytes = self._counts()
         return Outcome(
             self._measured,
@@ -140,6 +143,14 @@ class Load:
             [f"client {c.number}: {c.fault}" for c in self._clients if c.fault is not None],
             [client.completed for client in self._clients],
         )
+
+    def _connect_all(self) -> None:
+        try:
+            for client in self._clients:
+                self._port.connect(self._address, partial(_same, client), timeout=CONNECT_MAX_S)
+        except Exception as error:  # noqa: BLE001, such as a bad address: raised by `run`
+            self._failure = error
+            self._port.stop()
 
     # What clients call
 

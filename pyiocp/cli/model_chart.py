@@ -6,6 +6,7 @@ What belongs here: drawing it, with matplotlib.
 from __future__ import annotations
 
 import importlib
+import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 importlib.import_module("matplotlib").use("Agg")  # before pyplot: files only, no window
 plt: Any = importlib.import_module("matplotlib.pyplot")
 
-_MARKERS = "osD^vP*X"
+_MARKERS = "osD^vP*p"
 
 
 def draw(results: Sequence[Measured], file: Path) -> None:
     """Write the chart as a PNG and an SVG beside each other."""
-    figure, axes = plt.subplots(figsize=(9, 5.5))
+    reasons = [
+        textwrap.fill(reason, 150) for reason in dict.fromkeys(r.stopped for r in results) if reason
+    ]
+    figure, axes = plt.subplots(figsize=(9, 5.5 + 0.35 * len(reasons)))
     for marker, (model, group) in zip(
         _MARKERS, groupby(results, lambda result: result.model), strict=False
     ):
@@ -48,7 +52,9 @@ def draw(results: Sequence[Measured], file: Path) -> None:
     axes.set_ylabel("messages a second")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
-    figure.tight_layout()
+    axes.set_title("Echoes by network model (a cross: the last before it stops)", fontsize=11)
+    figure.text(0.02, 0.01, "\n".join(reasons), fontsize=7.5, va="bottom")
+    figure.tight_layout(rect=(0, 0.05 * len(reasons), 1, 1))
     for ending in (".png", ".svg"):
-        figure.savefig(file.with_name(file.name + ending), dpi=150)
+        figure.savefig(file.with_name(file.name + ending), dpi=110)
     plt.close(figure)

@@ -130,7 +130,6 @@ def measure_all(options: argparse.Namespace) -> list[Measured]:
                 text = f"--at-most {options.at_most:g}: the time was over"
                 results.append(Measured(model, connections, stopped=text))
                 continue
-            print(f"{model}, {connections:,} connections", file=sys.stderr, flush=True)
             results.append(measure(model, connections, options.seconds, options.size))
     return sorted(results, key=lambda result: MODELS.index(result.model))
 
@@ -154,6 +153,8 @@ def measure(model: str, connections: int, seconds: float, size: int) -> Measured
     command = [sys.executable, "-m", "pyiocp.cli.model_server", model, str(_LIFETIME_S + seconds)]
     with ServerProcess(command) as server:
         address = tuple(server.read(_START_MAX_S)["address"])
+        say = f"{model}, {connections:,} connections; the server is process {server.id}"
+        print(say, file=sys.stderr, flush=True)
         with CompletionPort() as port:
             outcome = Load(port, address, plan, _show_nothing).run()
         server.stop()

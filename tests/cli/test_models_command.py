@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import Command
+from test_demo import process_ended
 
 from pyiocp.cli import models
 from pyiocp.cli.command_line import main
@@ -57,3 +63,17 @@ def test_it_begins_nothing_after_its_time(monkeypatch: pytest.MonkeyPatch) -> No
     assert [r.stopped for r in results if r.connections == 10] == [
         f"--at-most {len(MODELS)}: the time was over"
     ] * len(MODELS)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_ctrl_c_ends_it_at_once(start_interruptible: Callable[..., Command], model: str) -> None:
+    """In the middle of measuring, with a minute to go: a line, and no process is left."""
+    command = start_interruptible("models", "--models", model, "--seconds", "60")
+    server = int(re.search(r"process (\d+)", command.line_with("the server is"))[1])
+    pressed = time.monotonic()
+    command.press_ctrl_c()
+    assert command.end() == 128 + signal.SIGINT
+    assert time.monotonic() - pressed < 4.5  # a port that waited for a lost client took 5
+    assert command.output[-1] == "pyiocp: interrupted"
+    assert "Traceback" not in "\n".join(command.output)
+    assert process_ended(server)
