@@ -7,8 +7,6 @@ from .bulk_file import copy_file as copy_file
 from .bulk_file import hash_file as hash_file
 from .bulk_file import read_blocks as read_blocks
 from .completion import Completion as Completion
-from .draining import Completions as Completions
-from .draining import drain as drain
 from .errors import AccessDeniedError as AccessDeniedError
 from .errors import AddressUnavailableError as AddressUnavailableError
 from .errors import AlreadyAssociatedError as AlreadyAssociatedError
@@ -66,6 +64,8 @@ from .memory.buffer_pool import PoolExhaustedError as PoolExhaustedError
 from .memory.debugging import BufferRuleError as BufferRuleError
 from .operation import Operation as Operation
 from .port import CompletionPort as CompletionPort
+from .queue.draining import Completions as Completions
+from .queue.draining import drain as drain
 from .recording import Recording as Recording
 from .servers.admission import Limits as Limits
 from .servers.backoff import Backoff as Backoff

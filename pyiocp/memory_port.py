@@ -9,9 +9,9 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from .completion_queue import CompletionQueue
 from .memory.buffer_pool import BufferPool
 from .memory.debugging import BufferWatch, debug_mode_wanted
+from .queue.completion_queue import CompletionQueue
 from .recording import recordings
 from .statistics import Statistics, Watch, locked_now
 from .trace import EVENTS_MAX, Trace
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .completion import Completion
     from .kernel import Kernel
-    from .signal_receiver import SignalReceiver
+    from .queue.signal_receiver import SignalReceiver
 
 
 class MemoryPort(CompletionQueue):

@@ -25,10 +25,10 @@ import enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .attempts import attempts
 from .completion import Completion
 from .errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
 from .memory.pages import extent_of
+from .queue.attempts import attempts
 from .winapi import OVERLAPPED
 from .winapi.errorcodes import (
     ERROR_IO_PENDING,

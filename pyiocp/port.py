@@ -15,6 +15,7 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from .queue.signal_receiver import SignalReceiver
 from .servers.backoff import Backoff
 from .servers.connection import Connection
 from .servers.connector import Connector
@@ -27,7 +28,6 @@ from .servers.monitor import Monitor, MonitorSession
 from .servers.reconnecting import ReconnectingClient
 from .servers.session import Session
 from .servers.spares import Spares
-from .signal_receiver import SignalReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable

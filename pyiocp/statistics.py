@@ -20,10 +20,10 @@ from .operation import IDLE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .in_flight import InFlightTable
     from .memory.buffer_pool import PoolStatistics
     from .memory.pages import Extent
     from .operation import Packet
+    from .queue.in_flight import InFlightTable
 
 
 class Locked(NamedTuple):

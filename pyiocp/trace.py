@@ -25,9 +25,9 @@ from .winapi.errorcodes import STATUS_CANCELLED, status_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .completion_queue import CompletionQueue
     from .operation import Packet
-    from .timers import Call
+    from .queue.completion_queue import CompletionQueue
+    from .queue.timers import Call
 
 EVENTS_MAX = 1_000_000
 """Events that are kept by default: some 200 MB."""

@@ -16,15 +16,15 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import interrupt
 from .errors import PortClosedError
+from .queue import interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .completion import Completion
-    from .completion_queue import CompletionQueue
     from .operation import Operation
+    from .queue.completion_queue import CompletionQueue
 
 #: A wake-up packet may reach another thread than the one that it was meant for.
 _LOOK_AGAIN_S = 0.05

@@ -38,9 +38,9 @@ from ..errors import (
     error_of_status,
     failed,
 )
-from ..inbox import Inbox
-from ..interrupt import calls_hooks
 from ..operation import Operation
+from ..queue.interrupt import calls_hooks
+from ..servers.inbox import Inbox
 from ..winapi import (
     BOOL,
     DWORD,
@@ -77,7 +77,7 @@ from .handle import Handle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..completion_queue import CompletionQueue
+    from ..queue.completion_queue import CompletionQueue
 
 logger = logging.getLogger("pyiocp")
 

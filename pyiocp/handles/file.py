@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..completion_queue import CompletionQueue
+    from ..queue.completion_queue import CompletionQueue
 
 
 class File(Handle):

@@ -25,7 +25,7 @@ from .association import association_error, skips_packets
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..completion_queue import CompletionQueue
+    from ..queue.completion_queue import CompletionQueue
 
 _serials = itertools.count(1)
 

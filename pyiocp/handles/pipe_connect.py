@@ -25,8 +25,8 @@ from .pipe import Pipe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..completion_queue import CompletionQueue
-    from ..timers import Timer
+    from ..queue.completion_queue import CompletionQueue
+    from ..queue.timers import Timer
 
 _INTERVAL_S = 0.001
 _INTERVAL_MAX_S = 0.05

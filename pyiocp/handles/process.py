@@ -21,8 +21,8 @@ from ..winapi import (
 from .waitable import Waitable, WaitOperation, duplicate
 
 if TYPE_CHECKING:
-    from ..completion_queue import CompletionQueue
     from ..kernel import Kernel
+    from ..queue.completion_queue import CompletionQueue
 
 #: To wait for a process, and to ask for its exit code.
 PROCESS_WAIT_ACCESS = SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..completion_queue import CompletionQueue
     from ..kernel import Kernel
+    from ..queue.completion_queue import CompletionQueue
 
 
 def open_socket(kernel: Kernel, family: int, kind: int) -> int:

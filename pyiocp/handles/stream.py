@@ -46,7 +46,7 @@ from .transmit import FilePart, SendFileOperation, SendPacketsOperation
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..completion_queue import CompletionQueue
+    from ..queue.completion_queue import CompletionQueue
 
 _ROOM_AFTER_UNIX_ADDRESS = 512
 

@@ -31,7 +31,7 @@ from ..winapi import (
 from .waitable import Waitable, WaitOperation
 
 if TYPE_CHECKING:
-    from ..completion_queue import CompletionQueue
+    from ..queue.completion_queue import CompletionQueue
 
 _UNITS_PER_S = 10_000_000
 """The system's timers count in units of 100 ns."""

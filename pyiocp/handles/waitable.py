@@ -20,9 +20,9 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..attempts import attempts, error_codes
 from ..errors import HandleInvalidError, error_of_code
 from ..operation import PENDING, Operation
+from ..queue.attempts import attempts, error_codes
 from ..winapi import (
     DUPLICATE_SAME_ACCESS,
     ERROR_INVALID_HANDLE,
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ..completion import Completion
-    from ..completion_queue import CompletionQueue
     from ..kernel import Kernel
+    from ..queue.completion_queue import CompletionQueue
 
 
 def duplicate(kernel: Kernel, number: Any) -> int:

@@ -20,7 +20,7 @@ from ..operation import Operation
 from ..winapi import DWORD, FIONBIO, STATUS_CANCELLED, STATUS_SUCCESS, ULONG
 
 if TYPE_CHECKING:
-    from ..completion_queue import CompletionQueue
+    from ..queue.completion_queue import CompletionQueue
     from .connection import ModelConnection
     from .loop import Loop
 

@@ -18,14 +18,14 @@ import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .. import interrupt
-from ..attempts import error_codes
 from ..errors import error_of_code
-from ..in_flight import InFlightTable
 from ..memory.kept_memory import keep_for_ever
 from ..operation import COMPLETED
+from ..queue import interrupt
+from ..queue.attempts import error_codes
+from ..queue.in_flight import InFlightTable
+from ..queue.timers import Call, Timer, Timers
 from ..servers.spares import Spares
-from ..timers import Call, Timer, Timers
 from ..winapi import INVALID_SOCKET, SOCKADDR_STORAGE, WSAEWOULDBLOCK, address_of
 from .channel import Channel
 from .limit import ModelLimitError

@@ -19,7 +19,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from .. import interrupt
+from ..queue import interrupt
 
 _FULL = 4096
 

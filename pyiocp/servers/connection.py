@@ -23,11 +23,11 @@ from ..errors import (
     error_of_code,
     error_of_status,
 )
-from ..inbox import Inbox
-from ..interrupt import calls_hooks
+from ..queue.interrupt import calls_hooks
 from ..winapi import SD_SEND
 from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
 from .idle_watch import IdleWatch
+from .inbox import Inbox
 from .receive_loop import ReceiveLoop
 from .send_queue import SendQueue
 from .session_state import CLOSED, CLOSING, CONNECTING, OPEN
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..completion_queue import CompletionQueue
     from ..handles.stream import Stream
-    from ..timers import Timer
+    from ..queue.completion_queue import CompletionQueue
+    from ..queue.timers import Timer
     from .layer import Hooks
     from .session import Session
     from .spares import Spares

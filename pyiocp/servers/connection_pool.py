@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ..address_text import show_address
-from ..interrupt import calls_hooks
+from ..queue.interrupt import calls_hooks
 from .connector import Connector
 from .layer import Hooks, Layer
 from .resolve import check_address
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from ..port import CompletionPort
-    from ..timers import Timer
+    from ..queue.timers import Timer
     from .session import Session
 
 

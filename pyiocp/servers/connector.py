@@ -17,9 +17,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IocpError, PortClosedError, error_of_code
-from ..inbox import Inbox
 from ..winapi.errorcodes import WSAETIMEDOUT
 from .happy_eyeballs import Race
+from .inbox import Inbox
 from .resolve import check_address, is_numeric, resolve_all
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..handles.stream import Stream
     from ..port import CompletionPort
-    from ..timers import Timer
+    from ..queue.timers import Timer
     from .backoff import Backoff
     from .session import Session
 

@@ -19,12 +19,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PortClosedError, error_of_code, failed
-from ..inbox import Inbox
-from ..interrupt import calls_hooks
+from ..queue.interrupt import calls_hooks
 from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
 from .connection import as_os_error
 from .datagram_statistics import DatagramSessionStatistics
 from .idle_watch import IdleWatch
+from .inbox import Inbox
 from .session_state import CLOSED, CLOSING, CONNECTING, OPEN
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..completion_queue import CompletionQueue
+    from ..queue.completion_queue import CompletionQueue
     from .datagram_receives import DatagramReceives, PooledReceive
     from .datagram_sends import DatagramSends, PeerSend
     from .datagram_session import DatagramSession

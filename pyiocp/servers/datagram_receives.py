@@ -33,10 +33,10 @@ from ..errors import (
     failed,
 )
 from ..handles.datagram_receive import ReceiveFromOperation
-from ..inbox import Inbox
-from ..interrupt import calls_hooks
 from ..operation import PENDING
+from ..queue.interrupt import calls_hooks
 from ..winapi.errorcodes import STATUS_BUFFER_OVERFLOW
+from .inbox import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable

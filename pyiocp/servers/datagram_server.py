@@ -19,7 +19,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..address_text import show_address
-from ..interrupt import calls_hooks
+from ..queue.interrupt import calls_hooks
 from ..winapi import AF_INET6, address_of, sockaddr
 from .admission import Admission, Limits, RefusalLog
 from .conversation import Conversation
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ..handles.datagram import Datagram
-    from ..timers import Timer
+    from ..queue.timers import Timer
     from .datagram_receives import PooledReceive
     from .session_port import SessionPort
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..operation import Operation
     from ..port import CompletionPort
-    from ..timers import Timer
+    from ..queue.timers import Timer
 
 STAGGER_S = 0.25
 """How long an attempt has for itself: the Connection Attempt Delay of RFC 8305."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..completion_queue import CompletionQueue
-    from ..timers import Timer
+    from ..queue.completion_queue import CompletionQueue
+    from ..queue.timers import Timer
 
 
 class IdleWatch:

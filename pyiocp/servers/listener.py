@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..address_text import show_address
 from ..errors import HandleClosedError, IocpError, OperationCancelledError, PortClosedError
 from ..handles.hand_over import share
-from ..interrupt import calls_hooks
+from ..queue.interrupt import calls_hooks
 from .admission import Admission, Limits, RefusalLog
 from .session import Session
 from .silent_clients import SilentClients, silent_seconds
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..handles.accept import AcceptOperation
     from ..handles.stream import Stream
     from ..port import CompletionPort
-    from ..timers import Timer
+    from ..queue.timers import Timer
     from .tls_side import TlsSide
 
 logger = logging.getLogger("pyiocp")

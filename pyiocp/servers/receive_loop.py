@@ -20,8 +20,8 @@ from sys import getrefcount
 from typing import TYPE_CHECKING
 
 from ..errors import REFUSALS, IocpError, ResourceLimitError, failed
-from ..interrupt import calls_hooks
 from ..operation import PENDING
+from ..queue.interrupt import calls_hooks
 from ..winapi import STATUS_CANCELLED
 from .session_receive import zero_byte_receive
 from .session_state import CLOSED, CLOSING, OPEN

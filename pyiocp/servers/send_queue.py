@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import REFUSALS, ResourceLimitError, failed
 from ..handles.transmit import FilePart
-from ..interrupt import calls_hooks
 from ..memory.pages import PAGE_SIZE
+from ..queue.interrupt import calls_hooks
 from .queued_file import QueuedFile
 from .receive_loop import RETRY_S
 from .session_state import CLOSED, CONNECTING, OPEN

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..completion_queue import CompletionQueue
     from ..kernel import Kernel
-    from ..signal_receiver import SignalReceiver
+    from ..queue.completion_queue import CompletionQueue
+    from ..queue.signal_receiver import SignalReceiver
     from .datagram_server import DatagramServer
     from .work_pool import Work
 

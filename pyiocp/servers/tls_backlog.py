@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..errors import REFUSALS
-from ..interrupt import calls_hooks
+from ..queue.interrupt import calls_hooks
 from .send_queue import FILES_MAX
 from .session_state import CLOSED, OPEN
 from .tls_file import TlsFile

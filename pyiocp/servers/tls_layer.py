@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import error_of_code
 from ..handles.transmit import FilePart
-from ..interrupt import calls_hooks
+from ..queue.interrupt import calls_hooks
 from ..winapi.errorcodes import WSAETIMEDOUT
 from .layer import Hooks, Layer
 from .session_state import CLOSING, CONNECTING, OPEN, SessionState
@@ -36,7 +36,7 @@ from .tls_backlog import TlsBacklog
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..timers import Timer
+    from ..queue.timers import Timer
     from .connection import Connection
     from .session import Session
     from .session_statistics import SessionStatistics

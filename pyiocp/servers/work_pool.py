@@ -21,7 +21,7 @@ from ..errors import PortClosedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..completion_queue import CompletionQueue
+    from ..queue.completion_queue import CompletionQueue
 
 _T = TypeVar("_T")
 

@@ -17,7 +17,7 @@ from ..errors import PortClosedError
 from .crew import Crew
 
 if TYPE_CHECKING:
-    from ..completion_queue import CompletionQueue
+    from ..queue.completion_queue import CompletionQueue
 
 
 class Workers:

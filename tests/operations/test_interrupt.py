@@ -29,7 +29,8 @@ from typing import Any, Self
 import pytest
 from faulty_kernel import FaultyKernel
 
-from pyiocp import CompletionPort, Session, completion_queue, interrupt, signal_receiver
+from pyiocp import CompletionPort, Session
+from pyiocp.queue import completion_queue, interrupt, signal_receiver
 
 LONG_S = 10.0
 """Bounds what should come at once; a test that reaches it has failed."""
@@ -714,7 +715,8 @@ def test_ctrl_c_ends_an_event_loop_while_a_thread_of_it_waits(port: CompletionPo
 
 CONSOLE_PROGRAM = """
     import ctypes, os, sys, time
-    from pyiocp import CompletionPort, completion_queue
+    from pyiocp import CompletionPort
+    from pyiocp.queue import completion_queue
     completion_queue._WAIT_MAX_MS = 60_000
     ctypes.WinDLL("kernel32").SetConsoleCtrlHandler(None, 0)
     with CompletionPort() as port:

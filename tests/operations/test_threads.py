@@ -25,8 +25,8 @@ from pyiocp import (
     OperationCancelledError,
     PortClosedError,
     Session,
-    completion_queue,
 )
+from pyiocp.queue import completion_queue
 from pyiocp.winapi import PostQueuedCompletionStatus
 
 LONG_S = 10.0

@@ -13,7 +13,7 @@ import pytest
 from faulty_kernel import FaultyKernel
 
 from pyiocp import CompletionPort, IocpError, OperationCancelledError, Stream, TraceEvent
-from pyiocp.in_flight import InFlightTable
+from pyiocp.queue.in_flight import InFlightTable
 from pyiocp.winapi.errorcodes import STATUS_CANCELLED
 
 Pair = tuple[Stream, socket.socket]

@@ -43,29 +43,29 @@ from itertools import islice
 from operator import call
 from typing import TYPE_CHECKING, Any
 
+from ..completion import Completion
+from ..errors import PortClosedError, ResourceLimitError, error_of_code
+from ..kernel import Kernel
+from ..memory.kept_memory import keep_for_ever, keep_unwritten
+from ..operation import COMPLETED, PENDING, Operation, Packet, PostedPacket, StrayPacket
+from ..winapi import ERROR_ABANDONED_WAIT_0, INVALID_HANDLE_VALUE, WAIT_TIMEOUT
+from ..winapi.errorcodes import ERROR_INTERNAL_ERROR, STATUS_PENDING
 from . import interrupt
 from .attempts import error_codes
 from .batch import Batch
-from .completion import Completion
-from .errors import PortClosedError, ResourceLimitError, error_of_code
 from .in_flight import InFlightTable
-from .kernel import Kernel
 from .keyed_packets import FIRST_KEY, Senders, Tags
 from .marker import Markers
-from .memory.kept_memory import keep_for_ever, keep_unwritten
-from .operation import COMPLETED, PENDING, Operation, Packet, PostedPacket, StrayPacket
 from .timers import Call, Timer, Timers
 from .waker import WAKE_KEY, Waker
-from .winapi import ERROR_ABANDONED_WAIT_0, INVALID_HANDLE_VALUE, WAIT_TIMEOUT
-from .winapi.errorcodes import ERROR_INTERNAL_ERROR, STATUS_PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .handles.handle import Handle
+    from ..handles.handle import Handle
+    from ..statistics import Watch
+    from ..trace import Trace
     from .signal_receiver import SignalReceiver
-    from .statistics import Watch
-    from .trace import Trace
 
     Event = tuple[Packet | Call, int, int]
     """A packet whose operation has ended, its byte count and its NTSTATUS; or a call."""

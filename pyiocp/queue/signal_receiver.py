@@ -17,14 +17,14 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
+from ..errors import PortClosedError
+from ..handles.socket_handle import SocketHandle
+from ..winapi.errorcodes import STATUS_SUCCESS
 from . import interrupt
-from .errors import PortClosedError
-from .handles.socket_handle import SocketHandle
-from .winapi.errorcodes import STATUS_SUCCESS
 
 if TYPE_CHECKING:
+    from ..operation import Operation
     from .completion_queue import CompletionQueue
-    from .operation import Operation
 
 #: Those of the ports that are open: while there are any, the handler is in force.
 _receivers: set[SignalReceiver] = set()

@@ -12,7 +12,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from .errors import error_of_code
+from ..errors import error_of_code
 
 if TYPE_CHECKING:
     from .completion_queue import CompletionQueue

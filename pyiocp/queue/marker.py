@@ -17,8 +17,8 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from .errors import IocpError, PortClosedError
-from .operation import PostedPacket
+from ..errors import IocpError, PortClosedError
+from ..operation import PostedPacket
 
 if TYPE_CHECKING:
     from collections.abc import Callable

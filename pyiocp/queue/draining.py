@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .completion import Completion
+    from ..completion import Completion
     from .completion_queue import CompletionQueue
 
     _Base = list[Completion]

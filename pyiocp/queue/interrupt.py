@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_PACKAGE = __name__.rpartition(".")[0]
+_PACKAGE = __name__.partition(".")[0]
 
 #: What of the package stands outside rings 2 and 3, and may be interrupted like any code.
 _OUTSIDE = {"winapi", "aio", "cli"}

@@ -17,7 +17,7 @@ from functools import partial
 from operator import call
 from typing import TYPE_CHECKING
 
-from .winapi import BOOL, DWORD, HANDLE, OVERLAPPED_ENTRY, ULONG
+from ..winapi import BOOL, DWORD, HANDLE, OVERLAPPED_ENTRY, ULONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
