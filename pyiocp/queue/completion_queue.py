@@ -44,7 +44,12 @@ from operator import call
 from typing import TYPE_CHECKING, Any
 
 from ..completion import Completion
-from ..errors import PortClosedError, ResourceLimitError, error_of_code
+from ..errors import (
+    AddressUnavailableError,
+    PortClosedError,
+    ResourceLimitError,
+    error_of_code,
+)
 from ..kernel import Kernel
 from ..memory.kept_memory import keep_for_ever, keep_unwritten
 from ..operation import COMPLETED, PENDING, Operation, Packet, PostedPacket, StrayPacket
@@ -568,9 +573,10 @@ class CompletionQueue:
         if not interrupt.in_main_thread():
             return math.inf
         if self._signals is None and not self.closing:
-            # Closed by another thread, just now; or too much memory is locked: then the next
-            # wait tries again, and until then a signal is noticed within a second.
-            with contextlib.suppress(PortClosedError, ResourceLimitError):
+            # Closed by another thread, just now; or too much memory is locked, or sockets or
+            # their numbers have run out: then the next wait tries again, and until then a
+            # signal is noticed within a second.
+            with contextlib.suppress(PortClosedError, ResourceLimitError, AddressUnavailableError):
                 self._signals = self._make_signal_receiver(self)
         if self._signals is None or self.closing:
             return math.inf

@@ -17,7 +17,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
-from ..errors import PortClosedError
+from ..errors import PortClosedError, error_of_code
 from ..handles.socket_handle import SocketHandle
 from ..winapi.errorcodes import STATUS_SUCCESS
 from . import interrupt
@@ -43,6 +43,9 @@ class SignalReceiver:
     Made by a port when it first waits in the main thread. One port at a time holds the
     interpreter's wake-up socket: `hold` takes it over. If other code holds it, such as an
     asyncio loop, it is left alone, and the wait's own limit bounds the delay of a Ctrl-C.
+
+    Raises an `IocpError` if there is no socket for it, or no room for its receive;
+    `PortClosedError` if the port is closed. Then it has left nothing behind.
     """
 
     def __init__(self, queue: CompletionQueue) -> None:
@@ -52,13 +55,16 @@ class SignalReceiver:
         _receivers.add(self)
         self._released = False
         self._look_again = 0.0
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-            made.bind(("127.0.0.1", 0))
-            made.connect(made.getsockname())
-            made.setblocking(False)
-            self._number = made.fileno()
-            self._handle = SocketHandle(queue, self._number, family=socket.AF_INET, internal=True)
-            made.detach()
+        try:
+            with _open_socket() as made:
+                self._number = made.fileno()
+                self._handle = SocketHandle(
+                    queue, self._number, family=socket.AF_INET, internal=True
+                )
+                made.detach()
+        except BaseException:
+            self._leave()
+            raise
         queue.handles.discard(self._handle)  # closed here, not with the others
         self._receive = self._handle.receive_operation(bytearray(64))
         self._receive.receiver = self._on_signal
@@ -110,10 +116,14 @@ class SignalReceiver:
             current = signal.set_wakeup_fd(-1)
             if current not in (-1, self._number):
                 signal.set_wakeup_fd(current)
+        self._leave()
+        self._handle.close()
+
+    def _leave(self) -> None:
+        """No longer count among those of open ports; give the handler back after the last."""
         _receivers.discard(self)
         if not _receivers and interrupt.in_main_thread():
             interrupt.uninstall()
-        self._handle.close()
 
     def _on_signal(self, operation: Operation, count: int, status: int) -> None:
         """Take the next signal's byte; the handler itself has run, or is about to."""
@@ -125,3 +135,20 @@ class SignalReceiver:
 
     def __repr__(self) -> str:
         return f"<SignalReceiver on socket {self._number}>"
+
+
+def _open_socket() -> socket.socket:
+    """Return a UDP socket that is connected to itself, or raise an `IocpError`."""
+    function = "socket"
+    try:
+        with contextlib.ExitStack() as stack:
+            made = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            function = "bind"
+            made.bind(("127.0.0.1", 0))
+            function = "connect"
+            made.connect(made.getsockname())
+            made.setblocking(False)
+            stack.pop_all()
+            return made
+    except OSError as error:
+        raise error_of_code(function, error.winerror) from error

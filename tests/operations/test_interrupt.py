@@ -29,7 +29,7 @@ from typing import Any, Self
 import pytest
 from faulty_kernel import FaultyKernel
 
-from pyiocp import CompletionPort, Session
+from pyiocp import CompletionPort, IocpError, Session
 from pyiocp.queue import completion_queue, interrupt, signal_receiver
 
 LONG_S = 10.0
@@ -447,6 +447,59 @@ def test_second_ctrl_c_finds_the_port_at_its_own_work(port: CompletionPort) -> N
         signal_receiver.socket.socket = made
     port.post("after")
     assert [completion.key for completion in port.wait(LONG_S)] == ["after"]
+
+
+@pytest.mark.parametrize(
+    ("call", "code"), [("socket", 10024), ("socket", 10055), ("bind", 10055), ("bind", 10048)]
+)
+def test_wait_does_without_the_socket_until_there_is_one(
+    port: CompletionPort, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    """Out of sockets, or of numbers for them: nothing is left of each attempt."""
+    real = socket.socket
+    refused = []
+
+    class Scarce(real):
+        def __init__(self, *arguments: Any) -> None:
+            if call == "socket":
+                self.refuse()
+            super().__init__(*arguments)
+
+        def bind(self, address: Any) -> None:
+            self.refuse()
+
+        def refuse(self) -> None:
+            refused.append(call)
+            raise OSError(None, "refused", None, code)
+
+    monkeypatch.setattr(signal_receiver.socket, "socket", Scarce)
+    receivers = len(signal_receiver._receivers)
+    for n in range(3):
+        port.post(n)
+        assert [completion.key for completion in port.wait(LONG_S)] == [n]
+        assert len(signal_receiver._receivers) == receivers
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert len(refused) >= 3
+    monkeypatch.undo()
+    assert latency(port, "wait()") < AT_ONCE_S
+
+
+def test_wait_reports_a_socket_that_cannot_be_made_for_another_reason(
+    port: CompletionPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is down: it says which call failed, and the packet is there afterwards."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(None, "refused", None, 10050)
+
+    monkeypatch.setattr(signal_receiver.socket, "socket", refuse)
+    port.post("kept")
+    receivers = len(signal_receiver._receivers)
+    with pytest.raises(IocpError, match=r"socket failed with WSAENETDOWN \(10050\)"):
+        port.wait(LONG_S)
+    assert len(signal_receiver._receivers) == receivers
+    monkeypatch.undo()
+    assert [completion.key for completion in port.wait(LONG_S)] == ["kept"]
 
 
 def test_sessions_go_on_after_ctrl_c(port: CompletionPort) -> None:
