@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from faulty_kernel import FaultyKernel, Refusal, WakeCounter
 
-from pyiocp import CompletionPort, PeerResetError
+from pyiocp import Completion, CompletionPort, IocpError, PeerResetError
+from pyiocp.operation import PostedPacket
 from pyiocp.winapi import ERROR_NOT_ENOUGH_MEMORY, WAIT_TIMEOUT
+from pyiocp.winapi.errorcodes import ERROR_INTERNAL_ERROR
 
 RESET = struct.pack("HH", 1, 0)
 """A LINGER of 0 seconds: closing sends an RST."""
@@ -261,6 +263,51 @@ def test_packet_of_foreign_code_comes_with_its_number(port: CompletionPort) -> N
     assert PostQueuedCompletionStatus(port.handle, 5, 77, None)
     [completion] = port.wait(5)
     assert (completion.operation, completion.key, completion.bytes) == (None, 77, 5)
+
+
+class Stop(BaseException):
+    """Like KeyboardInterrupt: nobody catches it."""
+
+
+class Unfinished(PostedPacket):
+    """A packet whose completion cannot be made."""
+
+    __slots__ = ("error",)
+
+    def finish(self, count: int, status: int) -> Completion:
+        """Raise the error."""
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OSError("its own"), ValueError("a mistake"), Stop()])
+def test_packet_that_cannot_be_finished_gives_one_completion_with_the_error(
+    port: CompletionPort, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And those of its round before and after it come as ever. What nobody catches is raised."""
+    unfinished = Unfinished("bad")
+    unfinished.error = error
+    port.post("before")
+    port.post_packet(unfinished, 7)
+    port.post("after")
+    while len(port.ready) < 3:
+        port.gather(0)
+    if isinstance(error, Stop):
+        with pytest.raises(Stop):
+            port.wait(5)
+    with caplog.at_level(logging.CRITICAL, "pyiocp"):
+        found = port.wait(5)
+        found += port.wait(0)
+    assert [completion.key for completion in found] == ["before", "bad", "after"]
+    assert (found[0].error, found[2].error) == (None, None)
+    bad = found[1]
+    assert (bad.operation, bad.bytes) == (unfinished, 7)
+    if isinstance(error, OSError):
+        assert bad.error is error
+    else:
+        assert isinstance(bad.error, IocpError)
+        assert bad.error.winerror == ERROR_INTERNAL_ERROR
+        assert bad.error.function == "PostQueuedCompletionStatus"
+        assert bad.error.__cause__ is error
 
 
 def test_each_completion_goes_to_one_of_several_waiting_threads(port: CompletionPort) -> None:
