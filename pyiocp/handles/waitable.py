@@ -145,9 +145,7 @@ class WaitOperation(Operation):
 
     def _end_cancelled(self, address: int) -> None:
         """Complete the wait that was submitted with this address, if no packet has."""
-        port = self.handle.port
-        if port.in_flight.pop(address, None) is not None:
-            port.enqueue((self, 0, STATUS_CANCELLED))
+        self.handle.port.complete(address, (self, 0, STATUS_CANCELLED))
 
     def finish(self, count: int, status: int) -> Completion:
         """Give back what waited."""

@@ -216,10 +216,18 @@ class CompletionQueue:
             # Before it is off the table: who does not find it there looks here.
             self.retired[address] = operation.words
             operation.renew()
+        if self.complete(address, event):
+            self.markers.call_when_passed(partial(self.retired.pop, address, None))
+
+    def complete(self, address: int, event: Event) -> bool:
+        """Take what was submitted with this address off the table, and append how it ended.
+
+        Returns False if it is not there: its packet has come. Called again, it does nothing.
+        """
         try:
             del self.in_flight[address]
         except KeyError:
-            return  # its packet has come
+            return False
         except BaseException:  # an observer of the table was interrupted
             self.in_flight.pop(address, None)
             self.ready.append(event)
@@ -227,7 +235,7 @@ class CompletionQueue:
         self.ready.append(event)
         if self.waiting:
             self.wake()
-        self.markers.call_when_passed(partial(self.retired.pop, address))
+        return True
 
     def post_packet(self, packet: PostedPacket, count: int) -> None:
         """Queue a packet, or raise an `IocpError`; see `post`.

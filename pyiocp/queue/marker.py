@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from operator import call
 from typing import TYPE_CHECKING
 
 from ..errors import IocpError, PortClosedError
-from ..operation import PostedPacket
+from ..operation import COMPLETED, PostedPacket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .batch import Batch
     from .completion_queue import CompletionQueue
+    from .timers import Timer
 
 #: After how long a marker that the system refused is tried again, and threads are looked at.
 _AGAIN_S = 0.005
@@ -39,7 +41,12 @@ class Marker(PostedPacket):
 
 
 class Markers:
-    """The markers of one port, of which one at most is under way. For any thread."""
+    """The markers of one port, of which one at most is under way. For any thread.
+
+    A signal handler that raises may end any of this halfway. So what is yet to be done is
+    told by what is kept here, never by how far the code has come, and a timer that runs
+    meanwhile goes on with it.
+    """
 
     def __init__(self, queue: CompletionQueue) -> None:
         self._queue = queue
@@ -48,35 +55,74 @@ class Markers:
         #: What to call when the marker under way has passed, and what has come since.
         self._calls: list[Callable[[], object]] = []
         self._next_calls: list[Callable[[], object]] = []
-        #: The threads that may still hold what was before the marker, and since which round.
-        self._rounds: list[tuple[Batch, int]] = []
+        #: What the first of those calls have returned: so many have been made.
+        self._returned: list[object] = []
+        self._marker: Marker | None = None
+        #: The threads that may still hold what was before the marker, and since which round;
+        #: None until it has come back.
+        self._rounds: list[tuple[Batch, int]] | None = None
+        self._timer: Timer | None = None
+        self._looking = False
 
     def call_when_passed(self, function: Callable[[], object]) -> None:
-        """Call `function` when every packet that is queued now has been routed."""
+        """Call `function` when every packet that is queued now has been routed.
+
+        It may be called again if a signal handler raises in it, and only then.
+        """
         with self._lock:
             self._next_calls.append(function)
-            self._send()
+            self._look_later()
+            if not self._calls:
+                self._send()
 
     def _send(self) -> None:
-        with self._lock:
-            if self._calls or not self._next_calls:
-                return
-            marker = Marker(None)
-            marker.receiver = self._on_return
-            try:
-                self._queue.post_packet(marker, 0)
-            except IocpError:  # the system has no room for it now
-                self._later(self._send)
-            else:
-                self._calls, self._next_calls = self._next_calls, []
+        """Send a marker behind all that is queued now, for all the calls there are."""
+        self._marker = self._rounds = None  # before there is a call to be made too early
+        self._calls += self._next_calls
+        self._next_calls = []
+        self._marker = marker = Marker(None)
+        marker.receiver = self._on_return
+        with contextlib.suppress(IocpError):  # the system has no room for it now
+            self._queue.post_packet(marker, 0)
 
-    def _on_return(self, _marker: Marker, _count: int, _status: int) -> None:
-        self._rounds = [(batch, batch.rounds) for batch in list(self._queue.polling)]
-        self._look()
+    def _on_return(self, marker: Marker, _count: int, _status: int) -> None:
+        if marker is self._marker:  # not one that was taken for lost
+            self._look()
 
     def _look(self) -> None:
-        """Call what waits, if all threads have gone round; else wake them, and look later."""
-        queue = self._queue
+        """Go on from wherever it stands; again later, until there is nothing left to do."""
+        with self._lock:
+            if self._looking:
+                return  # called by a signal handler that has interrupted it
+            self._looking = True
+            try:
+                self._look_later()  # first of all: the rest may be interrupted
+                self._go_on()
+            finally:
+                self._looking = False
+
+    def _go_on(self) -> None:
+        if self._calls and self._has_passed():
+            # No bytecode between a call and its being counted.
+            self._returned += map(call, self._calls[len(self._returned) :])
+            self._calls, self._returned, self._marker = [], [], None
+        if self._next_calls and not self._calls:
+            self._send()
+        if not self._calls and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _has_passed(self) -> bool:
+        """Tell whether all threads have gone round since the marker came back; else see to it."""
+        queue, marker = self._queue, self._marker
+        if marker is None or marker.state is not COMPLETED:
+            # Refused, or interrupted before it was queued; or dequeued just now, and then one
+            # too many does no harm.
+            if marker is None or marker.address not in queue.in_flight:
+                self._send()
+            return False
+        if self._rounds is None:
+            self._rounds = [(batch, batch.rounds) for batch in list(queue.polling)]
         self._rounds = [
             (batch, round_)
             for batch, round_ in self._rounds
@@ -85,14 +131,11 @@ class Markers:
         if self._rounds:
             # Mostly they sleep in the kernel, with nothing in hand; but nobody can tell.
             queue.wake()
-            self._later(self._look)
-            return
-        with self._lock:
-            calls, self._calls = self._calls, []
-            self._send()
-        for call in calls:
-            call()
+        return not self._rounds
 
-    def _later(self, function: Callable[[], None]) -> None:
+    def _look_later(self) -> None:
+        """Have the timer run, also if the last one's call was interrupted as it began."""
+        if self._timer is not None and self._timer.state is not COMPLETED:
+            return
         with contextlib.suppress(PortClosedError):
-            self._queue.call_later(_AGAIN_S, function)
+            self._timer = self._queue.call_later(_AGAIN_S, self._look)

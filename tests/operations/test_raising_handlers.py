@@ -7,10 +7,12 @@ has passed undisturbed: what a signal can do by bad luck is done on purpose, eve
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import functools
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FrameType
@@ -18,6 +20,7 @@ from typing import Any, Self
 
 import pytest
 from pipe_ends import connected
+from waiting_kernels import PoolKernel
 
 from pyiocp import CompletionPort, Operation, Stream
 from pyiocp.handles.file_lock import LockOperation
@@ -28,6 +31,9 @@ from pyiocp.winapi import PostQueuedCompletionStatus
 Pair = tuple[Stream, socket.socket]
 
 ROUNDS_MAX = 3000
+
+LONG_S = 10.0
+"""Bounds what comes within milliseconds; a test that reaches it has failed."""
 
 #: What a handler that raises may find at work when operations are waited for or submitted.
 INTERRUPTED = {
@@ -221,3 +227,39 @@ def test_submission_is_made_or_not_and_ends_once(
         assert port.in_flight_by_kind() == {}, disturbance.where
         if what == "lock":
             file.unlock_range(0, 1)
+
+
+def ended(port: CompletionPort, count: int) -> list[Any]:
+    """Return the completions that come until there are so many and no address is retired."""
+    out: list[Any] = []
+    deadline = time.monotonic() + LONG_S
+    while (len(out) < count or port.retired) and time.monotonic() < deadline:
+        out += port.wait(0.02)
+    return out
+
+
+@pytest.mark.parametrize("error", [Alarm, Stop])
+def test_marker_that_was_interrupted_is_looked_at_again(error: type[BaseException]) -> None:
+    """A wait of the pool's that was cancelled ends, once; and no address stays retired."""
+    with CompletionPort(kernel=PoolKernel()) as port:
+        wait = port.event().wait()
+        assert wait.cancel()
+        assert [c.operation for c in ended(port, 1)] == [wait]
+        stream = port.stream(socket.socket())
+        for disturbance in rounds(error):
+            wait.post()
+            receive = stream.receive_operation(bytearray(1))
+            port.in_flight[receive.address] = receive
+            with stream.lock:
+                port.settle(receive, receive.address)
+            assert wait.cancel()
+            found = []
+            with contextlib.suppress(error), disturbance:
+                found += port.wait(0)
+                found += port.wait(0)
+            found += ended(port, 2 - len(found))
+            found += port.wait(0.02)
+            assert port.retired == {}, disturbance.where
+            assert len(found) == 2, disturbance.where
+            assert {c.operation for c in found} == {wait, receive}, disturbance.where
+            assert port.in_flight_by_kind() == {}, disturbance.where
