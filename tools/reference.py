@@ -33,6 +33,7 @@ _ARGUMENTS_MAX = 70
 
 _BETWEEN_RINGS = {
     *("attach_session", "check_free", "check_idle", "check_open", "check_reusable", "client_tls"),
+    "complete",
     *("dispatch", "enqueue", "forget", "gather", "hold_signals", "keep_for_wait", "post_packet"),
     *("prepare", "refused", "renew", "rouse_main", "settle", "wake"),
 }
