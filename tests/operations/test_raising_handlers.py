@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dis
 import functools
+import gc
 import socket
 import sys
 import time
@@ -78,11 +79,14 @@ class Disturbance:
         self.where = ""
 
     def __enter__(self) -> Self:
+        # A collection may find a port of an earlier test, whose end is not what is looked at.
+        gc.disable()
         sys.settrace(self._enter)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
+        gc.enable()
         self._last.clear()
 
     def _enter(self, frame: FrameType, event: str, _: Any) -> Any:
