@@ -22,7 +22,7 @@ from pathlib import Path
 from contest import Options, run
 from contests import all_contests, echo
 from programs import client_program
-from report import OURS, as_json, best_peer, machine, markdown, ratio
+from report import OURS, as_json, best_peer, heading, machine, markdown, ratio
 from server_process import ROOT, python_command
 
 
@@ -77,10 +77,8 @@ def main() -> int:
     options = Options(given.python, given.rounds, given.seconds, given.warm_up)
     client_program("echo")  # what cannot be compiled is said before anything is measured
     about = machine(options)
-    said = [f"{about['python']} on {about['system']} {about.get('wine', '')}".strip(), ""]
-    said[0] += f"; {about['processors']} x {about['processor']}; {about['when']}"
-    said[0] += "; " + ", ".join(f"{k} {v}" for k, v in about["packages"].items())
-    print("\n".join(said), flush=True)
+    said = [heading(about) + "\n"]
+    print(said[0], flush=True)
     outcomes = []
     for contest in chosen:
         contenders = [n for n in contest.contenders if n in (given.servers or contest.contenders)]

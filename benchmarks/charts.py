@@ -50,9 +50,8 @@ def draw(contest: dict[str, Any], about: dict[str, Any], folder: Path) -> None:
             for name in names
         ]
         bars = axis.barh(names, [shown.get(name, 0) for name in names], color=colours)
-        labels = [
-            f"{shown.get(name, 0):,.{0 if max(values.values()) > 50 else 1}f}" for name in names
-        ]
+        digits = 0 if max(shown.values(), default=0) > 50 else 1
+        labels = [f"{shown.get(name, 0):,.{digits}f}" for name in names]
         axis.bar_label(bars, labels, padding=3, fontsize=8)
         axis.margins(x=0.18)
         axis.set_title(heading, fontsize=9, loc="left")

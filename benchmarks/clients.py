@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from typing import TYPE_CHECKING
 
 from programs import client_program
-from server_process import ServerError, ServerProcess
+from server_process import ServerError, ServerProcess, serving
+
+if TYPE_CHECKING:
+    from contest import Options
 
 END_MAX_S = 300
 
@@ -46,3 +50,14 @@ def put_load_on(server: ServerProcess, client: str, *numbers: float) -> dict[str
         figures[f"{key}_us"] = taken_s * 1e6 / figures["count"] if figures["count"] else 0.0
     figures["private_bytes"] = after["private_bytes"]
     return figures
+
+
+def measure_server(
+    name: str, role: str, client: str, options: Options, *numbers: float, file: str = ""
+) -> dict[str, float]:
+    """Start a server and run a client against it, for as long as the options say.
+
+    numbers: what the client takes between the port and the times. file: what is served.
+    """
+    with serving(name, role, options.python, file) as server:
+        return put_load_on(server, client, *numbers, options.warm_up, options.seconds)

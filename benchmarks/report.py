@@ -53,6 +53,15 @@ def machine(options: Options) -> dict[str, Any]:
     return found
 
 
+def heading(about: dict[str, Any]) -> str:
+    """Return on one line what `machine` has found."""
+    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
+    return (
+        f"{about['python']} on {about['system']} {about.get('wine', '')}".strip()
+        + f"; {about['processors']} x {about['processor']}; {about['when']}; {packages}"
+    )
+
+
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123, no file of ours

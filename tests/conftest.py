@@ -22,6 +22,8 @@ from pyiocp import winapi
 from pyiocp.memory import kept_memory
 
 if TYPE_CHECKING:
+    from faulty_kernel import FaultyKernel
+
     from pyiocp import CompletionPort, Stream
 
 hypothesis.settings.register_profile("pyiocp", deadline=None, print_blob=True)
@@ -132,6 +134,31 @@ def port() -> Iterator[CompletionPort]:
     yield port
     port.close()
     assert port.in_flight == {}
+
+
+@pytest.fixture
+def kernel() -> FaultyKernel:
+    """The real kernel, of which a test may wrap functions: before it asks for a port."""
+    from faulty_kernel import FaultyKernel
+
+    return FaultyKernel()
+
+
+@pytest.fixture
+def open_port(kernel: FaultyKernel) -> Iterator[Callable[[], CompletionPort]]:
+    """Make ports with the kernel, once the test has wrapped what it wants."""
+    from pyiocp import CompletionPort
+
+    ports: list[CompletionPort] = []
+
+    def make() -> CompletionPort:
+        ports.append(CompletionPort(kernel=kernel))
+        return ports[-1]
+
+    yield make
+    for port in ports:
+        port.close()
+        assert port.in_flight == {}
 
 
 @pytest.fixture

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from clients import put_load_on
+from clients import measure_server
 from contest import Contest, Figure, Options
-from server_process import serving
 
 SERVERS = (
     "floor",
@@ -20,19 +17,16 @@ SERVERS = (
 SESSIONS, SIZE, HZ = 500, 256, 20
 
 
-def measure(sessions: int, server_name: str, options: Options) -> dict[str, float]:
+def measure(server_name: str, options: Options) -> dict[str, float]:
     """Put the load on a server."""
-    with serving(server_name, "broadcast", options.python) as server:
-        return put_load_on(
-            server, "broadcast", sessions, SIZE, HZ, options.warm_up, options.seconds
-        )
+    return measure_server(server_name, "broadcast", "broadcast", options, SESSIONS, SIZE, HZ)
 
 
 CONTEST = Contest(
     "broadcast",
     f"Broadcast of {SIZE} B to {SESSIONS} sessions at {HZ} Hz",
     SERVERS,
-    partial(measure, SESSIONS),
+    measure,
     (
         Figure("p99_ms", "arrival p99 ms", ".1f"),
         Figure("p50_ms", "p50 ms", ".1f"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from clients import put_load_on
+from clients import measure_server
 from contest import Contest, Figure, Options
-from server_process import serving
 
 from .echo import SERVERS
 
@@ -13,8 +12,7 @@ CONNECTIONS, SIZE = 32, 64
 
 def measure(server_name: str, options: Options) -> dict[str, float]:
     """Put the load on a server."""
-    with serving(server_name, "echo", options.python) as server:
-        return put_load_on(server, "churn", CONNECTIONS, SIZE, options.warm_up, options.seconds)
+    return measure_server(server_name, "echo", "churn", options, CONNECTIONS, SIZE)
 
 
 CONTEST = Contest(

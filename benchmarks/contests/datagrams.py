@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from clients import put_load_on
+from clients import measure_server
 from contest import Contest, Figure, Options
-from server_process import serving
 
 SERVERS = (
     "pyiocp",
@@ -20,10 +19,7 @@ SOCKETS, SIZE, DEPTH = 100, 64, 1
 
 def measure(server_name: str, options: Options) -> dict[str, float]:
     """Put the load on a server."""
-    with serving(server_name, "datagrams", options.python) as server:
-        return put_load_on(
-            server, "datagrams", SOCKETS, SIZE, DEPTH, options.warm_up, options.seconds
-        )
+    return measure_server(server_name, "datagrams", "datagrams", options, SOCKETS, SIZE, DEPTH)
 
 
 CONTEST = Contest(

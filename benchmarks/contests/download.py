@@ -5,9 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from clients import put_load_on
+from clients import measure_server
 from contest import Contest, Figure, Options
-from server_process import serving
 
 SERVERS = ("pyiocp", "asyncio_protocol", "asyncio_selector", "twisted_iocp")
 
@@ -19,8 +18,9 @@ def measure(server_name: str, options: Options) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "large")
         file.write_bytes(bytes(MEGABYTES * 1_000_000))
-        with serving(server_name, "download", options.python, str(file)) as server:
-            return put_load_on(server, "download", CONNECTIONS, options.warm_up, options.seconds)
+        return measure_server(
+            server_name, "download", "download", options, CONNECTIONS, file=str(file)
+        )
 
 
 CONTEST = Contest(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from clients import put_load_on
+from clients import measure_server
 from contest import Contest, Figure, Options
-from server_process import serving
 
 SERVERS = (
     "floor",
@@ -51,10 +50,7 @@ def measure(
     connections: int, size: int, depth: int, server_name: str, options: Options
 ) -> dict[str, float]:
     """Put a load on a server."""
-    with serving(server_name, "echo", options.python) as server:
-        found = put_load_on(
-            server, "echo", connections, size, depth, options.warm_up, options.seconds
-        )
+    found = measure_server(server_name, "echo", "echo", options, connections, size, depth)
     found["private_mb"] = found["private_bytes"] / 1e6
     return found
 

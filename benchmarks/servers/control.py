@@ -43,7 +43,10 @@ def _figures() -> dict[str, float]:
 
 
 class _MemoryCounters(ctypes.Structure):
-    """PROCESS_MEMORY_COUNTERS, whose PagefileUsage is the private bytes."""
+    """PROCESS_MEMORY_COUNTERS, whose PagefileUsage is the private bytes.
+
+    Not pyiocp's declaration: in the other libraries' processes that would be memory, too.
+    """
 
     _fields_ = (
         ("cb", ctypes.c_uint32),

@@ -10,6 +10,7 @@ What belongs here: the phases and the figures. What a client does is in `client`
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
 from collections import deque
@@ -69,6 +70,17 @@ class Outcome:
     """What went wrong, a line for each client that it happened to."""
     completed: list[int]
     """Messages that came back, of all phases, by client."""
+
+    def rates(self) -> dict[str, Any]:
+        """Return what every command says of a run in JSON: how long it took, and how much came."""
+        return {
+            "python": platform.python_version(),
+            "connect_s": round(self.connect_s, 3),
+            "seconds": round(self.measured.seconds, 3),
+            "messages": self.measured.messages,
+            "messages_per_s": round(self.measured.messages_per_s, 1),
+            "megabytes_per_s": round(self.measured.megabytes_per_s, 3),
+        }
 
 
 @dataclass(frozen=True)

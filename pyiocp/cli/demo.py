@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import platform
 import random
 import sys
 from dataclasses import asdict
@@ -180,12 +179,7 @@ class Demo:
             "clients": self._plan.clients,
             "max_size": self._plan.size_max,
             "depth": self._plan.depth,
-            "python": platform.python_version(),
-            "connect_s": round(outcome.connect_s, 3),
-            "seconds": round(measured.seconds, 3),
-            "messages": measured.messages,
-            "messages_per_s": round(measured.messages_per_s, 1),
-            "megabytes_per_s": round(measured.megabytes_per_s, 3),
+            **outcome.rates(),
             "p50_ms": round(measured.round_trips.quantile_s(0.50) * 1000, 3),
             "p99_ms": round(measured.round_trips.quantile_s(0.99) * 1000, 3),
             "longest_ms": round(measured.round_trips.longest_s * 1000, 3),

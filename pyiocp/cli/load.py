@@ -16,7 +16,6 @@ others go on.
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 from collections import Counter
 from typing import Any
@@ -92,12 +91,7 @@ def result_of(outcome: Outcome, plan: Plan, address: str) -> dict[str, Any]:
         "connections": plan.clients,
         "size": plan.size_max,
         "depth": plan.depth,
-        "python": platform.python_version(),
-        "connect_s": round(outcome.connect_s, 3),
-        "seconds": round(measured.seconds, 3),
-        "messages": measured.messages,
-        "messages_per_s": round(measured.messages_per_s, 1),
-        "megabytes_per_s": round(measured.megabytes_per_s, 3),
+        **outcome.rates(),
         **{
             f"{name}_ms": round(times.quantile_s(share) * 1000, 3)
             for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))

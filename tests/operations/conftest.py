@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from faulty_kernel import FaultyKernel
 from waiting_kernels import PacketKernel, PoolKernel, WaitingKernel
 
 from pyiocp import CompletionPort
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    """The real kernel, of which a test may wrap functions: before it asks for a port."""
-    return FaultyKernel()
 
 
 @pytest.fixture(params=[PoolKernel, PacketKernel])
@@ -32,18 +26,3 @@ def port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
         yield port
     assert port.in_flight == {}
     assert getattr(kernel, "open_packets", set()) == set()
-
-
-@pytest.fixture
-def open_port(kernel: FaultyKernel) -> Iterator[Callable[[], CompletionPort]]:
-    """Make ports with the kernel, once the test has wrapped what it wants."""
-    ports: list[CompletionPort] = []
-
-    def make() -> CompletionPort:
-        ports.append(CompletionPort(kernel=kernel))
-        return ports[-1]
-
-    yield make
-    for port in ports:
-        port.close()
-        assert port.in_flight == {}

@@ -6,7 +6,7 @@ import ctypes
 import socket
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,26 +33,6 @@ from pyiocp.winapi import (
     getsockopt,
 )
 from pyiocp.winapi.errorcodes import STATUS_INSUFFICIENT_RESOURCES, STATUS_UNEXPECTED_NETWORK_ERROR
-
-
-@pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
-def open_port(kernel: FaultyKernel) -> Iterator[Callable[[], CompletionPort]]:
-    """Make ports with the kernel, once the test has wrapped what it wants."""
-    ports: list[CompletionPort] = []
-
-    def make() -> CompletionPort:
-        ports.append(CompletionPort(kernel=kernel))
-        return ports[-1]
-
-    yield make
-    for port in ports:
-        port.close()
-        assert port.in_flight == {}
 
 
 def all_pending(server: DatagramServer, count: int) -> bool:

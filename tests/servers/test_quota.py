@@ -48,11 +48,6 @@ class Quota:
 
 
 @pytest.fixture
-def kernel() -> FaultyKernel:
-    return FaultyKernel()
-
-
-@pytest.fixture
 def scarce_port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
     """A port of `kernel`; it must be empty when it is closed."""
     with CompletionPort(kernel=kernel) as port:
