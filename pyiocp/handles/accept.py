@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 #: What AcceptEx wants for each of the two addresses: 16 bytes more than the largest.
 _ADDRESS_SIZE = ctypes.sizeof(SOCKADDR_STORAGE) + 16
 
+_NO_ADDRESSES = bytes(2 * _ADDRESS_SIZE)
+
 #: SO_CONNECT_TIME of a socket that is not connected.
 _NOT_CONNECTED = 0xFFFFFFFF
 
@@ -56,7 +58,11 @@ class AcceptOperation(Operation):
         "_into",
         "_last_local",
         "_listening",
+        "_local",
+        "_look_up_arguments",
+        "_peer",
         "_room",
+        "_socket",
         "accepted",
     )
 
@@ -68,7 +74,11 @@ class AcceptOperation(Operation):
         # Lifetime: the kernel writes the data and both addresses here; the operation
         # keeps the block, the in-flight table keeps the operation.
         self._block = bytearray(room + 2 * _ADDRESS_SIZE)
+        #: The socket that is accepted into.
         self._accept_number = int(INVALID_SOCKET)
+        #: The same as the call gets it; None before the first.
+        self._socket: Any = None
+        self._local, self._peer = LPSOCKADDR(), LPSOCKADDR()
         self.accepted: Stream | None = None
         #: The local address of the last one accepted, which the next one mostly has as well:
         #: then both share it, and a connection takes 140 bytes less.
@@ -86,25 +96,45 @@ class AcceptOperation(Operation):
     def prepare(self) -> None:
         """Have a new socket to accept into."""
         listening = self._listening
-        kernel = listening.port.kernel
         self.accepted = None
         if self._into is None:
+            kernel = listening.port.kernel
             self._accept_number = open_socket(kernel, listening.family, socket.SOCK_STREAM)
         else:
             self._into.check_reusable("accept")
             self._accept_number = self._into.number
+        if self._socket is None:
+            self._make_calls()
+        self._socket.value = self._accept_number
+        self._block[self._room :] = _NO_ADDRESSES  # not those of who came before
+
+    def _make_calls(self) -> None:
+        """Make what is passed to the system, once for all accepts of this operation."""
+        listening = self._listening
+        block = ctypes.byref(ctypes.c_char.from_buffer(self._block))
+        self._socket = SOCKET()
         self._calls(
             "AcceptEx",
-            listening.extension(kernel.AcceptEx),
+            listening.extension(listening.port.kernel.AcceptEx),
             0,
             SOCKET(listening.number),
-            SOCKET(self._accept_number),
-            ctypes.byref(ctypes.c_char.from_buffer(self._block)),
+            self._socket,
+            block,
             DWORD(self._room),
             DWORD(_ADDRESS_SIZE),
             DWORD(_ADDRESS_SIZE),
             None,
             ctypes.byref(self.overlapped),
+        )
+        self._look_up_arguments = (
+            block,
+            self._room,
+            _ADDRESS_SIZE,
+            _ADDRESS_SIZE,
+            ctypes.byref(self._local),
+            ctypes.byref(ctypes.c_int()),
+            ctypes.byref(self._peer),
+            ctypes.byref(ctypes.c_int()),
         )
 
     def refused(self) -> None:
@@ -156,20 +186,10 @@ class AcceptOperation(Operation):
 
     def _addresses(self) -> tuple[Any, Any]:
         """Return the local and the peer's address, out of the block."""
-        local, peer = LPSOCKADDR(), LPSOCKADDR()
-        sizes = ctypes.c_int(), ctypes.c_int()
         listening = self._listening
-        listening.extension(listening.port.kernel.GetAcceptExSockaddrs)(
-            ctypes.byref(ctypes.c_char.from_buffer(self._block)),
-            self._room,
-            _ADDRESS_SIZE,
-            _ADDRESS_SIZE,
-            ctypes.byref(local),
-            ctypes.byref(sizes[0]),
-            ctypes.byref(peer),
-            ctypes.byref(sizes[1]),
-        )
-        return self._address(local), self._address(peer)
+        look_up = listening.extension(listening.port.kernel.GetAcceptExSockaddrs)
+        look_up(*self._look_up_arguments)
+        return self._address(self._local), self._address(self._peer)
 
     def _address(self, pointer: ctypes._Pointer[SOCKADDR]) -> Any:
         """Return an address; of a peer without a path, which only AF_UNIX has, an empty one.

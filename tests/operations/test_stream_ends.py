@@ -13,7 +13,14 @@ import pytest
 from completions import one
 from faulty_kernel import FaultyKernel, Refusal, entries_of
 
-from pyiocp import CompletionPort, IocpError, OperationCancelledError, Session, Stream
+from pyiocp import (
+    CompletionPort,
+    IocpError,
+    NotConnectedError,
+    OperationCancelledError,
+    Session,
+    Stream,
+)
 from pyiocp.winapi import (
     SO_CONNECT_TIME,
     SOCKET_ERROR,
@@ -140,6 +147,26 @@ def test_silent_client_is_seen_and_disconnected(port: CompletionPort, listening:
         with contextlib.suppress(ConnectionResetError):  # what Windows makes of it
             assert client.recv(1) == b""
     assert accept.connected_seconds() is None
+
+
+def test_address_of_a_client_is_not_that_of_the_one_before(
+    port: CompletionPort, listening: Stream
+) -> None:
+    """Wine writes no addresses for one that has gone without a byte of first data."""
+    accept = listening.accept(receive=100)
+    with socket.create_connection(listening.local_address()) as client:
+        client.sendall(b"hello")
+        assert one(port).data == b"hello"
+        assert accept.accepted is not None
+        assert accept.accepted.peer_address() == client.getsockname()
+    accept.post()
+    client = socket.create_connection(listening.local_address())
+    second = client.getsockname()
+    client.close()
+    if one(port).error is None:
+        assert accept.accepted is not None
+        with contextlib.suppress(NotConnectedError):  # what Wine says: it is gone
+            assert accept.accepted.peer_address() == second
 
 
 def test_listener_of_ones_own_closes_silent_clients_only(

@@ -310,7 +310,7 @@ _SPECIAL_V4 = {"": "0.0.0.0", "<broadcast>": "255.255.255.255"}
 def _bytes(source: Any) -> bytes:
     """Return the bytes of one whole address of a known family, or raise ValueError."""
     if isinstance(source, ctypes._Pointer):
-        if ctypes.cast(source, ctypes.c_void_p).value is None:
+        if not source:  # type: ignore[truthy-bool]  # a NULL pointer is false
             raise ValueError("a NULL pointer holds no address")
         structure = _STRUCTURES.get(source.contents.sa_family, SOCKADDR)
         # Lifetime: copied here, while the caller holds the memory behind the pointer.
