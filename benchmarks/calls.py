@@ -31,7 +31,13 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from instant_kernel import InstantKernel, make_datagram, make_session, make_stream
+from instant_kernel import (
+    InstantKernel,
+    make_datagram,
+    make_listener,
+    make_session,
+    make_stream,
+)
 from programs import instant_program
 
 from pyiocp import CompletionPort, Session
@@ -104,18 +110,33 @@ def new_receive(port: CompletionPort) -> Turn:
     return turn
 
 
+def serve(port: CompletionPort) -> Turn:
+    """Serve what has come, once."""
+
+    def turn() -> None:
+        port.gather(None)
+        port.dispatch([], sys.maxsize)
+
+    return turn
+
+
 def echo(count: int) -> Callable[[CompletionPort], Turn]:
     """Serve `count` sessions one message each."""
 
     def make(port: CompletionPort) -> Turn:
         for _ in range(count):
             make_session(port, Echo)
+        return serve(port)
 
-        def turn() -> None:
-            port.gather(None)
-            port.dispatch([], sys.maxsize)
+    return make
 
-        return turn
+
+def connections(count: int) -> Callable[[CompletionPort], Turn]:
+    """Accept `count` clients, serve as many one message each, and see as many reset theirs."""
+
+    def make(port: CompletionPort) -> Turn:
+        make_listener(port, Echo, count)
+        return serve(port)
 
     return make
 
@@ -220,6 +241,7 @@ CASES = {
     "echo by sessions": Case(CONNECTIONS, echo(CONNECTIONS), sends_on_the_spot=True),
     "echo by sessions, all on the spot": Case(CONNECTIONS, echo(CONNECTIONS), True, True),
     "echo by sessions, all by packet": Case(CONNECTIONS, echo(CONNECTIONS)),
+    "connection: accept, echo, reset": Case(32, connections(32), sends_on_the_spot=True),
     "broadcast, per session": Case(500, broadcast(500), sends_on_the_spot=True),
     "datagram received": Case(1, receive_datagram),
     "datagram sent": Case(1, send_datagram),

@@ -2,10 +2,11 @@
  * Python's side of them costs.
  *
  * A receive on a measured socket brings `received_bytes` without delay, a send goes out whole: by a
- * packet, or on the spot, as `receives_on_the_spot` and `sends_on_the_spot` say. Packets come in the
- * order in which they were queued; each port measured has a queue, and `queue_used` says whose turn
- * it is. All else goes to Windows, so that a port works as ever: sockets with small numbers, and the
- * real port when there is no packet.
+ * packet, or on the spot, as `receives_on_the_spot` and `sends_on_the_spot` say. A client is there for
+ * each accept; its first `messages_of_client` receives bring something, the next one a reset. Packets
+ * come in the order in which they were queued; each port measured has a queue, and `queue_used` says
+ * whose turn it is. All else goes to Windows, so that a port works as ever: sockets with small
+ * numbers, and the real port when there is no packet.
  *
  * What belongs here: functions that do nothing but what their callers see. One thread calls them.
  */
@@ -14,7 +15,8 @@
 
 #define EXPORTED __declspec(dllexport)
 
-enum { MEASURED = 0x10000000, QUEUES = 64, ROOM = 1 << 14, PENDING = 0x103 };
+enum { MEASURED = 0x10000000, QUEUES = 64, ROOM = 1 << 14, PENDING = 0x103, RESET = 0xC000020D };
+enum { CLIENTS = 0x18000000, CLIENTS_MAX = 1 << 16 };
 
 typedef struct {
     OVERLAPPED_ENTRY packets[ROOM];
@@ -24,9 +26,13 @@ typedef struct {
 static queue queues[QUEUES];
 
 EXPORTED int received_bytes = 64, receives_on_the_spot, sends_on_the_spot, queue_used;
+EXPORTED int messages_of_client = 1;
 
-static void enqueue(ULONG_PTR key, OVERLAPPED *overlapped, DWORD bytes) {
-    OVERLAPPED_ENTRY packet = {key, overlapped, 0, bytes};
+static int messages_left[CLIENTS_MAX];
+static unsigned clients;
+
+static void enqueue(ULONG_PTR key, OVERLAPPED *overlapped, DWORD bytes, DWORD status) {
+    OVERLAPPED_ENTRY packet = {key, overlapped, status, bytes};
     queue *used = &queues[queue_used];
     used->packets[used->last++ % ROOM] = packet;
 }
@@ -36,7 +42,7 @@ static int finish(OVERLAPPED *overlapped, DWORD bytes, int on_the_spot) {
     overlapped->InternalHigh = bytes;
     if (on_the_spot)
         return 0;
-    enqueue(1, overlapped, bytes);
+    enqueue(1, overlapped, bytes, 0);
     WSASetLastError(WSA_IO_PENDING);
     return SOCKET_ERROR;
 }
@@ -51,6 +57,12 @@ static DWORD size(const WSABUF *buffers, DWORD count) {
 EXPORTED int WSAAPI instant_WSARecv(SOCKET s, WSABUF *buffers, DWORD count, DWORD *received, DWORD *flags, OVERLAPPED *overlapped, LPWSAOVERLAPPED_COMPLETION_ROUTINE routine) {
     if (s < MEASURED)
         return WSARecv(s, buffers, count, received, flags, overlapped, routine);
+    if (s >= CLIENTS && !messages_left[s - CLIENTS]--) {
+        overlapped->Internal = PENDING;
+        enqueue(1, overlapped, 0, RESET);
+        WSASetLastError(WSA_IO_PENDING);
+        return SOCKET_ERROR;
+    }
     return finish(overlapped, received_bytes, receives_on_the_spot);
 }
 
@@ -58,6 +70,26 @@ EXPORTED int WSAAPI instant_WSASend(SOCKET s, WSABUF *buffers, DWORD count, DWOR
     if (s < MEASURED)
         return WSASend(s, buffers, count, sent, flags, overlapped, routine);
     return finish(overlapped, size(buffers, count), sends_on_the_spot);
+}
+
+EXPORTED SOCKET WSAAPI instant_WSASocketW(int family, int type, int protocol, WSAPROTOCOL_INFOW *information, GROUP group, DWORD flags) {
+    (void)family, (void)type, (void)protocol, (void)information, (void)group, (void)flags;
+    unsigned client = clients++ % CLIENTS_MAX;
+    messages_left[client] = messages_of_client;
+    return CLIENTS + client;
+}
+
+EXPORTED BOOL WINAPI instant_AcceptEx(SOCKET s, SOCKET into, void *block, DWORD room, DWORD local_room, DWORD peer_room, DWORD *received, OVERLAPPED *overlapped) {
+    (void)s, (void)into, (void)block, (void)room, (void)local_room, (void)peer_room, (void)received;
+    finish(overlapped, 0, 0);
+    return FALSE;
+}
+
+EXPORTED void WINAPI instant_GetAcceptExSockaddrs(void *block, DWORD room, DWORD local_room, DWORD peer_room, struct sockaddr **local, int *local_size, struct sockaddr **peer, int *peer_size) {
+    static SOCKADDR_IN address = {.sin_family = AF_INET, .sin_port = 9};
+    (void)block, (void)room, (void)local_room, (void)peer_room;
+    *local = *peer = (struct sockaddr *)&address;
+    *local_size = *peer_size = sizeof address;
 }
 
 /* Datagrams come from 127.0.0.1:9. */
@@ -78,7 +110,7 @@ EXPORTED int WSAAPI instant_WSASendTo(SOCKET s, WSABUF *buffers, DWORD count, DW
 
 EXPORTED BOOL WINAPI instant_PostQueuedCompletionStatus(HANDLE port, DWORD bytes, ULONG_PTR key, OVERLAPPED *overlapped) {
     (void)port;
-    enqueue(key, overlapped, bytes);
+    enqueue(key, overlapped, bytes, 0);
     return TRUE;
 }
 
@@ -88,7 +120,7 @@ EXPORTED BOOL WINAPI instant_GetQueuedCompletionStatusEx(HANDLE port, OVERLAPPED
     for (; used->first != used->last && count < room; count++) {
         entries[count] = used->packets[used->first++ % ROOM];
         if (entries[count].lpOverlapped)
-            entries[count].lpOverlapped->Internal = 0;
+            entries[count].lpOverlapped->Internal = entries[count].Internal;
     }
     *removed = count;
     if (!count && timeout_ms)

@@ -3,7 +3,7 @@
 The functions of the hot path are those of ``instant.c``, called through ctypes exactly as
 Windows' own are; the others say yes to sockets that do not exist.
 
-What belongs here: that kernel, and streams and sessions on it.
+What belongs here: that kernel, and what stands on it: streams, sessions, listeners.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from pyiocp import CompletionPort, Datagram, Session, Stream, winapi
 from pyiocp.kernel import Kernel
+from pyiocp.servers.listener import Listener
 from pyiocp.winapi.binding import typed_pointer
 
 _MEASURED = 0x10000000
@@ -35,6 +36,7 @@ class InstantKernel(Kernel):
         queued = self._instant("GetQueuedCompletionStatusEx")
         self.GetQueuedCompletionStatusEx = winapi.untyped(queued)
         self.PostQueuedCompletionStatus = self._instant("PostQueuedCompletionStatus")
+        self.WSASocketW = self._instant("WSASocketW")
         for name, answer in (
             ("CreateIoCompletionPort", 1),
             ("SetFileCompletionNotificationModes", 1),
@@ -49,6 +51,15 @@ class InstantKernel(Kernel):
     def _instant(self, name: str) -> Any:
         declaration = getattr(winapi, name).declaration
         return typed_pointer(declaration, (f"instant_{name}", self._program))
+
+    def AcceptEx(self, socket: int) -> Callable[..., int]:
+        """Return the one that has a client at once."""
+        return winapi.untyped(self._instant("AcceptEx"))
+
+    def GetAcceptExSockaddrs(self, socket: int) -> Callable[..., None]:
+        """Return the one that knows where such a client is."""
+        addresses: Callable[..., None] = self._instant("GetAcceptExSockaddrs")
+        return addresses
 
     def set(self, name: str, value: int) -> None:
         """Set a variable of ``instant.c``."""
@@ -72,6 +83,19 @@ def make_stream(port: CompletionPort) -> Stream:
     """Return a connected stream."""
     port.ifs_handles_by_family[socket.AF_INET] = True
     return Stream(port, next(_numbers), family=socket.AF_INET, local=_PEER, peer=_PEER)
+
+
+def make_listener(port: CompletionPort, factory: Callable[[], Session], accepts: int) -> Listener:
+    """Return a listener with clients waiting for so many accepts."""
+    return Listener(
+        port,
+        lambda: make_stream(port),
+        factory,
+        accepts=accepts,
+        first_data=0,
+        first_data_timeout=1.0,
+        limits=None,
+    )
 
 
 def make_datagram(port: CompletionPort) -> Datagram:

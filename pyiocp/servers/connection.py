@@ -166,7 +166,7 @@ class Connection:
         self.local = stream.local_address()
         self.connected_at = self._port.kernel.monotonic()
         self._receives.open()
-        self.sends.frugal = session.zero_byte_after == 0
+        self.sends.open()
         self._begin_watch()
         self.state = OPEN
         self.hooks.on_connect()
@@ -296,6 +296,9 @@ class Connection:
         closing = self.state is CLOSING
         if not (closing or self.sends.ended) or self.state is CLOSED or not self.sends.empty:
             return
+        if closing and self._receives.eof:
+            self._close_socket()  # which tells the peer, too
+            return
         if not self._shut_down:
             self._shut_down = True
             try:
@@ -303,9 +306,7 @@ class Connection:
             except IocpError as error:
                 self.break_off(error)
                 return
-        if closing and self._receives.eof:
-            self._close_socket()
-        elif closing:
+        if closing:
             self._receives.go_on()
 
     def break_off(self, error: Exception, reset: bool = False) -> None:
@@ -321,8 +322,12 @@ class Connection:
     def _close_socket(self) -> None:
         with self.sends.lock:
             self.state = CLOSED
+            busy = self.sends.sending or self._receives.receiving
         if self.stream is not None:
-            self.stream.close()
+            if busy:
+                self.stream.close()
+            else:
+                self.stream.close_idle()
         elif self._cancel_connect is not None:
             self._cancel_connect()
         self.end()

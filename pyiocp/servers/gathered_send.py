@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..operation import PENDING
 from ..winapi import DWORD, SOCKET, SOCKET_ERROR, ULONG
 
 if TYPE_CHECKING:
@@ -117,6 +118,14 @@ class GatheredSend:
         self.operation.handle = stream
         self.operation.receiver = receiver
         self._socket.value = stream.number
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the system has what is first in the queue, and has not told how that ended."""
+        if self.operation.state is PENDING:
+            return True
+        first: Any = self.queue[0] if self.queue else b""
+        return type(first) is not bytes and first.operation.state is PENDING
 
     def start_next(self) -> int | None:
         """Send what is first in the queue, which must not be empty.

@@ -9,7 +9,6 @@ What belongs here: that exclusion. What an entry does is not known here.
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,12 +18,14 @@ if TYPE_CHECKING:
 class Inbox:
     """Calls functions in the order of their delivery, never two at once."""
 
-    __slots__ = ("_busy", "_entries", "_on_failure")
+    __slots__ = ("_entries", "_on_failure", "_turn")
 
     def __init__(self, on_failure: Callable[[Exception], None]) -> None:
         #: A list, not a deque, which takes 700 bytes when it is empty, and mostly it is.
         self._entries: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        self._busy = threading.Lock()
+        #: One item, taken by who works, which no two can. As good as a lock that is only ever
+        #: tried, but 40 ns less; and up to CPython 3.12 each lock is a semaphore of the kernel's.
+        self._turn = [True]
         self._on_failure = on_failure
 
     def deliver(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -37,24 +38,29 @@ class Inbox:
 
     def deliver_end(self, function: Callable[[int, int], None], count: int, status: int) -> None:
         """The same for the end of an operation, with its byte count and its status."""
-        entries = self._entries
-        if entries or not self._busy.acquire(False):
+        entries, turn = self._entries, self._turn
+        if entries:
             entries.append((function, (count, status)))
         else:
-            # Nothing is there and nobody at it, as nearly always: 210 ns less.
             try:
-                function(count, status)
-            except Exception as error:  # noqa: BLE001, it may be a user's hook
-                self._on_failure(error)
-            finally:
-                self._busy.release()
+                turn.pop()
+            except IndexError:
+                entries.append((function, (count, status)))
+            else:
+                # Nothing is there and nobody at it, as nearly always: 210 ns less.
+                try:
+                    function(count, status)
+                except Exception as error:  # noqa: BLE001, it may be a user's hook
+                    self._on_failure(error)
+                finally:
+                    turn.append(True)
         if entries:
             self.work()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is there, and nobody at it: a `deliver` would call at once."""
-        return not self._entries and not self._busy.locked()
+        return not self._entries and bool(self._turn)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -65,10 +71,14 @@ class Inbox:
 
     def work(self) -> None:
         """Work off what is there, unless another thread is at it."""
-        entries = self._entries
-        # The lock is only ever tried, and after letting go of it the entries are looked
-        # at again: an entry that came just too late for one pass is in the next.
-        while entries and self._busy.acquire(False):
+        entries, turn = self._entries, self._turn
+        # Nobody waits for a turn, and after giving it back the entries are looked at again: an
+        # entry that came just too late for one pass is in the next.
+        while entries:
+            try:
+                turn.pop()
+            except IndexError:
+                return
             try:
                 while entries:
                     function, arguments = entries.pop(0)
@@ -77,4 +87,4 @@ class Inbox:
                     except Exception as error:  # noqa: BLE001, it may be a user's hook
                         self._on_failure(error)
             finally:
-                self._busy.release()
+                turn.append(True)

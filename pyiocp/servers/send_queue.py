@@ -38,6 +38,10 @@ ever more of them.
 """
 
 
+_NO_STREAMS_LOCK = threading.RLock()
+"""The lock of all that have no stream yet: they only look, or end."""
+
+
 class SendQueueOverflowError(ConnectionError):
     """A session was aborted because its peer took less than it was sent: see `send_limit`."""
 
@@ -73,8 +77,12 @@ class SendQueue:
         """Whether the session has said that it will send no more."""
         self.frugal = False
         """Whether what sends is lent on whenever there is nothing to send."""
-        self.lock = threading.Lock()
-        """Held by what adds to the queue, and by what changes the connection's state."""
+        self.lock = _NO_STREAMS_LOCK
+        """Held by what adds to the queue, and by what changes the connection's state.
+
+        It is the stream's, which sending takes anyway: up to CPython 3.12 each lock is a
+        semaphore of the kernel's.
+        """
         self._connection = connection
         self._session = connection.session
         #: What sends, with the queue: none before the first message, and when it was lent on.
@@ -96,6 +104,11 @@ class SendQueue:
     def empty(self) -> bool:
         """Whether the system has taken everything."""
         return self._send is None or not self._send.queue
+
+    def open(self) -> None:
+        """Begin, with the connection's stream; nobody sends before that."""
+        self.lock = self._connection.open_stream.lock
+        self.frugal = self._session.zero_byte_after == 0
 
     def end(self) -> bool:
         """Take no more; return whether more would have been taken until now."""
@@ -199,19 +212,27 @@ class SendQueue:
 
     def _flush(self, send: GatheredSend) -> None:
         """Submit what waits to be sent. Called with the lock, and no send under way."""
-        while send.queue:
-            try:
+        # Already now: what a signal handler or a collection sends in the midst of this joins
+        # the queue, and no more.
+        self.sending = True
+        try:
+            while send.queue:
                 count = send.start_next()
-            except ResourceLimitError:
-                self._try_again_later()
-                return
-            except (*REFUSALS, ValueError) as error:  # the latter for a file that is closed
-                self._connection.submit(self._connection.break_off, error)
-                return
-            if count is None:
-                self.sending = True
-                return
-            self._count(count)
+                if count is None:
+                    return
+                self._count(count)
+        except ResourceLimitError:
+            self.sending = False
+            self._try_again_later()
+            return
+        except (*REFUSALS, ValueError) as error:  # the latter for a file that is closed
+            self.sending = False
+            self._connection.submit(self._connection.break_off, error)
+            return
+        except BaseException:  # of a signal handler
+            self.sending = send.under_way
+            raise
+        self.sending = False
         if self.frugal:
             self._rest()
 

@@ -8,9 +8,11 @@ import logging
 import socket
 import threading
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from faulty_kernel import FaultyKernel
 from journal import Journal, Made, connect, eventually, receive_all, reset, served
 
 from pyiocp import (
@@ -444,7 +446,64 @@ def test_send_queue_overflow_ends_the_session(port: CompletionPort) -> None:
     assert session.hooks == ["connect", "close"]
 
 
+def test_what_is_sent_in_the_midst_of_a_send_comes_after_it(
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
+) -> None:
+    """As a signal handler does, or what a collection ends: its thread has the lock already."""
+
+    class Interrupted(Journal):
+        def on_connect(self) -> None:
+            super().on_connect()
+            self.send(b"first, ")
+
+    sessions = Made(Interrupted)
+    sends: list[bool] = []
+
+    def send(real: Callable[..., int], *arguments: Any) -> int:
+        if not sends:
+            sends.append(True)
+            assert sessions[0].send(b"second")
+        return real(*arguments)
+
+    kernel.wrap("WSASend", send)
+    port = open_port()
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        assert receive_all(peer, len(b"first, second")) == b"first, second"
+        assert eventually(lambda: sessions[0].send_queue_bytes == 0)
+
+
 # Closing
+
+
+def test_end_of_a_connection_costs_no_call_too_many(
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
+) -> None:
+    """Nothing is pending: nothing to cancel. And closing a socket says that no more will come."""
+    calls: list[str] = []
+    for name in ("CancelIoEx", "shutdown"):
+
+        def note(real: Callable[..., int], *arguments: Any, name: str = name) -> int:
+            calls.append(name)
+            return real(*arguments)
+
+        kernel.wrap(name, note)
+    sessions = Made(Echo)
+    port = open_port()
+    listener = port.listen(LOCAL, sessions)
+    with served(port):
+        with connect(listener) as peer:
+            peer.sendall(b"hello")
+            assert receive_all(peer, 5) == b"hello"
+            peer.shutdown(socket.SHUT_WR)
+            assert peer.recv(1) == b""
+        assert sessions[0].closed.wait(10)
+        assert calls == []
+        with connect(listener):
+            assert eventually(lambda: len(sessions) == 2 and sessions[1].connected.is_set())
+            sessions[1].abort()
+            assert sessions[1].closed.wait(10)
+        assert calls == ["CancelIoEx"]
 
 
 def test_close_sends_everything_then_ends(port: CompletionPort, no_errors_logged: None) -> None:
