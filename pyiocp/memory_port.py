@@ -10,40 +10,23 @@ import weakref
 from typing import TYPE_CHECKING
 
 from .memory.buffer_pool import BufferPool
-from .memory.debugging import BufferWatch, debug_mode_wanted
+from .memory.debugging import BufferWatch
 from .queue.completion_queue import CompletionQueue
 from .recording import recordings
 from .statistics import Statistics, Watch, locked_now
 from .trace import EVENTS_MAX, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .completion import Completion
-    from .kernel import Kernel
-    from .queue.signal_receiver import SignalReceiver
+    from .queue.port_settings import PortSettings
 
 
 class MemoryPort(CompletionQueue):
-    """A completion queue with pools, statistics and debug mode. Any thread may call any method.
+    """A completion queue with pools, statistics and debug mode. Any thread may call any method."""
 
-    debug: look after every buffer that is in flight, as `debugging` says; None asks the
-        environment.
-    """
-
-    def __init__(
-        self,
-        *,
-        concurrency: int,
-        batch: int,
-        kernel: Kernel | None,
-        signal_receiver: Callable[[CompletionQueue], SignalReceiver],
-        debug: bool | None,
-    ) -> None:
-        super().__init__(
-            concurrency=concurrency, batch=batch, kernel=kernel, signal_receiver=signal_receiver
-        )
-        self.debug = debug_mode_wanted() if debug is None else debug
+    def __init__(self, settings: PortSettings) -> None:
+        super().__init__(settings)
+        self.debug = settings.debug
         self.pools: weakref.WeakSet[BufferPool] = weakref.WeakSet()
         self._buffer_watch = BufferWatch()
         if self.debug:

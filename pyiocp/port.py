@@ -15,6 +15,9 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from .kernel import Kernel
+from .memory.debugging import debug_mode_wanted
+from .queue.port_settings import PortSettings
 from .queue.signal_receiver import SignalReceiver
 from .servers.backoff import Backoff
 from .servers.connection import Connection
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 
     from .completion import Completion
     from .handles.stream import Stream
-    from .kernel import Kernel
     from .servers.admission import Limits
     from .servers.datagram_session import DatagramSession
     from .servers.tls_side import TlsSide
@@ -85,11 +87,13 @@ class CompletionPort(DatagramPort):
         debug: bool | None = None,
     ) -> None:
         super().__init__(
-            concurrency=concurrency,
-            batch=batch,
-            kernel=kernel,
-            signal_receiver=SignalReceiver,
-            debug=debug,
+            PortSettings(
+                concurrency=concurrency,
+                batch=batch,
+                kernel=Kernel() if kernel is None else kernel,
+                signal_receiver=SignalReceiver,
+                debug=debug_mode_wanted() if debug is None else debug,
+            )
         )
         self.listeners: set[Listener] = set()
         self.clients: set[ReconnectingClient] = set()
@@ -97,6 +101,7 @@ class CompletionPort(DatagramPort):
         self._monitor: Monitor | None = None
         #: Apart from the others, which are the user's to send to.
         self.monitor_sessions: set[Session] = set()
+        self._open()
         _open_ports.add(self)
 
     # Servers and clients

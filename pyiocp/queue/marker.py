@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .batch import Batch
-    from .completion_queue import CompletionQueue
+    from .intake import Intake
     from .timers import Timer
 
 #: After how long a marker that the system refused is tried again, and threads are looked at.
@@ -48,7 +48,7 @@ class Markers:
     meanwhile goes on with it.
     """
 
-    def __init__(self, queue: CompletionQueue) -> None:
+    def __init__(self, queue: Intake) -> None:
         self._queue = queue
         #: Reentrant: a signal handler of the user's may cancel something.
         self._lock = threading.RLock()

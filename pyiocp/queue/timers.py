@@ -119,6 +119,6 @@ class Timers:
             while self._heap and self._heap[0][0] <= now:
                 timer = self._heap[0][2]
                 if not timer.cancelled:
-                    # No call until it is off the heap, too: see `completion_queue`.
+                    # No call until it is off the heap, too: see `delivery`.
                     due += ((timer, 0, 0),)
                 heapq.heappop(self._heap)

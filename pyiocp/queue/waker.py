@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import error_of_code
 
 if TYPE_CHECKING:
-    from .completion_queue import CompletionQueue
+    from .intake import Intake
 
 logger = logging.getLogger("pyiocp")
 
@@ -26,7 +26,7 @@ WAKE_KEY = 0xFFFFFFFF
 class Waker:
     """The wake-up packet of one port. Any thread may call any method."""
 
-    def __init__(self, queue: CompletionQueue) -> None:
+    def __init__(self, queue: Intake) -> None:
         self._queue = queue
         #: Reentrant: the user's signal handler may wake, and interrupts the main thread
         #: wherever it is.

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..kernel import Kernel
-    from ..queue.completion_queue import CompletionQueue
-    from ..queue.signal_receiver import SignalReceiver
+    from ..queue.port_settings import PortSettings
     from .datagram_server import DatagramServer
     from .work_pool import Work
 
@@ -41,22 +39,8 @@ class SessionPort(HandlePort):
     Thread safety: any thread may call any method.
     """
 
-    def __init__(
-        self,
-        *,
-        concurrency: int,
-        batch: int,
-        kernel: Kernel | None,
-        signal_receiver: Callable[[CompletionQueue], SignalReceiver],
-        debug: bool | None,
-    ) -> None:
-        super().__init__(
-            concurrency=concurrency,
-            batch=batch,
-            kernel=kernel,
-            signal_receiver=signal_receiver,
-            debug=debug,
-        )
+    def __init__(self, settings: PortSettings) -> None:
+        super().__init__(settings)
         self.sessions: set[Session | DatagramSession] = set()
         self.datagram_servers: set[DatagramServer] = set()
         self.resolver = Resolver()

@@ -30,7 +30,7 @@ import pytest
 from faulty_kernel import FaultyKernel
 
 from pyiocp import CompletionPort, IocpError, Session
-from pyiocp.queue import completion_queue, interrupt, signal_receiver
+from pyiocp.queue import delivery, interrupt, signal_receiver
 
 LONG_S = 10.0
 """Bounds what should come at once; a test that reaches it has failed."""
@@ -54,7 +54,7 @@ WAITS: dict[str, Callable[[CompletionPort], Any]] = {
 @pytest.fixture(autouse=True)
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a sleeping thread sleep on, so that a wake-up that was left out shows."""
-    monkeypatch.setattr(completion_queue, "_WAIT_MAX_MS", 60_000)
+    monkeypatch.setattr(delivery, "_WAIT_MAX_MS", 60_000)
 
 
 @pytest.fixture(autouse=True)
@@ -769,8 +769,8 @@ def test_ctrl_c_ends_an_event_loop_while_a_thread_of_it_waits(port: CompletionPo
 CONSOLE_PROGRAM = """
     import ctypes, os, sys, time
     from pyiocp import CompletionPort
-    from pyiocp.queue import completion_queue
-    completion_queue._WAIT_MAX_MS = 60_000
+    from pyiocp.queue import delivery
+    delivery._WAIT_MAX_MS = 60_000
     ctypes.WinDLL("kernel32").SetConsoleCtrlHandler(None, 0)
     with CompletionPort() as port:
         for n in range(10):

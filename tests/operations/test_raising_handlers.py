@@ -27,6 +27,7 @@ from pyiocp import CompletionPort, Operation, Stream
 from pyiocp.handles.file_lock import LockOperation
 from pyiocp.handles.pipe_operations import read_operation
 from pyiocp.operation import PENDING
+from pyiocp.port import _open_ports
 from pyiocp.winapi import PostQueuedCompletionStatus
 
 Pair = tuple[Stream, socket.socket]
@@ -41,8 +42,10 @@ INTERRUPTED = {
     "batch",
     "completion",
     "completion_queue",
+    "delivery",
     "file_lock",
     "in_flight",
+    "intake",
     "marker",
     "operation",
     "packet_queue",
@@ -187,6 +190,19 @@ def test_wait_loses_nothing_and_hands_nothing_out_twice(
         assert port.waiting == set(), disturbance.where
         if error is Stop:
             assert caught == bool(disturbance.where)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_port_that_is_cut_short_is_none() -> None:
+    """Whatever it lacks, nobody asks it for that, and its kernel port does not stay behind."""
+    for disturbance in rounds(Stop):
+        before = set(_open_ports)
+        with contextlib.suppress(Stop), disturbance:
+            CompletionPort().close()
+        gc.collect()
+        for port in set(_open_ports) - before:
+            assert port.closing, disturbance.where  # it was close() that was cut short
+            port.close()
 
 
 @pytest.mark.parametrize("what", ["on the spot", "pending", "end of the pipe", "refused", "lock"])

@@ -26,7 +26,7 @@ from pyiocp import (
     PortClosedError,
     Session,
 )
-from pyiocp.queue import completion_queue
+from pyiocp.queue import delivery
 from pyiocp.winapi import PostQueuedCompletionStatus
 
 LONG_S = 10.0
@@ -39,7 +39,7 @@ HELD_S = 1.0
 @pytest.fixture
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a sleeping thread sleep on, so that a wake-up that was left out shows."""
-    monkeypatch.setattr(completion_queue, "_WAIT_MAX_MS", 60_000)
+    monkeypatch.setattr(delivery, "_WAIT_MAX_MS", 60_000)
 
 
 @pytest.fixture
