@@ -102,11 +102,8 @@ class Handle:
         """
         self._close(cancel=True)
 
-    def close_idle(self) -> None:
-        """Close a handle on which nothing is pending, as the caller knows: one call less."""
-        self._close(cancel=False)
-
     def _close(self, cancel: bool) -> None:
+        """Close; who knows that nothing is pending spares asking for it to be cancelled."""
         with self.lock:
             if self.closed:
                 return

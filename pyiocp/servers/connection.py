@@ -324,10 +324,7 @@ class Connection:
             self.state = CLOSED
             busy = self.sends.sending or self._receives.receiving
         if self.stream is not None:
-            if busy:
-                self.stream.close()
-            else:
-                self.stream.close_idle()
+            self.stream._close(cancel=busy)
         elif self._cancel_connect is not None:
             self._cancel_connect()
         self.end()
