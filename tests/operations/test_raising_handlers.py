@@ -84,11 +84,12 @@ class Disturbance:
     def __enter__(self) -> Self:
         # A collection may find a port of an earlier test, whose end is not what is looked at.
         gc.disable()
+        self._others = sys.gettrace()
         sys.settrace(self._enter)
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
+        sys.settrace(self._others)
         gc.enable()
         self._last.clear()
 
@@ -125,6 +126,22 @@ def rounds(error: type[BaseException]) -> Iterator[Disturbance]:
             assert n > 1, "nothing was disturbed"
             return
     pytest.fail("there is no end to it")
+
+
+def test_a_disturbance_gives_back_who_traced_before() -> None:
+    """Coverage, say, or a debugger: without it, what later tests take would not be counted."""
+
+    def trace(frame: FrameType, event: str, argument: Any) -> None:
+        """Look at nothing."""
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with Disturbance(Alarm, 1):
+            pass
+        assert sys.gettrace() is trace
+    finally:
+        sys.settrace(before)
 
 
 def drained(port: CompletionPort) -> list[Any]:
