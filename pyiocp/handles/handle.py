@@ -67,7 +67,10 @@ class Handle:
         #: Held by a submission and by close(): the number must not be reused in between.
         #: Reentrant: what a garbage collection ends, such as the generator of `read_blocks`,
         #: cancels its operations, wherever the thread is.
-        self.lock = threading.RLock()
+        try:
+            self.lock = port.spare_locks.pop()
+        except IndexError:
+            self.lock = threading.RLock()
         # Under the lock the port stays: its number would be another's, and 0 means a new one.
         with port.door:
             if port.closed:

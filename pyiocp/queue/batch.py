@@ -13,17 +13,18 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
-from functools import partial
-from operator import call
 from typing import TYPE_CHECKING
 
 from ..winapi import BOOL, DWORD, HANDLE, OVERLAPPED_ENTRY, ULONG
+from .attempts import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Entry = tuple[int, int, int, int]
     """A packet: key, address, status, and the byte count in the lower half of a word."""
+
+_TAKEN = 0, 0
 
 _ENTRY_WORDS = ctypes.sizeof(OVERLAPPED_ENTRY) // ctypes.sizeof(ctypes.c_size_t)
 
@@ -35,7 +36,7 @@ class Batch:
     """
 
     def __init__(
-        self, dequeue: Callable[..., int], last_error: Callable[[], int], handle: int, size: int
+        self, dequeue: Callable[..., int], error_codes: Iterator[int], handle: int, size: int
     ) -> None:
         memory = bytearray(ctypes.sizeof(OVERLAPPED_ENTRY) * size)
         # Lifetime: the arguments hold the array, the array exports the memory.
@@ -52,10 +53,10 @@ class Batch:
             self._timeout_ms,
             BOOL(False),
         )
-        self._attempt: tuple[Callable[[], int], ...] = (partial(dequeue, *arguments), last_error)
-        #: The result and the error code of the last call. The result is 0 again when the
-        #: packets have come into `_entries`.
-        self._outcome = [0, 0]
+        self._attempts = attempts(dequeue, arguments, error_codes)
+        #: The result and the error code of the last call; `_TAKEN` when the packets have come
+        #: into `_entries`.
+        self._outcome = _TAKEN
         self._entries: Iterator[Entry] = iter(())
         self.size = size
         self.ident = threading.get_ident()
@@ -70,9 +71,10 @@ class Batch:
     def fill(self, milliseconds: int) -> int:
         """Wait for packets; return how many have been dequeued, or 0 if the call failed."""
         self._timeout_ms.value = milliseconds
-        # Two C functions, and no bytecode in between (as in Operation) or until their results
-        # are in the list.
-        self._outcome[:] = map(call, self._attempt)
+        # Two C functions, and no call in between (see `attempts`) or until their results are
+        # where they belong. 150 ns less than to assign a map of the two.
+        for self._outcome in self._attempts:  # noqa: B020, it is an attribute
+            break
         return self._removed.value if self._outcome[0] else 0
 
     def entries(self) -> Iterator[Entry]:
@@ -81,7 +83,7 @@ class Batch:
             # Done again from the beginning if it is interrupted: nothing has been taken yet.
             words = iter(self._words[: self._removed.value * _ENTRY_WORDS].tolist())
             self._entries = zip(words, words, words, words)  # noqa: B905, strict costs 140 ns
-            self._outcome[0] = 0
+            self._outcome = _TAKEN
         return self._entries
 
     def put_back(self, entry: Entry) -> None:

@@ -63,6 +63,7 @@ class Delivery(Intake):
         self._batches = threading.local()
         # An iterator: a loop takes from it without a call. It raises IndexError at the end.
         self._next_ready = iter(self.ready.popleft, None)
+        self._timer_heap = self.timers.heap
         self._dispatching: set[int] = set()
         self._main_wanted = False
         self._main_returns = 0
@@ -97,7 +98,8 @@ class Delivery(Intake):
                 over = self._sleep(batch, deadline)
         finally:
             self.polling.discard(batch)
-        self._enqueue_due_timers()
+        if self._timer_heap:
+            self._enqueue_due_timers()
         # Among what was dequeued may be the packet that should wake another thread.
         if len(self.ready) > 1 and self.waiting:
             self.wake()
@@ -106,13 +108,16 @@ class Delivery(Intake):
     def _make_batch(self) -> Batch:
         kernel = self.kernel
         return Batch(
-            kernel.GetQueuedCompletionStatusEx, kernel.last_error, self.handle, self._batch_size
+            kernel.GetQueuedCompletionStatusEx, self.error_codes, self.handle, self._batch_size
         )
 
     def _sleep(self, batch: Batch, deadline: float | None) -> bool:
         """Wait for packets; return whether `deadline` was over already."""
-        main = interrupt.in_main_thread()
-        look_again = self.hold_signals()
+        main = batch.ident == interrupt.MAIN_THREAD
+        look_again = math.inf
+        if main:  # without a call of hold_signals(): 100 ns less
+            signals = None if self.closing else self._signals
+            look_again = self.hold_signals() if signals is None else signals.hold()
         while self._main_wanted and not main:
             time.sleep(0.001)
         try:
@@ -153,21 +158,13 @@ class Delivery(Intake):
         One round is what is there now: what is appended meanwhile waits until the kernel
         has been asked again.
         """
+        if len(completions) >= limit:
+            return
+        ready, tracer = self.ready, self.tracer
+        begun_ns = 0
         ident = threading.get_ident()
         outermost = ident not in self._dispatching
         self._dispatching.add(ident)
-        try:
-            self._dispatch_round(completions, limit)
-        finally:
-            if outermost:
-                self._dispatching.discard(ident)
-
-    def _dispatch_round(self, completions: list[Completion], limit: int) -> None:
-        ready = self.ready
-        tracer = self.tracer
-        begun_ns = 0
-        if len(completions) >= limit:
-            return
         try:
             # The loop takes an event and names it without a call in between: see the module.
             for n, (packet, count, status) in enumerate(islice(self._next_ready, len(ready)), 1):
@@ -192,10 +189,13 @@ class Delivery(Intake):
                     tracer.worked(packet, begun_ns)
                 if len(completions) >= limit:
                     return
-                if not n % _TIMERS_EVERY:
+                if not n % _TIMERS_EVERY and self._timer_heap:
                     self._enqueue_due_timers()
         except IndexError:
             return  # other threads were faster
+        finally:
+            if outermost:
+                self._dispatching.discard(ident)
 
     def _poll(self, batch: Batch, milliseconds: int) -> None:
         """Dequeue what the kernel has into the ready queue, batch by batch.
@@ -287,9 +287,9 @@ class Delivery(Intake):
 
         That is until the deadline or the next timer, and for `seconds` at most.
         """
+        if deadline is None and not self._timer_heap:  # 300 ns less
+            return _WAIT_MAX_MS if seconds > 1 else math.ceil(seconds * 1000), False
         timer = self.timers.next_due()
-        if deadline is None and timer is None:
-            return math.ceil(min(seconds * 1000, _WAIT_MAX_MS)), False  # 130 ns less
         now = self.kernel.monotonic()
         until = now + seconds
         if deadline is not None:

@@ -35,8 +35,8 @@ _OUTSIDE = {"winapi", "aio", "cli"}
 #: The functions that call hooks, and other functions of the user's.
 _calling_hooks: set[CodeType] = set()
 
-#: The main thread's number. To ask for it each time costs 60 ns, twice for each wait.
-_MAIN_THREAD = threading.main_thread().ident
+#: The main thread's number. To ask for it each time costs 60 ns.
+MAIN_THREAD = threading.main_thread().ident
 
 #: How many Ctrl-C have been noted and not raised, and how many are.
 _noted = 0
@@ -45,7 +45,7 @@ _NOTED_MAX = 2
 
 def in_main_thread() -> bool:
     """Tell whether this is the thread that Python runs signal handlers in."""
-    return threading.get_ident() == _MAIN_THREAD
+    return threading.get_ident() == MAIN_THREAD
 
 
 def install() -> None:

@@ -52,6 +52,7 @@ class SignalReceiver:
         # First of all: from now on KeyboardInterrupt does not come in the middle of this.
         interrupt.install()
         self._queue = queue
+        self._monotonic = queue.kernel.monotonic
         _receivers.add(self)
         self._released = False
         self._look_again = 0.0
@@ -82,7 +83,7 @@ class SignalReceiver:
         loop, and may have left none, as asyncio does when it closes that.
         """
         global _holder
-        now = self._queue.kernel.monotonic()
+        now = self._monotonic()
         if _holder is self and now < self._look_again:
             return _LOOK_S
         self._look_again = now + _LOOK_S

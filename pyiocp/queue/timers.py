@@ -85,7 +85,8 @@ class Timers:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._heap: list[tuple[float, int, Timer]] = []
+        #: Empty if there is no timer: a look at it spares a call, or two for each wait.
+        self.heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         #: Reentrant, as the lock of a handle is.
         self._lock = threading.RLock()
@@ -98,27 +99,27 @@ class Timers:
             raise ValueError(f"a timer needs at least 0 seconds, not {seconds}")
         timer = Timer(self._monotonic() + seconds, function, arguments)
         with self._lock:
-            heapq.heappush(self._heap, (timer.due, next(self._order), timer))
+            heapq.heappush(self.heap, (timer.due, next(self._order), timer))
         return timer
 
     def next_due(self) -> float | None:
         """Return when the soonest timer is due, or None if there is none."""
-        if not self._heap:
+        if not self.heap:
             return None
         with self._lock:
-            while self._heap and self._heap[0][2].cancelled:
-                heapq.heappop(self._heap)
-            return self._heap[0][0] if self._heap else None
+            while self.heap and self.heap[0][2].cancelled:
+                heapq.heappop(self.heap)
+            return self.heap[0][0] if self.heap else None
 
     def pop_due(self, due: list[tuple[Any, int, int]]) -> None:
         """Move the timers that are due to the end of a list of events, soonest first."""
-        if not self._heap:
+        if not self.heap:
             return
         now = self._monotonic()
         with self._lock:
-            while self._heap and self._heap[0][0] <= now:
-                timer = self._heap[0][2]
+            while self.heap and self.heap[0][0] <= now:
+                timer = self.heap[0][2]
                 if not timer.cancelled:
                     # No call until it is off the heap, too: see `delivery`.
                     due += ((timer, 0, 0),)
-                heapq.heappop(self._heap)
+                heapq.heappop(self.heap)

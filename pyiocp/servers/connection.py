@@ -350,6 +350,8 @@ class Connection:
         # large goes now.
         self._receives.drop()
         self.sends.drop()
+        if self.stream is not None:
+            self._port.spare_locks.append(self.stream.lock)
 
 
 class NoConnection:

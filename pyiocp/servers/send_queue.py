@@ -129,6 +129,7 @@ class SendQueue:
     def drop(self) -> None:
         """Forget what waits, and rest; nothing is under way any more."""
         with self.lock:
+            self.lock = _NO_STREAMS_LOCK
             if self._send is None:
                 return
             files = [entry for entry in self._send.queue if type(entry) is QueuedFile]

@@ -19,9 +19,9 @@ LOCAL = ("127.0.0.1", 0)
 def test_greedy_session_does_not_starve_twenty_others(port: CompletionPort, threads: int) -> None:
     """C10: one session always has bytes to receive, one at a time; 20 others echo one byte.
 
-    The run is bounded by the greedy session's 3,000 hooks, each of which is one round. The
-    20 clients send their next byte when the last one is back, and count: even the slowest
-    has had 10 rounds by then. Served by order of readiness alone it would have had none.
+    The 20 clients send their next byte when the last one is back, until even the slowest has
+    had 10 rounds. Served by order of readiness alone it would have had none by the time that
+    the greedy one has had 30,000 hooks, each of which is one round; it takes about 3,000.
     """
     over = threading.Event()
 
@@ -31,7 +31,7 @@ def test_greedy_session_does_not_starve_twenty_others(port: CompletionPort, thre
 
         def on_receive(self, data: memoryview) -> None:
             self.count += 1
-            if self.count == 3000:
+            if self.count == 30_000:
                 over.set()
 
     class Echo(Journal):
@@ -53,13 +53,14 @@ def test_greedy_session_does_not_starve_twenty_others(port: CompletionPort, thre
             peer.sendall(b"x")
         feeder = threading.Thread(target=_feed, args=(feed, over))
         feeder.start()
-        while not over.is_set():
+        while min(shares.values()) < 10 and not over.is_set():
             for key, _ in selector.select(0.1):
                 peer = key.fileobj
                 assert isinstance(peer, socket.socket)
                 assert peer.recv(1) == b"x"
                 shares[peer] += 1
                 peer.sendall(b"x")
+        over.set()
         feeder.join(10)
     assert min(shares.values()) >= 10
     assert min(shares.values()) * 5 >= max(shares.values())
