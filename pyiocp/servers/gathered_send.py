@@ -37,6 +37,13 @@ class SendBuffer(ctypes.Structure):
     _fields_ = (("len", ULONG), ("buf", ctypes.c_char_p))
 
 
+_BUFFERS_SIZE = ctypes.sizeof(SendBuffer) * _GATHER_MAX
+
+
+_NO_FLAGS = DWORD(0)
+"""One for all: what is passed by value need not be anybody's own, and in the caches it is there."""
+
+
 class _Gathered(Sequence[Any]):
     """What a send is of, for who asks while it is under way: nothing is done until then."""
 
@@ -70,6 +77,7 @@ class GatheredSend:
     """
 
     __slots__ = (
+        "_array",
         "_buffers",
         "_count",
         "_first",
@@ -85,14 +93,17 @@ class GatheredSend:
         self.operation = stream.operation_class(stream, "send")
         #: Of ``bytes``, and of `QueuedFile`, which has an operation of its own.
         self.queue: deque[Any] = deque()
-        memory = memoryview(bytearray(_ROOM + ctypes.sizeof(SendBuffer) * _GATHER_MAX))
+        # The array before the room: what small messages need is side by side, on one page.
+        memory = memoryview(bytearray(_BUFFERS_SIZE + _ROOM))
         # Lifetime: the operation's arguments hold the array, which exports the memory of both.
-        buffers = (SendBuffer * _GATHER_MAX).from_buffer(memory, _ROOM)
-        self._buffers = list(buffers)
-        self._room = memory[:_ROOM]
-        self._room_address = ctypes.addressof(buffers) - _ROOM
+        buffers = (SendBuffer * _GATHER_MAX).from_buffer(memory)
+        self._array = buffers
+        #: Its items, once they are needed: 1.5 KB of objects.
+        self._buffers: list[SendBuffer] = []
+        self._room = memory[_BUFFERS_SIZE:]
+        self._room_address = ctypes.addressof(buffers) + _BUFFERS_SIZE
         # Written this way a WSABUF costs 45 ns, as attributes of the structure 150.
-        self._first = memory[_ROOM:].cast("P")
+        self._first = memory[:_BUFFERS_SIZE].cast("P")
         self._first[1] = self._room_address
         self._points_to_messages = False
         self._count = DWORD(1)
@@ -108,7 +119,7 @@ class GatheredSend:
             ctypes.byref(buffers),
             self._count,
             None,
-            DWORD(0),
+            _NO_FLAGS,
             ctypes.byref(self.operation.overlapped),
             None,
         )
@@ -162,6 +173,8 @@ class GatheredSend:
     def _point(self) -> int:
         """Point to messages that are first in the queue; return to how many."""
         count = 0
+        if not self._buffers:
+            self._buffers = list(self._array)
         # Lifetime: each SendBuffer keeps its bytes object until it gets another one, and
         # none does while the send is under way. The queue keeps them as well.
         for buffer, data in zip(self._buffers, self.queue, strict=False):
@@ -180,8 +193,8 @@ class GatheredSend:
         data = self.queue[0]
         if type(data) is not bytes:
             return self.start_next()
-        self._buffers[0].buf = data
-        self._buffers[0].len = min(size, len(data))
+        self._array[0].buf = data
+        self._array[0].len = min(size, len(data))
         self._count.value = 1
         self._points_to_messages = True
         if not self.operation.start():
@@ -201,7 +214,7 @@ class GatheredSend:
     def unload(self) -> None:
         """Let go of what has been sent."""
         if self._points_to_messages:
-            for buffer in self._buffers:
+            for buffer in self._buffers or self._array:
                 buffer.buf = b""  # for None, ctypes keeps what it kept before
             self._points_to_messages = False
             self._count.value = 1

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ..operation import Operation, Receiver
 
 
+_NO_BYTES = (WSABUF * 1)()
+_ONE = DWORD(1)
+
+
 class BufferedReceive:
     """A receive into ``buffer``, a bytearray of its own; of one session, and then another.
 
@@ -41,7 +45,7 @@ class BufferedReceive:
             SOCKET_ERROR,
             self._socket,
             ctypes.byref(array),
-            DWORD(1),
+            _ONE,
             None,
             ctypes.byref(DWORD(0)),
             ctypes.byref(self.operation.overlapped),
@@ -60,10 +64,6 @@ class BufferedReceive:
     def kept(self) -> bool:
         """Whether somebody has a view of the buffer, which must then stay as it is."""
         return getrefcount(self.buffer) != self.references
-
-
-_NO_BYTES = (WSABUF * 1)()
-_ONE = DWORD(1)
 
 
 def zero_byte_receive(stream: Stream, receiver: Receiver) -> Operation:
