@@ -29,6 +29,8 @@ _NO_FAILURES = {
     codes.STATUS_PENDING: codes.ERROR_IO_PENDING,
 }
 
+_LOOK_IT_UP = "Look it up in Microsoft's pages, under the function that failed."
+
 _WIN32_OF_HRESULT = 0x80070000
 """The upper half of an HRESULT that stands for a Win32 code, which the lower half is."""
 
@@ -145,9 +147,9 @@ def _of_win32(code: int) -> Explanation:
     name = codes.error_name(code)
     event = BY_CODE.get(code)
     if event is None:
-        kind = type(errors.error_of_code("", code))
+        # All codes with a class of their own have words.
         words = _words_of_system(code) or "This code has no words here."
-        return Explanation(code, name, words, _remedy_of(kind), kind)
+        return Explanation(code, name, words, _LOOK_IT_UP, errors.IocpError)
     related = [_titled(other, codes.error_name(other)) for other in event.codes if other != code]
     for table in (errors.SOCKET_WINERROR_OF, errors.WINERROR_OF):
         related += [
@@ -178,7 +180,7 @@ def _of_status(status: int) -> Explanation:
     related = tuple(_titled(code, codes.error_name(code)) for code in dict.fromkeys(winerrors))
     if not found:
         meaning = "This status has no words here."
-        return Explanation(status, name, meaning, _remedy_of(errors.IocpError), errors.IocpError)
+        return Explanation(status, name, meaning, _LOOK_IT_UP, errors.IocpError)
     if len(found) == 1:
         [one] = found.values()
         return Explanation(status, name, one.meaning, one.remedy, one.error, related)
@@ -213,9 +215,3 @@ def _words_of_system(code: int) -> str:
         return ctypes.FormatError(code).strip()
     except AttributeError:
         return ""
-
-
-def _remedy_of(kind: type[BaseException]) -> str:
-    if kind is errors.IocpError:
-        return "Look it up in Microsoft's pages, under the function that failed."
-    return (kind.__doc__ or "").partition("\n")[0]

@@ -74,10 +74,9 @@ class _ObservedTable(InFlightTable):
         super().__setitem__(address, packet)
 
     def __delitem__(self, address: int) -> None:
-        packet = self.get(address)
+        packet = self[address]
         super().__delitem__(address)
-        if packet is not None:
-            self._tell_given_back(packet)
+        self._tell_given_back(packet)
 
     def pop(self, address: int, default: None = None) -> Packet | None:  # type: ignore[override]
         packet = super().pop(address, default)

@@ -66,3 +66,18 @@ def test_a_pipe_is_no_terminal_unless_somebody_says_so(monkeypatch: pytest.Monke
         assert is_terminal(pipe) is False
         monkeypatch.setenv("TTY_INTERACTIVE", "1")
         assert is_terminal(pipe) is True
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("127.0.0.1", 9), "127.0.0.1:9"),
+        (("::1", 9, 0, 0), "[::1]:9"),
+        ([("::1", 9), ("127.0.0.1", 8)], "[::1]:9, 127.0.0.1:8"),
+        ("C:/temp/socket", "C:/temp/socket"),
+        (None, "None"),
+    ],
+)
+def test_an_address_is_shown_as_people_write_it(address: object, text: str) -> None:
+    """Several, and those of other families than the Internet's, too."""
+    assert show_address(address) == text

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_kernel import FaultyKernel
+from faulty_kernel import FaultyKernel, Refusal
 
 from pyiocp import (
     AlreadyAssociatedError,
@@ -32,6 +32,7 @@ from pyiocp import (
     PortClosedError,
     Process,
     ProcessCompletion,
+    ResourceLimitError,
     Stream,
     Waitable,
     winapi,
@@ -39,6 +40,7 @@ from pyiocp import (
 from pyiocp.handle_count import handle_count
 from pyiocp.handles.file import File
 from pyiocp.winapi import (
+    ERROR_NOT_ENOUGH_MEMORY,
     FILE_FLAG_BACKUP_SEMANTICS,
     FILE_FLAG_NO_BUFFERING,
     FILE_FLAG_OVERLAPPED,
@@ -47,6 +49,7 @@ from pyiocp.winapi import (
     INVALID_HANDLE_VALUE,
     OPEN_ALWAYS,
     OPEN_EXISTING,
+    SO_PROTOCOL_INFOW,
     STATUS_SUCCESS,
     TIMER_ALL_ACCESS,
     FileReplaceCompletionInformation,
@@ -385,3 +388,34 @@ def test_mode_that_skips_packets_already_is_noticed(port: CompletionPort) -> Non
             [completion] = port.wait(5)
             assert (completion.error, completion.bytes) == (None, 1)
         assert port.wait(0.05) == []
+
+
+def test_a_socket_of_no_known_kind_is_refused_and_stays_the_callers(
+    kernel: FaultyKernel, port: CompletionPort
+) -> None:
+    """A raw socket takes an administrator: the kernel says of a stream that it were one."""
+
+    def raw(real: Any, *arguments: Any) -> Any:
+        result = real(*arguments)
+        if arguments[2] == SO_PROTOCOL_INFOW:
+            arguments[3]._obj.iSocketType = socket.SOCK_RAW
+        return result
+
+    kernel.wrap("getsockopt", raw)
+    with socket.socket() as sock:
+        with pytest.raises(ValueError, match="neither a stream nor a datagram socket"):
+            port.adopt(sock)
+        sock.bind(("127.0.0.1", 0))
+
+
+def test_a_pipe_that_says_nothing_of_itself_is_refused(
+    kernel: FaultyKernel, port: CompletionPort
+) -> None:
+    """The number stays the caller's."""
+    ours, theirs = multiprocessing.Pipe()
+    kernel.wrap("GetNamedPipeInfo", Refusal(ERROR_NOT_ENOUGH_MEMORY, 0, times=1))
+    with ours, theirs:
+        with pytest.raises(ResourceLimitError, match="GetNamedPipeInfo failed"):
+            port.adopt(ours)
+        theirs.send("hello")
+        assert ours.recv() == "hello"

@@ -476,3 +476,38 @@ def test_rounds_leave_nothing_behind(port: CompletionPort, pair: Pair, rounds: i
             assert peer.recv(3) != b""
         assert pool.statistics()[:5] == (1000, 8, 0, 2, 1)
         assert handle_count() - handles < 4
+
+
+def test_guard_pages_that_are_refused_leave_nothing() -> None:
+    """C14: VirtualProtect fails; what was allocated is freed, and the next pool is as ever."""
+    kernel = FaultyKernel()
+    freed: list[int] = []
+    kernel.wrap("VirtualFree", lambda real, *a: freed.append(a[0]) or real(*a))
+    kernel.wrap("VirtualProtect", Refusal(codes.ERROR_NOT_ENOUGH_MEMORY, 0, times=1))
+    with pytest.raises(ResourceLimitError, match="VirtualProtect failed") as caught:
+        BufferPool(100, debug=True, kernel=kernel)
+    del caught
+    gc.collect()
+    assert len(freed) == 1
+    with BufferPool(100, debug=True, kernel=kernel) as pool:
+        pool.take().release()
+
+
+def test_a_locked_pool_may_go_while_the_working_set_is_changed() -> None:
+    """As when a collection runs a finalizer there: the next change lowers it by both."""
+    kernel = LockingKernel()
+    first = BufferPool(1000, slices=4, locked=True, kernel=kernel)
+    first.take().release()
+    pools = [first]
+
+    def change(real: Any, *arguments: Any) -> int:
+        if pools:
+            pools.pop().close()
+        return int(real(*arguments))
+
+    kernel.wrap("SetProcessWorkingSetSizeEx", change)
+    with BufferPool(1000, slices=4, locked=True, kernel=kernel) as second:
+        second.take().release()
+        assert (len(kernel.locked), len(kernel.unlocked)) == (2, 1)
+    assert kernel.unlocked == kernel.locked
+    assert kernel.working_set == [200_000, 1_400_000]

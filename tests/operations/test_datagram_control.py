@@ -34,6 +34,7 @@ from pyiocp.winapi import (
     MSG_TRUNC,
     UDP_COALESCED_INFO,
     UDP_SEND_MSG_SIZE,
+    WSACMSGHDR,
     WSAMSG,
 )
 
@@ -162,6 +163,15 @@ def test_message_to_the_peer_of_a_connected_socket(port: CompletionPort) -> None
     peer.receive_message(bytearray(10))
     ours.send_message(b"hello")
     assert bytes(both(port)["peer"].data) == b"hello"
+
+
+def test_control_data_that_is_cut_off_ends_where_it_does() -> None:
+    """A message that says it were shorter than its own header brings nothing."""
+    header = WSACMSGHDR(cmsg_len=ctypes.sizeof(WSACMSGHDR) - 1, cmsg_level=99, cmsg_type=7)
+    assert ControlData.of(bytes(header)).messages == ()
+    header.cmsg_len = ctypes.sizeof(WSACMSGHDR) + 3
+    assert ControlData.of(bytes(header) + b"abc").messages == (ControlMessage(99, 7, b"abc"),)
+    assert ControlData.of(bytes(header) + b"a").messages == (ControlMessage(99, 7, b"a"),)
 
 
 def sent_control(kernel: FaultyKernel) -> list[ControlData]:

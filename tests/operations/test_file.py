@@ -624,3 +624,14 @@ def test_closed_file_takes_nothing(port: CompletionPort, path: Path) -> None:
         with pytest.raises(HandleClosedError):
             refused()
     path.replace(path.with_name("free"))  # nothing has it open any more
+
+
+def test_more_bytes_than_a_call_takes_are_refused(port: CompletionPort, path: Path) -> None:
+    """4 GiB that nobody has: the words come before anything looks at the memory."""
+    byte = ctypes.c_char()
+    there = (ctypes.c_char * 2**32).from_address(ctypes.addressof(byte))
+    with port.file(path, "w+") as file:
+        for start in (file.read, file.write):
+            with pytest.raises(ValueError, match="4,294,967,295 bytes at a time"):
+                start(there, 0)
+    assert port.in_flight == {}

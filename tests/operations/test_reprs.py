@@ -19,6 +19,7 @@ import pyiocp
 from pyiocp import (
     Backoff,
     CompletionPort,
+    Completions,
     ConnectionPool,
     ControlData,
     Delimited,
@@ -61,6 +62,19 @@ def received(place: Place) -> Any:
     [completion] = place.port.wait(10)
     assert completion.operation is operation
     return completion
+
+
+def many(place: Place) -> Any:
+    """Return the completions of a packet, a send, and a receive of more than is shown."""
+    found = Completions()
+    for start in (
+        lambda: place.port.post("mine", 7),
+        lambda: place.stream.send(b"hi"),
+        lambda: (place.peer.sendall(b"a" * 60), place.stream.receive(bytearray(60))),
+    ):
+        start()
+        found += drain(place.port)
+    return found
 
 
 def reset(place: Place) -> Any:
@@ -169,6 +183,13 @@ TABLE: dict[str, tuple[Callable[[Place], Any], str]] = {
         r"receive    'ours'      5  STATUS_SUCCESS  b'hello'",
     ),
     "no completions": (lambda p: drain(p.port, 0), "nothing came"),
+    "completions of all kinds": (
+        many,
+        r"operation  key     bytes  outcome         data\n"
+        r"post       'mine'      7  STATUS_SUCCESS\n"
+        r"send       'ours'      2  STATUS_SUCCESS\n"
+        r"receive    'ours'     60  STATUS_SUCCESS  b'a{24}'\.\.\.",
+    ),
     "a datagram": (
         lambda p: datagram(p, 10),
         rf"<DatagramCompletion of receive_from: key='udp', bytes=5, STATUS_SUCCESS, from {A}>",

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faulty_kernel import FaultyKernel
+from completions import one
+from faulty_kernel import FaultyKernel, Refusal
 
 from pyiocp import (
     CompletionPort,
@@ -17,9 +18,10 @@ from pyiocp import (
     NotConnectedError,
     OperationCancelledError,
     PeerResetError,
+    ResourceLimitError,
     Stream,
 )
-from pyiocp.winapi import SD_SEND, WSAEISCONN
+from pyiocp.winapi import SD_SEND, WSAEISCONN, WSAENOBUFS
 
 Pair = tuple[Stream, socket.socket]
 
@@ -324,3 +326,29 @@ def test_accept_that_is_refused_takes_no_socket() -> None:
         with pytest.raises(HandleClosedError):
             operation.post()
     assert len(made) == 1
+
+
+def test_a_socket_may_be_given_by_its_number(port: CompletionPort) -> None:
+    """Of IPv4 if nothing else is said; the number belongs to the stream from then on."""
+    ours, peer = socket.socketpair()
+    with peer:
+        stream = port.stream(ours.detach(), key="by number")
+        stream.receive(bytearray(9))
+        peer.send(b"hello")
+        assert (one(port).data, stream.family) == (b"hello", socket.AF_INET)
+    six = port.datagram(
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).detach(), family=socket.AF_INET6
+    )
+    six.bind(("::1", 0))
+    four = port.datagram(socket.socket(socket.AF_INET, socket.SOCK_DGRAM).detach())
+    four.bind(("127.0.0.1", 0))
+    assert (six.local_address()[0], four.local_address()[0]) == ("::1", "127.0.0.1")
+
+
+def test_a_connect_that_cannot_be_bound_says_so(kernel: FaultyKernel, port: CompletionPort) -> None:
+    """Bound already is fine; any other refusal is raised before ConnectEx is called."""
+    stream = port.stream()
+    kernel.wrap("bind", Refusal(WSAENOBUFS, -1, times=1))
+    with pytest.raises(ResourceLimitError, match="bind failed with WSAENOBUFS"):
+        stream.connect(("127.0.0.1", 9))
+    assert port.in_flight_by_kind() == {}

@@ -10,9 +10,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from completions import one
 from faulty_kernel import FaultyKernel
 
 from pyiocp import CompletionPort, IocpError, OperationCancelledError, Stream, TraceEvent
+from pyiocp.operation import Packet
 from pyiocp.queue.in_flight import InFlightTable
 from pyiocp.winapi.errorcodes import STATUS_CANCELLED
 
@@ -134,3 +136,87 @@ def test_oldest_events_go_when_there_is_no_room(port: CompletionPort) -> None:
     assert trace.dropped > 0
     with pytest.raises(ValueError, match="events_max"):
         port.trace(events_max=0)
+
+
+def test_a_trace_goes_on_when_another_one_stops(port: CompletionPort, pair: Pair) -> None:
+    """The first of two is stopped: the table is still watched, and the second has everything."""
+    stream, _ = pair
+    first, second = port.trace(), port.trace()
+    first.stop()
+    assert port.tracer is second
+    stream.send(b"x")
+    assert len(port.wait(10)) == 1
+    second.stop()
+    assert (of(first.events, 1), of(second.events, 1)) == ([], ["submitted", "completed"])
+    assert type(port.in_flight) is InFlightTable
+
+
+def test_a_file_that_is_sent_is_one_submission_for_each_part(
+    port: CompletionPort, pair: Pair, tmp_path: Path
+) -> None:
+    """The whole, which the kernel never sees, is none; both are off the table at the end."""
+    path = tmp_path / "sent"
+    path.write_bytes(b"content")
+    with port.trace() as trace, path.open("rb") as file:
+        pair[0].send_file(file)
+        assert one(port).bytes == 7
+        assert port.in_flight_by_kind() == {}
+    ended = [event.kind for event in trace.events if event.what == "completed"]
+    assert ended == ["send_file"]
+
+
+class Watcher:
+    """An observer of the in-flight table that raises at each event, when it is told to."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error: BaseException | None = error
+
+    def _see(self, packet: Packet) -> None:
+        if self.error is not None:
+            raise self.error
+
+    taken = given_back = cancel_asked = _see
+
+
+def test_an_observer_that_fails_is_logged_and_the_operation_goes_on(
+    port: CompletionPort, pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At all three events: submitted, to be cancelled, and given back."""
+    watcher = Watcher(ValueError("a mistake"))
+    port.in_flight.observe(watcher)
+    operation = pair[0].receive(bytearray(9))
+    operation.cancel()
+    completion = one(port)
+    port.in_flight.ignore(watcher)
+    assert completion.operation is operation
+    assert isinstance(completion.error, OperationCancelledError)
+    told = [record.getMessage() for record in caplog.records if record.name == "pyiocp"]
+    assert len(told) >= 3
+    assert all("could not be looked at" in message for message in told)
+    assert port.in_flight_by_kind() == {}
+
+
+class Stop(BaseException):
+    """Like KeyboardInterrupt: nobody catches it."""
+
+
+def test_an_observer_that_is_interrupted_keeps_the_kernel_from_nothing(
+    port: CompletionPort, pair: Pair
+) -> None:
+    """What is about to be submitted has not been: it can be, and so can a packet of one's own."""
+    stream, peer = pair
+    watcher = Watcher(Stop())
+    port.in_flight.observe(watcher)
+    operation = stream.receive_operation(bytearray(9))
+    with pytest.raises(Stop):
+        operation.post()
+    with pytest.raises(Stop):
+        port.post("packet")
+    assert port.in_flight_by_kind() == {}
+    watcher.error = None
+    operation.post()
+    peer.send(b"hello")
+    completion = one(port)
+    assert (completion.operation, completion.bytes) == (operation, 5)
+    assert port.wait(0) == []
+    port.in_flight.ignore(watcher)

@@ -39,6 +39,7 @@ from pyiocp.winapi import (
     LPOVERLAPPED,
     STATUS_ACCESS_DENIED,
     STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_NOT_IMPLEMENTED,
     WAIT_OBJECT_0,
     WAIT_TIMEOUT,
 )
@@ -151,6 +152,20 @@ def test_no_room_for_a_wait_is_an_error(kernel: WaitingKernel, port: CompletionP
         event.wait()
     assert port.in_flight_by_kind() == {}
     operation = event.wait()
+    assert only(port.wait(5)).operation is operation
+
+
+def test_a_system_that_has_packets_by_name_only_waits_all_the_same(
+    kernel: WaitingKernel, port: CompletionPort
+) -> None:
+    """The function is there, and says that it is not implemented: the pool waits instead."""
+    status = ctypes.c_int32(STATUS_NOT_IMPLEMENTED).value
+    if isinstance(kernel, PacketKernel):
+        kernel.wrap("NtCreateWaitCompletionPacket", Refusal(0, status))
+    event = port.event()
+    operation = event.wait()
+    assert operation.function_name == "RegisterWaitForSingleObject"
+    event.set()
     assert only(port.wait(5)).operation is operation
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from faulty_kernel import FaultyKernel, Refusal, WakeCounter
 
-from pyiocp import Completion, CompletionPort, IocpError, PeerResetError
+from pyiocp import Completion, CompletionPort, IocpError, PeerResetError, PortClosedError
 from pyiocp.operation import PostedPacket
 from pyiocp.winapi import ERROR_NOT_ENOUGH_MEMORY, WAIT_TIMEOUT
 from pyiocp.winapi.errorcodes import ERROR_INTERNAL_ERROR
@@ -303,6 +303,7 @@ def test_packet_that_cannot_be_finished_gives_one_completion_with_the_error(
     assert (bad.operation, bad.bytes) == (unfinished, 7)
     if isinstance(error, OSError):
         assert bad.error is error
+        assert bad.outcome == repr(error)
     else:
         assert isinstance(bad.error, IocpError)
         assert bad.error.winerror == ERROR_INTERNAL_ERROR
@@ -334,3 +335,31 @@ def _collect(port: CompletionPort, seen: list[Any]) -> None:
             if completion.key == "stop":
                 return
             seen.append(completion.key)
+
+
+def test_a_timer_that_is_cancelled_when_it_was_due_calls_nothing(port: CompletionPort) -> None:
+    """Two are due at once: the first cancels the second, which is in the ready queue by then."""
+    called: list[str] = []
+
+    def first() -> None:
+        called.append("first")
+        second.cancel()
+
+    port.call_later(0, first)
+    second = port.call_later(0, called.append, "second")
+    third = port.call_later(0, called.append, "third")
+    assert port.wait(0.05) == []
+    assert (called, third.cancelled) == (["first", "third"], False)
+
+
+def test_what_cannot_be_called_is_refused_with_words() -> None:
+    """A time that is none, and a port that is closed."""
+    port = CompletionPort()
+    for seconds in (-1, float("nan")):
+        with pytest.raises(ValueError, match="at least 0 seconds"):
+            port.call_later(seconds, print)
+    port.close()
+    with pytest.raises(PortClosedError, match="calls nothing any more"):
+        port.call_soon(print)
+    with pytest.raises(PortClosedError, match="calls nothing any more"):
+        port.call_later(1, print)

@@ -329,3 +329,9 @@ def test_nothing_loads_a_dll_off_windows() -> None:
     script = "import pyiocp.winapi, ctypes; print(hasattr(ctypes, 'windll'))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "False" == run.stdout.strip()
+
+
+@on_windows
+def test_a_function_that_is_looked_up_on_a_socket_has_no_untyped_form_of_its_own() -> None:
+    with pytest.raises(TypeError, match="has a pointer per socket"):
+        untyped(AcceptEx)

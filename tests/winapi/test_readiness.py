@@ -216,6 +216,11 @@ def test_a_full_fd_set_says_so() -> None:
         fds.add(64)
     fds.add(0)
     assert 64 == len(fds)
+    fds.discard(63)
+    fds.add(64)
+    with pytest.raises(OverflowError, match="room for 64, not for 65"):
+        fds.replace(range(65))
+    assert [*range(63), 64] == list(fds)
 
 
 @pytest.mark.parametrize(
