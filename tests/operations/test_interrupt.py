@@ -716,6 +716,17 @@ def test_foreign_wake_up_socket_is_left_alone(
     assert took < 1 + AT_ONCE_S
 
 
+def test_wake_up_socket_that_somebody_has_set_since_is_left_to_him() -> None:
+    """The port had its own there; closing it gives back what it finds, not what it set."""
+    theirs, end = socket.socketpair()
+    with theirs, end:
+        theirs.setblocking(False)
+        with CompletionPort() as port:
+            port.wait(0.01)
+            assert signal.set_wakeup_fd(theirs.fileno()) != -1
+        assert signal.set_wakeup_fd(-1) == theirs.fileno()
+
+
 def test_ctrl_c_arrives_at_once_after_an_event_loop_has_come_and_gone(port: CompletionPort) -> None:
     """Asyncio takes the wake-up socket for its loop, and leaves none behind."""
     port.wait(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ from pyiocp import (
     ResourceLimitError,
     Stream,
 )
-from pyiocp.winapi import SD_SEND, WSAEISCONN, WSAENOBUFS
+from pyiocp.winapi import ERROR_NOT_SUPPORTED, SD_SEND, WSAEISCONN, WSAENOBUFS
 
 Pair = tuple[Stream, socket.socket]
 
@@ -352,3 +353,67 @@ def test_a_connect_that_cannot_be_bound_says_so(kernel: FaultyKernel, port: Comp
     with pytest.raises(ResourceLimitError, match="bind failed with WSAENOBUFS"):
         stream.connect(("127.0.0.1", 9))
     assert port.in_flight_by_kind() == {}
+
+
+def test_an_accept_that_is_posted_again_tells_each_client_from_the_other(
+    port: CompletionPort,
+) -> None:
+    """Both have come to the same address, each from its own."""
+    listening = port.stream()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    operation = listening.accept_operation()
+    with contextlib.ExitStack() as clients:
+        for _ in range(3):
+            operation.post()
+            client = clients.enter_context(socket.create_connection(listening.local_address()))
+            assert one(port).operation is operation
+            assert operation.accepted is not None
+            assert operation.accepted.local_address() == client.getpeername()
+            assert operation.accepted.peer_address() == client.getsockname()
+
+
+def test_a_stream_that_is_closed_while_an_accept_begins_accepts_nothing(
+    kernel: FaultyKernel, port: CompletionPort
+) -> None:
+    """As by a signal handler, once the socket to accept into has been made: it is closed, too."""
+    made: list[int] = []
+    closed: list[int] = []
+    listening = port.stream()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+
+    def make(real: Callable[..., int], *arguments: Any) -> int:
+        made.append(real(*arguments))
+        listening.close()
+        return made[-1]
+
+    def close(real: Callable[..., int], number: int) -> int:
+        closed.append(number)
+        return real(number)
+
+    operation = listening.accept()
+    with socket.create_connection(listening.local_address()):
+        assert one(port).operation is operation
+    number = listening.number
+    kernel.wrap("closesocket", close)
+    kernel.wrap("WSASocketW", make)
+    with pytest.raises(HandleClosedError, match="takes no accept"):
+        operation.post()
+    assert (len(made), closed) == (1, [number, *made])
+    assert port.in_flight_by_kind() == {}
+
+
+def test_a_disconnect_completes_once_where_no_packet_is_left_out(kernel: FaultyKernel) -> None:
+    """As with a provider that is not Windows' own: the packet tells, and the settling does not."""
+    kernel.wrap("SetFileCompletionNotificationModes", Refusal(ERROR_NOT_SUPPORTED, 0))
+    ours, peer = socket.socketpair()
+    with CompletionPort(kernel=kernel) as port, peer:
+        stream = port.stream(ours)
+        assert not stream.skips_on_success
+        operation = stream.disconnect()
+        assert peer.recv(10) == b""
+        peer.close()
+        completion = one(port)
+        assert (completion.operation, completion.error) == (operation, None)
+        assert port.wait(0.05) == []

@@ -363,3 +363,29 @@ def test_what_cannot_be_called_is_refused_with_words() -> None:
         port.call_soon(print)
     with pytest.raises(PortClosedError, match="calls nothing any more"):
         port.call_later(1, print)
+
+
+def test_a_wait_within_a_wait_has_a_round_of_its_own(
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
+) -> None:
+    """As of a signal handler that waits on the very port that it has interrupted.
+
+    The outer wait has just dequeued a packet, and looks at it after the inner one has ended.
+    """
+    inner: list[Completion] = []
+    dequeued: list[int] = []
+
+    def dequeue(real: Callable[..., int], *arguments: Any) -> int:
+        result = real(*arguments)
+        dequeued.append(result)
+        if result and sum(dequeued) == 1:
+            port.post("inner")
+            inner.extend(port.wait(5))
+        return result
+
+    kernel.wrap("GetQueuedCompletionStatusEx", dequeue)
+    port = open_port()
+    port.post("outer")
+    found = port.wait(5) + port.wait(0)
+    assert [completion.key for completion in inner] == ["inner"]
+    assert [completion.key for completion in found] == ["outer"]
