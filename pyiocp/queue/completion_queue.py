@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 #: After how long close() asks again for what is in flight to be cancelled.
 _CANCEL_AGAIN_S = 0.2
 
+#: How long close() sleeps before it looks at what is left.
+_LOOK_ROUND_S = 0.02
+
 #: How long close() waits for threads to return that it has woken.
 _RELEASE_MAX_S = 5.0
 
@@ -65,7 +68,6 @@ class CompletionQueue(Delivery):
         # As in `Delivery`: a loop takes from it without a call.
         self._next_unclaimed = iter(self._unclaimed.popleft, None)
         self._close_lock = threading.Lock()
-        self._closer: int | None = None
 
     def wait(self, timeout: float | None = None, limit: int = 64) -> list[Completion]:
         """Wait until at least one operation has ended; return the completions there are.
@@ -177,7 +179,8 @@ class CompletionQueue(Delivery):
                 cancel_at = now + _CANCEL_AGAIN_S
                 for handle in list(self.handles):
                     handle.cancel()
-            self.gather(min(deadline, cancel_at))
+            # Not for long: a hook or a function elsewhere may end without a word.
+            self.gather(min(deadline, cancel_at, now + _LOOK_ROUND_S))
             self.dispatch(completions, sys.maxsize)
             # Calls may beget calls: the time is over then, too, however full the queue is.
             if self.kernel.monotonic() >= deadline:

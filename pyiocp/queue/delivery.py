@@ -65,6 +65,8 @@ class Delivery(Intake):
         self._next_ready = iter(self.ready.popleft, None)
         self._timer_heap = self.timers.heap
         self._dispatching: set[int] = set()
+        #: The thread that closes the port: the one that waits on.
+        self._closer: int | None = None
         self._main_wanted = False
         self._main_returns = 0
         self._make_signal_receiver = settings.signal_receiver
@@ -124,7 +126,9 @@ class Delivery(Intake):
             self.waiting.add(batch.ident)
             # Only now: who came before we were in `waiting` did not wake us.
             milliseconds, over = self._time_to_wait(deadline, look_again)
-            if self.ready or self.closing or (main and interrupt.noted()):
+            if self.ready or (
+                batch.ident != self._closer and (self.closing or (main and interrupt.noted()))
+            ):
                 milliseconds = 0
             tracer = self.tracer
             begun_ns = 0 if tracer is None else time.perf_counter_ns()

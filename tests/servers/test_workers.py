@@ -149,6 +149,33 @@ def test_bad_number_of_threads_is_refused(port: CompletionPort, threads: int) ->
         port.run(threads=threads)
 
 
+def test_close_sleeps_while_it_waits_for_a_hook(
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
+) -> None:
+    """It looks about 50 times a second, not as often as it can."""
+    asked: list[int] = []
+
+    def dequeue(real: Callable[..., int], *arguments: Any) -> int:
+        asked.append(threading.get_ident())
+        return real(*arguments)
+
+    in_hook, go_on = threading.Event(), threading.Event()
+
+    class Slow(Session):
+        def on_connect(self) -> None:
+            in_hook.set()
+            go_on.wait(10)
+
+    kernel.wrap("GetQueuedCompletionStatusEx", dequeue)
+    port = open_port()
+    listener = port.listen(LOCAL, Slow)
+    with served(port), connect(listener):
+        assert in_hook.wait(10)
+        threading.Timer(0.5, go_on.set).start()
+        port.close()
+    assert 5 < asked.count(threading.get_ident()) < 100
+
+
 def test_closed_port_does_not_run() -> None:
     port = CompletionPort()
     port.close()
