@@ -14,6 +14,7 @@ import pytest
 from faulty_kernel import FaultyKernel, Refusal
 
 from pyiocp import CompletionPort, ResourceLimitError
+from pyiocp.memory.pages import extent_of
 from pyiocp.winapi import ERROR_NOT_ENOUGH_QUOTA
 
 PAGE = mmap.PAGESIZE
@@ -105,6 +106,22 @@ def test_scattered_read_across_the_end_and_behind_it(port: CompletionPort, path:
         [completion] = port.wait(5)
         assert (completion.bytes, completion.error) == (0, None)
         assert port.wait(0.05) == []
+
+
+def test_more_pages_than_a_call_takes_are_refused_with_words(
+    kernel: FaultyKernel, path: Path
+) -> None:
+    """4 GiB that nobody has: the words come before anything looks at the memory."""
+    asked = Refusal(87, 0)
+    kernel.wrap("ReadFileScatter", asked)
+    kernel.wrap("WriteFileGather", asked)
+    page = aligned(PAGE)
+    half = (ctypes.c_char * 2**31).from_address(extent_of(page)[0])
+    with CompletionPort(kernel=kernel) as port, port.file(path, "r+", unbuffered=True) as file:
+        for call in (file.read_scatter, file.write_gather):
+            with pytest.raises(ValueError, match="4,294,967,295 bytes at a time"):
+                call(half, half, offset=0)
+    assert asked.calls == 0
 
 
 def test_segments_that_are_no_pages_are_refused_with_words(
