@@ -44,6 +44,12 @@ def test_where_tests_run(run: ModuleType, line: str, host: object, windows: obje
     assert run.split_pytest_arguments(line.split()) == (host, windows)
 
 
+def test_expression_longer_than_a_name_may_be_is_no_path(run: ModuleType) -> None:
+    """The system would say "File name too long" if it was asked whether it is there."""
+    arguments = ["-k", " or ".join(f"name{n}" for n in range(100))]
+    assert run.split_pytest_arguments(arguments) == ([], arguments)
+
+
 def test_extras_are_read_from_pyproject(run: ModuleType) -> None:
     """An extra that names another one brings what that requires."""
     test, dev = run.requirements(["test"]), run.requirements(["dev"])
