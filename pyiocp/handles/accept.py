@@ -97,14 +97,14 @@ class AcceptOperation(Operation):
         """Have a new socket to accept into."""
         listening = self._listening
         self.accepted = None
+        if self._socket is None:  # first, for the system may have no AcceptEx
+            self._make_calls()
         if self._into is None:
             kernel = listening.port.kernel
             self._accept_number = open_socket(kernel, listening.family, socket.SOCK_STREAM)
         else:
             self._into.check_reusable("accept")
             self._accept_number = self._into.number
-        if self._socket is None:
-            self._make_calls()
         self._socket.value = self._accept_number
         self._block[self._room :] = _NO_ADDRESSES  # not those of who came before
 

@@ -17,7 +17,7 @@ from footprint import Footprint
 from pipe_ends import unused_name
 
 from pyiocp import CompletionPort, IocpError, PortClosedError, ResourceLimitError, Stream
-from pyiocp.winapi import ERROR_NOT_ENOUGH_MEMORY, WSAENOBUFS
+from pyiocp.winapi import ERROR_NOT_ENOUGH_MEMORY, WSAENOBUFS, FunctionUnavailableError
 
 Pair = tuple[Stream, socket.socket]
 
@@ -138,6 +138,25 @@ def test_accepted_socket_that_cannot_be_set_up_is_closed(
         assert operation.accepted is None
         with contextlib.suppress(ConnectionResetError):  # as Windows may say
             assert client.recv(1) == b""
+
+
+def test_accept_without_its_function_leaves_no_socket(
+    kernel: FaultyKernel, port: CompletionPort
+) -> None:
+    """C14: of a provider that has no AcceptEx."""
+
+    def look_up(socket: int) -> Callable[..., int]:
+        raise FunctionUnavailableError("there is no AcceptEx")
+
+    listening = port.stream()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    kernel.AcceptEx = look_up  # type: ignore[method-assign]
+    before = Footprint.now().handles
+    for _ in range(50):
+        with pytest.raises(FunctionUnavailableError):
+            listening.accept()
+    assert Footprint.now().handles <= before
 
 
 def test_a_pending_accept_is_not_posted_again(port: CompletionPort) -> None:
