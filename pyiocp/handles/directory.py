@@ -39,8 +39,8 @@ from ..errors import (
     failed,
 )
 from ..operation import Operation
+from ..queue.inbox import Inbox
 from ..queue.interrupt import calls_hooks
-from ..servers.inbox import Inbox
 from ..winapi import (
     BOOL,
     DWORD,

@@ -23,11 +23,11 @@ from ..errors import (
     error_of_code,
     error_of_status,
 )
+from ..queue.inbox import Inbox
 from ..queue.interrupt import calls_hooks
 from ..winapi import SD_SEND
 from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
 from .idle_watch import IdleWatch
-from .inbox import Inbox
 from .receive_loop import ReceiveLoop
 from .send_queue import SendQueue
 from .session_state import CLOSED, CLOSING, CONNECTING, OPEN

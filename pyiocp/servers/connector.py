@@ -17,9 +17,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IocpError, PortClosedError, error_of_code
+from ..queue.inbox import Inbox
 from ..winapi.errorcodes import WSAETIMEDOUT
 from .happy_eyeballs import Race
-from .inbox import Inbox
 from .resolve import check_address, is_numeric, resolve_all
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PortClosedError, error_of_code, failed
+from ..queue.inbox import Inbox
 from ..queue.interrupt import calls_hooks
 from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
 from .connection import as_os_error
 from .datagram_statistics import DatagramSessionStatistics
 from .idle_watch import IdleWatch
-from .inbox import Inbox
 from .session_state import CLOSED, CLOSING, CONNECTING, OPEN
 
 if TYPE_CHECKING:

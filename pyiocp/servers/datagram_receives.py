@@ -34,9 +34,9 @@ from ..errors import (
 )
 from ..handles.datagram_receive import ReceiveFromOperation
 from ..operation import PENDING
+from ..queue.inbox import Inbox
 from ..queue.interrupt import calls_hooks
 from ..winapi.errorcodes import STATUS_BUFFER_OVERFLOW
-from .inbox import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable

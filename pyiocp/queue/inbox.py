@@ -1,8 +1,8 @@
 """Inbox: entries that are worked off one at a time, by whichever thread is there.
 
-A session's completions, and calls from outside that end in one of its hooks, pass through
-its inbox. No thread ever waits for another: who finds the inbox in use leaves the entry
-to the thread that is using it.
+What ends in a hook passes through one: a session's completions, and calls from outside; the
+changes in a directory. No thread ever waits for another: who finds the inbox in use leaves the
+entry to the thread that is using it.
 
 What belongs here: that exclusion. What an entry does is not known here.
 """
