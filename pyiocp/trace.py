@@ -148,7 +148,7 @@ class Trace:
     @property
     def events(self) -> list[TraceEvent]:
         """What was recorded, in the order in which it was noted."""
-        return list(self._events)
+        return list(self._events.copy())  # at one stroke also without a GIL
 
     @property
     def recorded(self) -> int:

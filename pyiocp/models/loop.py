@@ -24,6 +24,7 @@ from ..operation import COMPLETED
 from ..queue import interrupt
 from ..queue.attempts import error_codes
 from ..queue.in_flight import InFlightTable
+from ..queue.intake import SPARE_LOCKS_MAX
 from ..queue.timers import Call, Timer, Timers
 from ..servers.spares import Spares
 from ..winapi import INVALID_SOCKET, SOCKADDR_STORAGE, WSAEWOULDBLOCK, address_of
@@ -77,6 +78,7 @@ class Loop:
         self.door = threading.RLock()
         self.handles: set[Handle] = set()
         self.ifs_handles_by_family: dict[int, bool] = {}
+        self.spare_locks: deque[threading.RLock] = deque(maxlen=SPARE_LOCKS_MAX)
         # Lifetime: what the kernel may write to is here until it has been given back.
         self.in_flight = InFlightTable()
         self.waker = Waker()

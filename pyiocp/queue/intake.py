@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     """A packet whose operation has ended, its byte count and its NTSTATUS; or a call."""
 
 
-_SPARE_LOCKS_MAX = 256
+SPARE_LOCKS_MAX = 256
+"""How many locks of handles that are gone are kept for others."""
 
 
 class Intake:
@@ -65,7 +66,7 @@ class Intake:
         self.ifs_handles_by_family: dict[int, bool] = {}
         #: Locks that nobody holds any more, of handles that are gone. Up to CPython 3.12 a lock is
         #: a semaphore of the kernel's: 20 to 40 us under Wine to make and to drop.
-        self.spare_locks: deque[threading.RLock] = deque(maxlen=_SPARE_LOCKS_MAX)
+        self.spare_locks: deque[threading.RLock] = deque(maxlen=SPARE_LOCKS_MAX)
         #: Held by what lets a handle or a packet in, and by close(), which shuts the door.
         #: Reentrant: the user's signal handler may post or stop, and interrupts the main
         #: thread wherever it is.

@@ -114,7 +114,7 @@ class Listener:
             raise
         if first_data:
             self._silent_clients = SilentClients(
-                port, first_data_timeout, lambda: tuple(self._operations), self._on_look
+                port, first_data_timeout, lambda: list(self._operations), self._on_look
             )
 
     # What a user calls
@@ -149,7 +149,7 @@ class Listener:
         one that is connected already and whose first data is waited for.
         """
         self._paused = True
-        for operation in tuple(self._operations):
+        for operation in list(self._operations):
             self._cancel(operation)
 
     def resume(self) -> None:
@@ -291,7 +291,7 @@ class Listener:
         self._count(silent=closed)
         while len(self._operations) < self._wanted and not self.closed:
             self._post(self._add_operation())
-        for operation in tuple(self._operations)[self._wanted :]:
+        for operation in list(self._operations)[self._wanted :]:
             self._cancel(operation)
 
     # Sessions
