@@ -48,6 +48,10 @@ class Channel(Stream):
     def _associate(self) -> None:
         """Stay on no port."""
 
+    def _close(self, cancel: bool) -> None:
+        """Close: also when nothing is pending the loop has something of it that ends so."""
+        super()._close(cancel=True)
+
     def set_blocking(self, blocking: bool) -> None:
         """Have calls without an OVERLAPPED wait, or fail with WSAEWOULDBLOCK.
 
