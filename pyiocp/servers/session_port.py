@@ -100,7 +100,7 @@ class SessionPort(HandlePort):
         waits for what has, for its timeout at most.
 
         Any thread may call it. Raises `PortClosedError` on a closed port, TypeError for
-        what is not callable.
+        what is not callable, RuntimeError if the system gives not even a first thread.
         """
         return self._work_pool.submit(function, arguments)
 

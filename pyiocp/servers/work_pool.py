@@ -93,8 +93,14 @@ class WorkPool:
             elif len(self._threads) < THREADS_MAX:
                 name = f"pyiocp work {len(self._threads) + 1}"
                 thread = threading.Thread(target=self._serve, name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:  # the system gives no more
+                    if not self._threads:
+                        self._waiting.remove(work)  # nobody would ever do it
+                        raise
+                else:
+                    self._threads.append(thread)
         return work
 
     def _serve(self) -> None:

@@ -189,3 +189,49 @@ def test_session_and_work_end_together(port: CompletionPort) -> None:
         go_on.set()
         assert answered.wait(10)
     assert sessions[0].sent is False
+
+
+def test_what_is_cancelled_before_its_turn_is_not_done(port: CompletionPort) -> None:
+    """All threads are busy; the last of the line is taken out of it."""
+    go_on = threading.Event()
+    ran: list[str] = []
+    busy = [port.submit(go_on.wait, 10) for _ in range(THREADS_MAX)]
+    cancelled, kept = port.submit(ran.append, "cancelled"), port.submit(ran.append, "kept")
+    assert cancelled.cancel()
+    go_on.set()
+    kept.result(10)
+    assert all(future.result(10) for future in busy)
+    assert ran == ["kept"]
+
+
+def test_a_closed_port_takes_no_work() -> None:
+    port = CompletionPort()
+    port.close()
+    with pytest.raises(PortClosedError, match="does no work"):
+        port.submit(print)
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_work_when_the_system_gives_no_thread(
+    port: CompletionPort, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """The first time it is refused, and not done later; else another thread does it in its turn."""
+    go_on = threading.Event()
+    ran: list[str] = []
+    for _ in range(threads):
+        port.submit(go_on.wait, 10)
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        if threads:
+            done = port.submit(ran.append, "in its turn")
+            go_on.set()
+            done.result(10)
+        else:
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                port.submit(ran.append, "never")
+    port.submit(ran.append, "later").result(10)
+    assert ran == (["in its turn"] if threads else []) + ["later"]
