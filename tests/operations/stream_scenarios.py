@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -160,6 +161,15 @@ class SendFile(Send):
         wait_until_full(self.peer)
         return operation
 
+    def cancel(self, operation: Any) -> bool:
+        """Ask again, as a port does that closes: Wine forgets a cancel while bytes are moving."""
+        asked = super().cancel(operation)
+        until = time.monotonic() + 10
+        while operation.unwritten and time.monotonic() < until:
+            time.sleep(0.01)  # it is over within one; bounded above
+            operation.cancel()
+        return asked
+
     def post_ready(self) -> Any:
         return self.handle.send_file(self.file, 0, 4)
 
@@ -178,8 +188,12 @@ class SendPackets(Send):
     refusal = (WSAENOBUFS, 0)
 
     def __init__(self, kernel: FaultyKernel, folder: Path) -> None:
-        packets_as_sends(kernel)
+        self._seen = packets_as_sends(kernel)
         super().__init__(kernel, folder)
+
+    def renew(self) -> None:
+        super().renew()
+        self._seen.clear()
 
     def post(self) -> Any:
         return self.handle.send_packets(MUCH[:1000], MUCH[1000:])

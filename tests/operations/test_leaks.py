@@ -6,6 +6,7 @@ usable, also refused by the system (C14), and set up anew now and then.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,12 @@ def end(scenario: Scenario, outcome: Outcome) -> None:
 
 
 def run(scenario: Scenario, rounds: int) -> None:
-    """End the operation so many times, in all its ways."""
-    for n in range(rounds):
+    """End the operation so many times or a few more, in all its ways, to the same one at last.
+
+    Some ends leave open for the next one what others do not.
+    """
+    period = math.lcm(len(scenario.leaks), RENEWED_EVERY)
+    for n in range(math.ceil(rounds / period) * period):
         outcome = scenario.leaks[n % len(scenario.leaks)]
         end(scenario, outcome)
         if outcome in scenario.spoiled or (scenario.renewable and n % RENEWED_EVERY == 0):
