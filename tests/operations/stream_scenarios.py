@@ -165,7 +165,7 @@ class SendFile(Send):
         """Ask again, as a port does that closes: Wine forgets a cancel while bytes are moving."""
         asked = super().cancel(operation)
         until = time.monotonic() + 10
-        while operation.unwritten and time.monotonic() < until:
+        while operation._part.unwritten and time.monotonic() < until:
             time.sleep(0.01)  # it is over within one; bounded above
             operation.cancel()
         return asked
