@@ -68,9 +68,13 @@ class Bell:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self.event = make_event(loop.kernel)
-        select_events(loop.kernel, loop.waker.number, self.event, FD_READ)
-        if loop.listening is not None:
-            select_events(loop.kernel, loop.listening.number, self.event, FD_ACCEPT)
+        try:
+            select_events(loop.kernel, loop.waker.number, self.event, FD_READ)
+            if loop.listening is not None:
+                select_events(loop.kernel, loop.listening.number, self.event, FD_ACCEPT)
+        except BaseException:
+            self.close()
+            raise
 
     def answer(self) -> None:
         """Do what it rang for. The event is reset first: what comes meanwhile rings again.

@@ -12,6 +12,7 @@ What belongs here: that. How a model waits is in its own file.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import threading
 import warnings
@@ -139,17 +140,16 @@ class Loop:
     def run(self) -> None:
         """Serve until the server stops; then end what is left."""
         self._thread_id = threading.get_ident()
-        self.open()
-        try:
-            with self.waker.woken_by_signals():
-                while not self.server.stopping:
-                    self._turn(_WAIT_MAX_MS)
-                    if interrupt.noted() and interrupt.in_main_thread():
-                        self.server.stop()
-                self._end()
-        finally:
-            self.release()
-            self.waker.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.waker.close)
+            self.open()
+            stack.callback(self.release)
+            stack.enter_context(self.waker.woken_by_signals())
+            while not self.server.stopping:
+                self._turn(_WAIT_MAX_MS)
+                if interrupt.noted() and interrupt.in_main_thread():
+                    self.server.stop()
+            self._end()
 
     def _turn(self, longest_ms: int) -> None:
         """Wait, then do what there is to do: one round of it."""

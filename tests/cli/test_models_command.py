@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,43 @@ def test_it_measures_and_says_where_a_model_stopped(
         assert 0 < row["p50_s"] <= row["p99_s"]
     assert chart.with_name("chart.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in chart.with_name("chart.svg").read_text(encoding="utf-8")
+
+
+def test_table_says_below_it_why_a_model_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is measured with more connections than those at which it stopped."""
+    arguments = ["models", "--models", "select", "--connections", "1", "64", "100"]
+    assert main([*arguments, "--seconds", "0.1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines if "select" in line.split()[:1]] == [
+        ["select", "1"],
+        ["select", "64"],
+    ]
+    [reason] = [line for line in lines if line.startswith("stopped: ")]
+    assert "FD_SETSIZE" in reason
+
+
+def test_chart_without_matplotlib_is_refused_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "pyiocp.cli.model_chart", raising=False)
+    assert main(["models", "--chart", str(tmp_path / "chart")]) == 1
+    said = capsys.readouterr()
+    assert "python -m pip install 'pyiocp[bench]'" in said.err
+    assert said.out == ""
+
+
+def test_chart_leaves_out_a_model_without_a_figure(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from pyiocp.cli.model_chart import draw
+
+    draw(
+        [models.Measured("select", 1, stopped="at once"), models.Measured("poll", 1, 5.0)],
+        tmp_path / "chart",
+    )
+    drawn = (tmp_path / "chart.svg").read_text(encoding="utf-8")
+    assert "<!-- poll -->" in drawn
+    assert "<!-- select" not in drawn
 
 
 def test_it_begins_nothing_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

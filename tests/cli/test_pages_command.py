@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_kernel import FaultyKernel
+from faulty_kernel import FaultyKernel, Refusal
 
-from pyiocp import CompletionPort, Stream
-from pyiocp.cli import quota
+from pyiocp import CompletionPort, OperationCancelledError, Stream
+from pyiocp.cli import pages, quota
 from pyiocp.cli.command_line import main
 from pyiocp.cli.pages import measure
 from pyiocp.cli.table import show_table
@@ -103,10 +103,80 @@ def test_system_that_refuses_is_said_to() -> None:
         return real(number, buffers, *rest)
 
     kernel.wrap("WSARecv", receive)
-    pages, refusal = quota.receive_until_refused(kernel)
-    assert 12 * 256 <= pages <= 12 * 257
+    found, refusal = quota.receive_until_refused(kernel)
+    assert 12 * 256 <= found <= 12 * 257
     assert refusal is not None
     assert "ERROR_WORKING_SET_QUOTA (1453)" in refusal
+
+
+def test_receives_that_do_not_stay_pending_are_no_measurement(
+    port: CompletionPort, pair: Pair
+) -> None:
+    stream, peer = pair
+    peer.sendall(b"it ends at once")
+    with pytest.raises(OSError, match="2 receives were posted, and 1 are pending"):
+        measure(port, stream, "two", [bytearray(100), bytearray(100)])
+
+
+def test_cancelled_receives_have_to_come_back(
+    kernel: FaultyKernel,
+    open_port: Callable[[], CompletionPort],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cancel = Refusal(codes.ERROR_NOT_FOUND, 0, times=1)
+    kernel.wrap("CancelIoEx", cancel)
+    monkeypatch.setattr(pages, "_WAIT_S", 0.1)
+    port = open_port()
+    ours, peer = socket.socketpair()
+    with peer, pytest.raises(TimeoutError, match="1 cancelled receives did not come back"):
+        measure(port, port.stream(ours), "one", [bytearray(100)])
+    assert cancel.refused == 1
+
+
+class TwoAtATime:
+    """A peer that sends two messages with every other call."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        self._peer = peer
+        self._calls = 0
+
+    def settimeout(self, seconds: float) -> None:
+        self._peer.settimeout(seconds)
+
+    def sendall(self, data: bytes) -> None:
+        self._calls += 1
+        if self._calls % 2:
+            self._peer.sendall(data * 2)
+
+
+def test_receives_that_nothing_is_left_for_are_cancelled(pair: Pair) -> None:
+    """Each takes two messages: then half of them bring all the bytes."""
+    stream, peer = pair
+    two: Any = TwoAtATime(peer)
+    assert pages.receive_all(stream, two, lambda: bytearray(200), 10, 100)
+    assert stream.port.in_flight_by_kind() == {}
+
+
+def test_bytes_that_do_not_come_are_said_to(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_WAIT_S", 0.1)
+    elsewhere, other = socket.socketpair()
+    with elsewhere, other:
+        assert not pages.receive_all(pair[0], elsewhere, lambda: bytearray(100), 3, 100)
+
+
+def test_a_receive_that_fails_is_raised(pair: Pair) -> None:
+    stream, _ = pair
+    stream.receive(bytearray(1)).cancel()
+    elsewhere, other = socket.socketpair()
+    with elsewhere, other, pytest.raises(OperationCancelledError):
+        pages.receive_all(stream, elsewhere, lambda: bytearray(100), 3, 100)
+
+
+def test_pages_of_which_the_system_says_nothing_count_as_not_locked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pages, "QueryWorkingSetEx", lambda *_: 0)
+    assert pages.locked_pages([bytearray(PAGE_SIZE * 3)])[0] == 0
 
 
 def test_page_shows_what_was_measured(port: CompletionPort, pair: Pair) -> None:

@@ -13,7 +13,7 @@ from faulty_kernel import FaultyKernel, Refusal
 from journal import Journal, Made, eventually, receive_all
 from model_servers import LOCAL, dial, every_model, serving
 
-from pyiocp import AddressUnavailableError, Kernel, PortClosedError, models
+from pyiocp import AddressUnavailableError, Kernel, PortClosedError, ResourceLimitError, models
 from pyiocp.models import loop
 from pyiocp.winapi import *
 
@@ -189,6 +189,39 @@ def test_a_receive_that_the_system_refuses_is_tried_again(model: str) -> None:
         peer.sendall(b"patience")
         assert receive_all(peer, 8) == b"patience"
     assert refusal.refused == 10
+
+
+@pytest.mark.parametrize(
+    ("model", "function", "failure"),
+    [
+        ("select", "select", SOCKET_ERROR),
+        ("poll", "WSAPoll", SOCKET_ERROR),
+        ("event-select", "WSAWaitForMultipleEvents", WSA_WAIT_FAILED),
+        ("overlapped-events", "WSAWaitForMultipleEvents", WSA_WAIT_FAILED),
+        ("completion-routines", "WSAWaitForMultipleEvents", WSA_WAIT_FAILED),
+    ],
+)
+def test_a_wait_that_the_system_refuses_ends_the_run(
+    model: str, function: str, failure: int
+) -> None:
+    kernel = FaultyKernel()
+    kernel.wrap(function, Refusal(WSAENOBUFS, failure, times=1))
+    with models.serve(model, LOCAL, Echo, kernel=kernel) as server:
+        with pytest.raises(ResourceLimitError, match=f"{function} failed with WSAENOBUFS"):
+            server.run()
+        assert server.sessions == set()
+
+
+@pytest.mark.parametrize("function", ["WSACreateEvent", "WSAEventSelect"])
+def test_a_server_without_its_event_is_none(function: str) -> None:
+    kernel = FaultyKernel()
+    failure = None if function == "WSACreateEvent" else SOCKET_ERROR
+    kernel.wrap(function, Refusal(WSAENOBUFS, failure, times=1))
+    with (
+        pytest.raises(ResourceLimitError, match=f"{function} failed with WSAENOBUFS"),
+        models.serve("event-select", LOCAL, Echo, kernel=kernel) as server,
+    ):
+        server.run()
 
 
 @pytest.mark.parametrize("model", OVERLAPPED_MODELS)

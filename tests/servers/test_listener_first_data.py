@@ -69,6 +69,21 @@ def test_more_than_there_is_room_for_comes_in_order(port: CompletionPort) -> Non
     assert sessions[0].hooks[:10] == ["connect", *["receive"] * 9]
 
 
+def test_client_that_goes_without_a_byte_is_counted(
+    port: CompletionPort, no_errors_logged: None
+) -> None:
+    """As failed, where the system cannot say any more who it was; and the next one is served."""
+    sessions = Made(Echo)
+    listener = port.listen(LOCAL, sessions, accepts=1, first_data=16)
+    with served(port):
+        connect(listener).close()
+        assert eventually(lambda: listener.accepted + listener.failed == 1)
+        with connect(listener) as peer:
+            peer.sendall(b"hello")
+            assert receive_all(peer, 5) == b"hello"
+            assert sessions[-1].peer_address == peer.getsockname()
+
+
 def test_each_accept_has_its_own_first_data(port: CompletionPort, no_errors_logged: None) -> None:
     """40 clients through two accepts: what the next client sends does not overwrite it."""
     listener = port.listen(LOCAL, Echo, accepts=2, first_data=64)
