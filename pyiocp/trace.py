@@ -15,7 +15,6 @@ import json
 import os
 import threading
 import time
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -70,7 +69,11 @@ class Trace:
         if events_max < 1:
             raise ValueError(f"events_max must be at least 1, not {events_max}")
         self._queue = queue
-        self._events: deque[TraceEvent] = deque(maxlen=events_max)
+        #: A list, which threads can append to and copy at one stroke also without a GIL. It is
+        #: cut when it is twice as long as it may be.
+        self._events: list[TraceEvent] = []
+        self._events_max = events_max
+        self._lock = threading.Lock()
         self._left_out = 0
         self._numbers = itertools.count(1)
         self._under_way: dict[int, tuple[int, str]] = {}
@@ -131,11 +134,19 @@ class Trace:
         thread = threading.get_ident()
         if thread not in self._threads:
             self._threads[thread] = threading.current_thread().name
-        # Two threads may count one event as one; nobody will miss it.
-        self._left_out += len(self._events) == self._events.maxlen
         self._events.append(
             TraceEvent(what, time_ns, duration_ns, thread, number, kind, handle, count, status)
         )
+        if len(self._events) >= 2 * self._events_max:
+            self._cut()
+
+    def _cut(self) -> None:
+        """Forget the oldest events that are too many."""
+        with self._lock:
+            excess = len(self._events) - self._events_max
+            if excess > 0:
+                del self._events[:excess]
+                self._left_out += excess
 
     # What the user asks
 
@@ -148,17 +159,18 @@ class Trace:
     @property
     def events(self) -> list[TraceEvent]:
         """What was recorded, in the order in which it was noted."""
-        return list(self._events.copy())  # at one stroke also without a GIL
+        return list(self._events)[-self._events_max :]
 
     @property
     def recorded(self) -> int:
         """How many they are."""
-        return len(self._events)
+        return min(len(self._events), self._events_max)
 
     @property
     def dropped(self) -> int:
         """How many events there was no room for."""
-        return self._left_out
+        with self._lock:
+            return self._left_out + len(self._events) - self.recorded
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a file in the Trace Event Format, which Perfetto and Chrome show.
@@ -213,7 +225,7 @@ class Trace:
 
     def __repr__(self) -> str:
         state = "recording" if self._queue.tracer is self else "stopped"
-        return f"<Trace of {self._queue!r}: {state}, {len(self._events):,} events>"
+        return f"<Trace of {self._queue!r}: {state}, {self.recorded:,} events>"
 
 
 def save_traces(traces: Iterable[Trace], path: str | os.PathLike[str]) -> None:

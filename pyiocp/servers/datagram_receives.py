@@ -156,10 +156,16 @@ class DatagramReceives:
         """Receive no more until `resume`; what has come by now is still taken."""
         with self._lock:
             self.paused = True
-            posted = list(self._posted.copy())  # at one stroke also without a GIL
+            posted = self._posted_now()
         for receive in posted:
             with contextlib.suppress(IocpError):  # one that cannot be cancelled brings one more
                 receive.cancel()
+
+    def _posted_now(self) -> list[PooledReceive]:
+        """Return what is posted. Called with the lock: some of it may end, none is added."""
+        while True:
+            with contextlib.suppress(RuntimeError):  # it has changed meanwhile, without a GIL
+                return list(self._posted)
 
     def resume(self) -> None:
         """Receive again."""

@@ -197,7 +197,8 @@ def test_slices_on_several_threads_are_nobody_elses() -> None:
             thread.join(60)
         assert wrong == []
         assert in_use(pool) == 0
-        assert pool.statistics().slices <= 12
+        # Of each thread, three new ones and, until they are named, two old ones.
+        assert pool.statistics().slices <= 20
 
 
 def test_pool_grows_by_slabs_up_to_its_limit() -> None:
