@@ -213,7 +213,7 @@ class ReceiveMessageOperation(DatagramReceive):
         self._message = message = room.message
         message.name = ctypes.cast(ctypes.addressof(room.address), LPSOCKADDR)
         message.namelen = ctypes.sizeof(SOCKADDR_STORAGE)
-        message.lpBuffers = ctypes.cast(array, type(message.lpBuffers))
+        message.lpBuffers = array  # not by cast(): a cycle for each, which 3.13t does not collect
         message.dwBufferCount = len(array)
         if control_size:
             message.Control.buf = ctypes.addressof(self._control[0])

@@ -78,7 +78,7 @@ class SendMessageOperation(DatagramSend):
     ) -> None:
         super().__init__(datagram, "send_message", data)
         message = WSAMSG()
-        message.lpBuffers = ctypes.cast(self.array, type(message.lpBuffers))
+        message.lpBuffers = self.array  # not by cast(): a cycle for each
         message.dwBufferCount = len(self.array)
         target = None if address is None else sockaddr(datagram.family, address)
         if target is not None:

@@ -7,7 +7,6 @@ usable, also refused by the system (C14), and set up anew now and then.
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,10 @@ from pyiocp import OperationCancelledError, ResourceLimitError
 RENEWED_EVERY = 20
 """Rounds between two set-ups of a scenario, if its operation does not ask for more."""
 
-WARM_UP = 300 if getattr(sys, "_is_gil_enabled", lambda: True)() else 900
+WARM_UP = 300
 """Rounds before the first measurement: free lists, caches and heaps have their size then.
 
-Without a GIL, a heap takes longer: after 100 rounds it grew by up to 900 KB more, after 300 by 100.
+Without a GIL, a heap takes longer: after 100 rounds it grew by up to 900 KB more, after 300 by 60.
 """
 
 
