@@ -1,6 +1,7 @@
-"""Charts of what ``bench.py`` has measured, as PNG and SVG.
+"""Charts of what ``bench.py`` and ``calls.py --growth`` have measured, as PNG and SVG.
 
-    python benchmarks/charts.py figures.json FOLDER
+    python3 run.py bench calls --growth --json > growth.json
+    python3 run.py python benchmarks/charts.py growth.json FOLDER
 
 Needs matplotlib (the extra `bench`).
 
@@ -59,22 +60,52 @@ def draw(contest: dict[str, Any], about: dict[str, Any], folder: Path) -> None:
         axis.tick_params(labelsize=8)
     figure.suptitle(contest["title"], fontsize=11, x=0.01, ha="left")
     where = f"{about['python']}, {about.get('wine') or about['system']}, {about['when'][:10]}"
+    save(figure, where, folder, contest["name"])
+
+
+def draw_growth(found: dict[str, Any], folder: Path) -> None:
+    """Draw what an operation costs with so many connections, a line for each kind."""
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for name, costs_ns in found["costs_ns"].items():
+        kind, _, count = name.rpartition(", ")
+        lines.setdefault(kind, []).append((int(count.replace(",", "")), min(costs_ns) / 1000))
+    figure, axis = plt.subplots(figsize=(9, 4.2))
+    for (kind, points), marker in zip(lines.items(), "os", strict=False):
+        axis.plot(*zip(*points, strict=True), marker=marker, label=kind)
+        for count, cost in points:
+            axis.annotate(f"{cost:.1f}", (count, cost), (0, 6), textcoords="offset points")
+    axis.set_xscale("log")
+    ticks = sorted({count for points in lines.values() for count, _ in points})
+    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("connections")
+    axis.set_ylabel("µs of Python each, kernel replaced")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=9)
+    save(figure, f"{found['python'].split(' (')[0]}, {found['machine']}", folder, "growth")
+
+
+def save(figure: Any, where: str, folder: Path, name: str) -> None:
+    """Write a chart in both forms, with a line on what it was measured."""
     figure.text(0.99, 0.01, where, fontsize=6, ha="right", color="#666666")
     figure.tight_layout(rect=(0, 0.02, 1, 1))
     for ending in ("png", "svg"):
-        figure.savefig(folder / f"{contest['name']}.{ending}", dpi=150)
+        figure.savefig(folder / f"{name}.{ending}", dpi=150)
     plt.close(figure)
+    print(f"drawn: {name}")
 
 
 def main() -> None:
-    """Draw every contest of a file."""
+    """Draw every contest of a file, or what it says of growth."""
     file, folder = map(Path, sys.argv[1:])
     found = json.loads(file.read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
-    for contest in found["contests"]:
+    if "costs_ns" in found:
+        draw_growth(found, folder)
+    for contest in found.get("contests", ()):
         if contest["rounds"]:
             draw(contest, found["machine"], folder)
-            print(f"drawn: {contest['name']}")
 
 
 if __name__ == "__main__":
