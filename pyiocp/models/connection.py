@@ -55,10 +55,10 @@ class _LoopSends(SendQueue):
         self._loop = loop
         self._asked = False
 
-    def _flush(self, send: GatheredSend) -> None:
+    def _flush(self, send: GatheredSend, piece: int = 0) -> None:
         """Submit what waits, or have the loop do so. Called with the lock."""
         if self._loop.starts_here():
-            super()._flush(send)
+            super()._flush(send, piece)
         elif not self._asked:
             self._asked = True
             self._connection.submit(self._flush_there)

@@ -211,17 +211,21 @@ class SendQueue:
         self._send = connection.spares.take_send(connection.open_stream, self._on_sent)
         return self._send
 
-    def _flush(self, send: GatheredSend) -> None:
-        """Submit what waits to be sent. Called with the lock, and no send under way."""
+    def _flush(self, send: GatheredSend, piece: int = 0) -> None:
+        """Submit what waits to be sent. Called with the lock, and no send under way.
+
+        piece: so many bytes at first, if it is not 0.
+        """
         # Already now: what a signal handler or a collection sends in the midst of this joins
         # the queue, and no more.
         self.sending = True
         try:
             while send.queue:
-                count = send.start_next()
+                count = send.start_piece(piece) if piece else send.start_next()
                 if count is None:
                     return
                 self._count(count)
+                piece = 0
         except ResourceLimitError:
             self.sending = False
             self._try_again_later()
@@ -252,19 +256,10 @@ class SendQueue:
             send = self._send
             if self.sending or self.empty or send is None or connection.state is CLOSED:
                 return
-            try:
-                count = send.start_piece(PAGE_SIZE)
-            except ResourceLimitError:
-                self._try_again_later()
+            taken = self.taken_bytes
+            self._flush(send, PAGE_SIZE)
+            if self.taken_bytes == taken:
                 return
-            except (*REFUSALS, ValueError) as error:
-                connection.submit(connection.break_off, error)
-                return
-            if count is None:
-                self.sending = True
-                return
-            self._count(count)
-            self._flush(send)
         self._go_on()
 
     def _count(self, count: int) -> None:

@@ -18,6 +18,7 @@ from journal import Journal, Made, connect, eventually, receive_all, reset, serv
 from pyiocp import (
     CompletionPort,
     ConnectionLostError,
+    Listener,
     NetworkTimeoutError,
     PeerResetError,
     SendQueueOverflowError,
@@ -36,6 +37,15 @@ class Echo(Journal):
         self.send(data)
 
 
+def greet_and_leave(listener: Listener) -> None:
+    """Have a message echoed, end this side, and see the other one end."""
+    with connect(listener) as peer:
+        peer.sendall(b"hello")
+        assert receive_all(peer, 5) == b"hello"
+        peer.shutdown(socket.SHUT_WR)
+        assert peer.recv(1) == b""
+
+
 # Hooks
 
 
@@ -44,11 +54,7 @@ def test_hooks_come_in_order_and_once(port: CompletionPort, no_errors_logged: No
     sessions = Made(Echo)
     listener = port.listen(LOCAL, sessions)
     with served(port):
-        with connect(listener) as peer:
-            peer.sendall(b"hello")
-            assert receive_all(peer, 5) == b"hello"
-            peer.shutdown(socket.SHUT_WR)
-            assert peer.recv(1) == b""
+        greet_and_leave(listener)
         [session] = sessions
         assert session.closed.wait(10)
     assert session.hooks == ["connect", "receive", "eof", "close"]
@@ -492,11 +498,7 @@ def test_end_of_a_connection_costs_no_call_too_many(
     port = open_port()
     listener = port.listen(LOCAL, sessions)
     with served(port):
-        with connect(listener) as peer:
-            peer.sendall(b"hello")
-            assert receive_all(peer, 5) == b"hello"
-            peer.shutdown(socket.SHUT_WR)
-            assert peer.recv(1) == b""
+        greet_and_leave(listener)
         assert sessions[0].closed.wait(10)
         assert calls == []
         with connect(listener):
