@@ -34,13 +34,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from instant_kernel import (
     InstantKernel,
     make_datagram,
+    make_datagram_server,
     make_listener,
     make_session,
     make_stream,
 )
 from programs import instant_program
 
-from pyiocp import CompletionPort, Session
+from pyiocp import CompletionPort, DatagramSession, Session
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,6 +57,14 @@ class Echo(Session):
     """Sends back what it receives."""
 
     receive_size = 1024  # of 65,536 bytes, 10,000 of them would not leave this machine its memory
+
+    def on_receive(self, data: memoryview) -> None:
+        """Do so."""
+        self.send(data)
+
+
+class DatagramEcho(DatagramSession):
+    """Sends back what it receives."""
 
     def on_receive(self, data: memoryview) -> None:
         """Do so."""
@@ -178,6 +187,22 @@ def send_datagram(port: CompletionPort) -> Turn:
     return turn
 
 
+def send_datagram_at_once(port: CompletionPort) -> Turn:
+    """Send a datagram that the system takes on the spot."""
+    datagram, data = make_datagram(port), bytes(SIZE)
+
+    def turn() -> None:
+        datagram.try_send_to(data, ("127.0.0.1", 9))
+
+    return turn
+
+
+def echo_datagrams(port: CompletionPort) -> Turn:
+    """Serve 64 datagrams of one peer."""
+    make_datagram_server(port, DatagramEcho)
+    return serve(port)
+
+
 def nothing() -> None:
     """What is called later, and soon."""
 
@@ -245,6 +270,8 @@ CASES = {
     "broadcast, per session": Case(500, broadcast(500), sends_on_the_spot=True),
     "datagram received": Case(1, receive_datagram),
     "datagram sent": Case(1, send_datagram),
+    "datagram sent at once": Case(1, send_datagram_at_once),
+    "echo by a session of datagrams": Case(64, echo_datagrams),
     "call_soon": Case(64, call_soon),
     "call_later, called": Case(64, fire_timer),
     "call_later, cancelled": Case(64, cancel_timer),

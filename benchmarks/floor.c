@@ -7,7 +7,9 @@
  *
  *     floor ROLE
  *
- * ROLE is echo, or broadcast: what comes on one connection goes to all, from one buffer.
+ * ROLE is echo, or broadcast: what comes on one connection goes to all, from one buffer. Or
+ * datagrams, which are echoed as pyiocp's datagram server does it: one receive is pending, and what
+ * else has come when it ends is fetched by calls that do not wait, as what is sent is.
  * Like the others (servers/control.py) it prints where it listens, answers each line of standard
  * input with its CPU times and private bytes, and ends with that.
  */
@@ -19,7 +21,8 @@
 #include <stdlib.h>
 
 enum { ACCEPTS = 32, BATCH = 64, RECEIVE_SIZE = 65536, ADDRESS = sizeof(SOCKADDR_STORAGE) + 16 };
-enum kind { ACCEPT, RECEIVE, SEND, DELIVERY };
+enum { DATAGRAM_SIZE = 2048, BURST = 64 };
+enum kind { ACCEPT, RECEIVE, SEND, DELIVERY, DATAGRAM };
 
 typedef struct operation {
     OVERLAPPED overlapped; /* first: a packet's OVERLAPPED is its operation */
@@ -130,8 +133,8 @@ static void broadcast(connection *from, DWORD length) {
         free(m);
 }
 
-static SOCKET make_socket(void) {
-    SOCKET made = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
+static SOCKET make_socket(int type) {
+    SOCKET made = WSASocketW(AF_INET, type, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
     if (made == INVALID_SOCKET)
         fail("WSASocketW");
     return made;
@@ -146,7 +149,7 @@ static void put_on_port(SOCKET socket) {
 
 static void post_accept(acceptance *a) {
     DWORD bytes = 0;
-    a->socket = make_socket();
+    a->socket = make_socket(SOCK_STREAM);
     ZeroMemory(&a->operation.overlapped, sizeof(OVERLAPPED));
     if (accept_ex(listening, a->socket, a->block, 0, ADDRESS, ADDRESS, &bytes, &a->operation.overlapped))
         enqueue(&a->operation, 0, 0);
@@ -175,8 +178,50 @@ static void accepted(acceptance *a) {
     receive(c);
 }
 
+/* The one socket of datagrams, and what is received there. */
+static struct {
+    operation operation;
+    SOCKET socket;
+    SOCKADDR_IN sender;
+    int sender_size;
+    DWORD flags;
+    char data[DATAGRAM_SIZE];
+} datagrams;
+
+static void echo_datagram(int length) {
+    sendto(datagrams.socket, datagrams.data, length, 0, (SOCKADDR *)&datagrams.sender, datagrams.sender_size);
+}
+
+static void receive_datagram(void) {
+    WSABUF buffer = {DATAGRAM_SIZE, datagrams.data};
+    datagrams.flags = 0;
+    datagrams.sender_size = sizeof datagrams.sender;
+    ZeroMemory(&datagrams.operation.overlapped, sizeof(OVERLAPPED));
+    int result = WSARecvFrom(datagrams.socket, &buffer, 1, NULL, &datagrams.flags, (SOCKADDR *)&datagrams.sender, &datagrams.sender_size, &datagrams.operation.overlapped, NULL);
+    if (result && WSAGetLastError() != WSA_IO_PENDING)
+        fail("WSARecvFrom");
+}
+
+static void received_datagram(void) {
+    int length = datagrams.operation.bytes;
+    if (!datagrams.operation.failed)
+        echo_datagram(length);
+    for (int n = 1; n < BURST; n++) {
+        datagrams.sender_size = sizeof datagrams.sender;
+        length = recvfrom(datagrams.socket, datagrams.data, DATAGRAM_SIZE, 0, (SOCKADDR *)&datagrams.sender, &datagrams.sender_size);
+        if (length < 0)
+            break;
+        echo_datagram(length);
+    }
+    receive_datagram();
+}
+
 static void dispatch(operation *op) {
     connection *c = op->connection;
+    if (op->kind == DATAGRAM) {
+        received_datagram();
+        return;
+    }
     if (op->kind == ACCEPT) {
         accepted((acceptance *)op);
         return;
@@ -242,13 +287,42 @@ static int gather(void) {
     return over;
 }
 
-static SOCKET listen_anywhere(SOCKET made, int *number) {
+/* Bind a socket to a free port, and return its number. */
+static int bind_anywhere(SOCKET made) {
     SOCKADDR_IN address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int size = sizeof address;
-    if (bind(made, (SOCKADDR *)&address, size) || listen(made, SOMAXCONN) || getsockname(made, (SOCKADDR *)&address, &size))
-        fail("listening");
-    *number = ntohs(address.sin_port);
-    return made;
+    if (bind(made, (SOCKADDR *)&address, size) || getsockname(made, (SOCKADDR *)&address, &size))
+        fail("bind");
+    return ntohs(address.sin_port);
+}
+
+static int serve_datagrams(void) {
+    u_long on = 1;
+    datagrams.socket = make_socket(SOCK_DGRAM);
+    datagrams.operation.kind = DATAGRAM;
+    int number = bind_anywhere(datagrams.socket);
+    if (ioctlsocket(datagrams.socket, FIONBIO, &on) || !CreateIoCompletionPort((HANDLE)datagrams.socket, port, 0, 0))
+        fail("serving datagrams");
+    receive_datagram();
+    return number;
+}
+
+static int serve_streams(void) {
+    static acceptance acceptances[ACCEPTS];
+    GUID guid = WSAID_ACCEPTEX;
+    DWORD bytes;
+    BOOL on = TRUE;
+    listening = make_socket(SOCK_STREAM);
+    int number = bind_anywhere(listening);
+    if (listen(listening, SOMAXCONN))
+        fail("listen");
+    setsockopt(listening, IPPROTO_TCP, TCP_NODELAY, (char *)&on, sizeof on);
+    put_on_port(listening);
+    if (WSAIoctl(listening, SIO_GET_EXTENSION_FUNCTION_POINTER, &guid, sizeof guid, &accept_ex, sizeof accept_ex, &bytes, NULL, NULL))
+        fail("WSAIoctl");
+    for (int n = 0; n < ACCEPTS; n++)
+        post_accept(&acceptances[n]);
+    return number;
 }
 
 static double seconds(FILETIME time) {
@@ -272,23 +346,13 @@ static DWORD WINAPI answer(void *unused) {
 }
 
 int main(int argc, char **argv) {
-    static acceptance acceptances[ACCEPTS];
     WSADATA data;
-    GUID guid = WSAID_ACCEPTEX;
-    DWORD bytes;
-    BOOL on = TRUE;
-    int number;
-    broadcasts = argc > 1 && !strcmp(argv[1], "broadcast");
+    const char *role = argc > 1 ? argv[1] : "echo";
+    broadcasts = !strcmp(role, "broadcast");
     if (WSAStartup(MAKEWORD(2, 2), &data))
         fail("WSAStartup");
     port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 0);
-    listening = listen_anywhere(make_socket(), &number);
-    setsockopt(listening, IPPROTO_TCP, TCP_NODELAY, (char *)&on, sizeof on);
-    put_on_port(listening);
-    if (WSAIoctl(listening, SIO_GET_EXTENSION_FUNCTION_POINTER, &guid, sizeof guid, &accept_ex, sizeof accept_ex, &bytes, NULL, NULL))
-        fail("WSAIoctl");
-    for (int n = 0; n < ACCEPTS; n++)
-        post_accept(&acceptances[n]);
+    int number = strcmp(role, "datagrams") ? serve_streams() : serve_datagrams();
     CloseHandle(CreateThread(NULL, 0, answer, NULL, 0, NULL));
     printf("{\"port\": %d}\n", number);
     fflush(stdout);

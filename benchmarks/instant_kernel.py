@@ -14,8 +14,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from pyiocp import CompletionPort, Datagram, Session, Stream, winapi
+from pyiocp import CompletionPort, Datagram, DatagramSession, Session, Stream, winapi
 from pyiocp.kernel import Kernel
+from pyiocp.servers.datagram_server import DatagramServer
 from pyiocp.servers.listener import Listener
 from pyiocp.winapi.binding import typed_pointer
 
@@ -31,12 +32,13 @@ class InstantKernel(Kernel):
     def __init__(self, program: str) -> None:
         super().__init__()
         self._program = ctypes.CDLL(program)
-        for name in ("WSARecv", "WSASend", "WSARecvFrom", "WSASendTo"):
+        for name in ("WSARecv", "WSASend", "WSARecvFrom", "WSASendTo", "recvfrom", "sendto"):
             setattr(self, name, winapi.untyped(self._instant(name), keeps_gil=True))
         queued = self._instant("GetQueuedCompletionStatusEx")
         self.GetQueuedCompletionStatusEx = winapi.untyped(queued)
         self.PostQueuedCompletionStatus = self._instant("PostQueuedCompletionStatus")
         self.WSASocketW = self._instant("WSASocketW")
+        self.getsockname = self._instant("getsockname")
         for name, answer in (
             ("CreateIoCompletionPort", 1),
             ("SetFileCompletionNotificationModes", 1),
@@ -45,6 +47,7 @@ class InstantKernel(Kernel):
             ("setsockopt", 0),
             ("shutdown", 0),
             ("WSAIoctl", 0),
+            ("ioctlsocket", 0),
         ):
             setattr(self, name, _say(answer, getattr(self, name)))
 
@@ -101,6 +104,23 @@ def make_listener(port: CompletionPort, factory: Callable[[], Session], accepts:
 def make_datagram(port: CompletionPort) -> Datagram:
     """Return a datagram socket."""
     return Datagram(port, next(_numbers), family=socket.AF_INET)
+
+
+def make_datagram_server(
+    port: CompletionPort, factory: Callable[[], DatagramSession]
+) -> DatagramServer:
+    """Return a server that has 64 datagrams at a time."""
+    return DatagramServer(
+        port,
+        lambda: make_datagram(port),
+        factory,
+        admit=None,
+        datagram_size=2048,
+        receive_buffer=None,
+        sends=16384,
+        limits=None,
+        on_close=port.datagram_servers.discard,
+    )
 
 
 def make_session(port: CompletionPort, factory: Callable[[], Session]) -> Session:

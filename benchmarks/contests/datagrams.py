@@ -6,6 +6,7 @@ from clients import measure_server
 from contest import Contest, Figure, Options
 
 SERVERS = (
+    "floor",
     "pyiocp",
     "operations",
     "asyncio_protocol",

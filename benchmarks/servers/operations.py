@@ -58,5 +58,5 @@ def serve_datagrams(control: Control) -> None:
                 if completion.key is over:
                     return
                 if operation.kind == "receive_from":
-                    datagram.send_to(bytes(completion.data), completion.address)
+                    datagram.try_send_to(completion.data, completion.address)
                     operation.post()

@@ -18,7 +18,7 @@ import ctypes
 import socket
 from typing import TYPE_CHECKING, Any
 
-from ..errors import IocpError
+from ..errors import IocpError, error_of_code
 from ..winapi import (
     AF_INET6,
     DWORD,
@@ -37,11 +37,13 @@ from ..winapi import (
     IPV6_PKTINFO,
     SIO_UDP_CONNRESET,
     SIO_UDP_NETRESET,
+    SOCKET,
+    SOCKET_ERROR,
     UDP_RECV_MAX_COALESCED_SIZE,
     FunctionUnavailableError,
     sockaddr,
 )
-from ..winapi.errorcodes import WSAEINVAL, WSAENOPROTOOPT
+from ..winapi.errorcodes import WSAEINVAL, WSAENOPROTOOPT, WSAEWOULDBLOCK
 from .control_data import (
     ControlMessage,
     congestion_mark,
@@ -97,6 +99,11 @@ class Datagram(SocketHandle):
         report_unreachable: bool = False,
     ) -> None:
         super().__init__(port, number, family=family, key=key, skip_on_success=False)
+        self._socket = SOCKET(number)
+        self._sendto = port.kernel.sendto
+        #: Whether such a call would wait: then with the GIL, and with the lock. So before each
+        #: one the socket is made non-blocking, if it is not.
+        self.may_wait = True
         if report_unreachable:
             try:
                 self.report(unreachable=True)
@@ -280,6 +287,45 @@ class Datagram(SocketHandle):
         operation.post()
         return operation
 
+    def try_send_to(self, data: Buffer, address: Any) -> bool:
+        """Send one datagram to a numeric address, if the system takes it at once.
+
+        The system takes a datagram nearly always on the spot, into a buffer of its own. This
+        way it does so without an operation: there is no completion, no page is locked, and it
+        costs a fifth of what `send_to` does. From the first call on the socket is
+        non-blocking, which operations do not mind.
+
+        data: any buffer, up to 65,507 bytes over IPv4, 65,527 over IPv6. It is copied, and
+            may change as soon as the call returns.
+
+        Returns True if the system has it, False if there is no room for it now: drop it,
+        or `send_to`. Datagrams of operations that are pending leave after it.
+
+        Raises ValueError for an address that is not numeric or data that is too long,
+        TypeError for what is no buffer, an `IocpError` if the system refuses, as `send_to`.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-sendto
+        """
+        message = data if type(data) is bytes else bytes(memoryview(data))
+        self._check_length(len(message))
+        code = self.send_at_once(message, bytes(sockaddr(self.family, address)))
+        if code and code != WSAEWOULDBLOCK:
+            raise error_of_code("sendto", code, None, self)
+        return not code
+
+    def send_at_once(self, message: bytes, target: bytes) -> int:
+        """Make the call of `try_send_to`; return 0, or the code of its failure.
+
+        target: the bytes of a socket address of the socket's family.
+        """
+        with self.lock:
+            if self.closed or self.may_wait:
+                self.check_open("sendto")
+                self.set_blocking(False)
+            # Lifetime: the system copies both before it returns.
+            sent = self._sendto(self._socket, message, len(message), 0, target, len(target))
+            return self.port.kernel.last_error() if sent == SOCKET_ERROR else 0
+
     def send(self, *buffers: Buffer) -> Operation:
         """Send one datagram, made of all the buffers, to the peer of a connected socket.
 
@@ -352,6 +398,16 @@ class Datagram(SocketHandle):
         """
         target = sockaddr(self.family, address)
         self.call("connect", ctypes.byref(target), ctypes.sizeof(target))
+
+    def set_blocking(self, blocking: bool) -> None:
+        """Have calls without an OVERLAPPED wait, or fail with WSAEWOULDBLOCK.
+
+        Operations do not mind.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-ioctlsocket
+        """
+        super().set_blocking(blocking)
+        self.may_wait = blocking
 
     def peer_address(self) -> Any:
         """Return the address that the socket is connected to.

@@ -11,7 +11,8 @@ the buffers; the operation has ended, in a warning, and its packet comes as any 
 send was answered by "port unreachable"; nothing is wrong with this receive or this
 socket, and no packet comes, so the port makes a completion of it.
 
-What belongs here: these operations and their completion. The socket is in `datagram`.
+What belongs here: these operations, their completion, and a receive that needs no operation
+because it does not wait. The socket is in `datagram`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ..address_text import show_address
 from ..completion import Completion
 from ..operation import Operation
+from ..queue.attempts import attempts
 from ..winapi import (
     DWORD,
     INT,
@@ -195,6 +197,67 @@ class ReceiveFromOperation(DatagramReceive):
     def finish(self, count: int, status: int) -> DatagramCompletion:
         """Copy what the next post() writes over."""
         return DatagramCompletion(self, self.key, count, status, sender=self.sender)
+
+
+class ImmediateReceive:
+    """Receives what is there by now, without an operation, a packet or locked memory: recvfrom.
+
+    ``count`` bytes of the buffer, and ``sender``, are what the last call has brought. One thread
+    at a time.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recvfrom
+    """
+
+    __slots__ = ("_attempts", "_datagram", "_fresh", "_room", "_size", "count")
+
+    def __init__(self, datagram: Datagram, buffer: bytearray) -> None:
+        self._datagram = datagram
+        self._size = len(buffer)
+        self.count = 0
+        # Lifetime: the structures export both bytearrays, and the arguments keep the structures.
+        memory = bytearray(ctypes.sizeof(_FromRoom))
+        room = _FromRoom.from_buffer(memory)
+        room.size = ctypes.sizeof(SOCKADDR_STORAGE)
+        self._room = memoryview(memory)
+        self._fresh = bytes(self._room[: _FromRoom.address.offset + _FAMILY_SIZE])
+        port = datagram.port
+        arguments = (
+            SOCKET(datagram.number),
+            (ctypes.c_char * len(buffer)).from_buffer(buffer),
+            INT(len(buffer)),
+            INT(0),
+            ctypes.byref(room, _FromRoom.address.offset),
+            ctypes.byref(room, _FromRoom.size.offset),
+        )
+        self._attempts = attempts(port.kernel.recvfrom, arguments, port.error_codes)
+
+    def receive(self) -> int:
+        """Receive one datagram; return 0, or Winsock's code.
+
+        WSAEWOULDBLOCK (10035): none is there. WSAEMSGSIZE (10040): the datagram was longer
+        than the buffer, which is full of it; the rest is lost.
+
+        Raises `HandleClosedError`.
+        """
+        datagram = self._datagram
+        with datagram.lock:
+            if datagram.closed or datagram.may_wait:
+                datagram.check_open("recvfrom")
+                datagram.set_blocking(False)
+            self._room[: len(self._fresh)] = self._fresh
+            for result, code in self._attempts:  # noqa: B007, see `attempts`
+                break
+        if result != SOCKET_ERROR:
+            self.count = result
+            return 0
+        self.count = self._size if code == WSAEMSGSIZE else 0
+        return code
+
+    @property
+    def sender(self) -> bytes:
+        """The socket address of who sent it: its bytes."""
+        begin = _FromRoom.address.offset
+        return bytes(self._room[begin : begin + ctypes.sizeof(SOCKADDR_IN6)])
 
 
 class ReceiveMessageOperation(DatagramReceive):

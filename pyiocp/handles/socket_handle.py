@@ -14,6 +14,7 @@ from ..errors import SOCKET_WINERROR_OF, error_of_code
 from ..operation import Operation
 from ..winapi import (
     DWORD,
+    FIONBIO,
     INVALID_SOCKET,
     MSG_PEEK,
     SO_EXCLUSIVEADDRUSE,
@@ -21,6 +22,7 @@ from ..winapi import (
     SOCKET,
     SOCKET_ERROR,
     SOL_SOCKET,
+    ULONG,
     WSA_FLAG_NO_HANDLE_INHERIT,
     WSA_FLAG_OVERLAPPED,
     address_of,
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
     from ..kernel import Kernel
     from ..queue.completion_queue import CompletionQueue
+
+_FIONBIO = FIONBIO - (1 << 32)
+"""As ioctlsocket takes it: its parameter is signed."""
 
 
 def open_socket(kernel: Kernel, family: int, kind: int) -> int:
@@ -145,6 +150,16 @@ class SocketHandle(Handle):
         data = bytearray(ctypes.c_int32(value)) if isinstance(value, int) else bytearray(value)
         memory = (ctypes.c_char * len(data)).from_buffer(data)
         self.call("setsockopt", level, option, ctypes.byref(memory), len(data))
+
+    def set_blocking(self, blocking: bool) -> None:
+        """Have calls without an OVERLAPPED wait, or fail with WSAEWOULDBLOCK.
+
+        Operations do not mind: they never wait. An accepted socket starts as the listening
+        one is.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-ioctlsocket
+        """
+        self.call("ioctlsocket", _FIONBIO, ctypes.byref(ULONG(not blocking)))
 
     def local_address(self) -> Any:
         """Return this side's address, as Python's ``socket`` module writes addresses.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..handles.stream import Stream
 from ..operation import Operation
-from ..winapi import DWORD, FIONBIO, STATUS_CANCELLED, STATUS_SUCCESS, ULONG
+from ..winapi import DWORD, STATUS_CANCELLED, STATUS_SUCCESS
 
 if TYPE_CHECKING:
     from ..queue.completion_queue import CompletionQueue
@@ -52,25 +52,12 @@ class Channel(Stream):
         """Close: also when nothing is pending the loop has something of it that ends so."""
         super()._close(cancel=True)
 
-    def set_blocking(self, blocking: bool) -> None:
-        """Have calls without an OVERLAPPED wait, or fail with WSAEWOULDBLOCK.
-
-        An accepted socket starts as the listening one is.
-
-        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-ioctlsocket
-        """
-        self.call("ioctlsocket", _FIONBIO, ctypes.byref(ULONG(not blocking)))
-
     def begin(self) -> None:
         """Do what the model needs before the first operation."""
 
     def attach(self, connection: ModelConnection, peer: Any) -> None:
         """Have the connection begin."""
         connection.attach(self, peer)
-
-
-_FIONBIO = FIONBIO - (1 << 32)
-"""As ioctlsocket takes it: its parameter is signed."""
 
 
 class DirectOperation(Operation):

@@ -58,9 +58,9 @@ class Inbox:
             self.work()
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing is there, and nobody at it: a `deliver` would call at once."""
-        return not self._entries and bool(self._turn)
+    def busy(self) -> bool:
+        """Whether somebody is at it: a `deliver` would leave its entry to that thread."""
+        return not self._turn
 
     def __len__(self) -> int:
         return len(self._entries)

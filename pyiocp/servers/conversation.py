@@ -2,9 +2,7 @@
 
 Many conversations share a socket, so none of them posts a receive. What came is put into the
 conversation's `Inbox` by who has found it to be of this peer, and worked off in its turn: the
-hooks of one session never overlap. The first datagram that waits for a hook waits where it was
-received; the others are copied, up to a limit, so that a hook that takes long holds up no
-receive. What is sent goes to the system at once.
+hooks of one session never overlap. What is sent goes to the system at once.
 
 It is an object of its own so that a subclass of `DatagramSession` may call its attributes what
 it likes. What belongs here: the life of one conversation, by the states of `session_state`.
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ..queue.completion_queue import CompletionQueue
-    from .datagram_receives import DatagramReceives, PooledReceive
+    from .datagram_receives import DatagramReceives
     from .datagram_sends import DatagramSends, PeerSend
     from .datagram_session import DatagramSession
 
@@ -153,18 +151,15 @@ class Conversation:
 
     # What came
 
-    def take(self, receive: PooledReceive, truncated: bool) -> None:
+    def take(self, data: bytes, truncated: bool) -> None:
         """Take a datagram; the inbox has something to work off then. One thread at a time."""
         self.touch()
         inbox = self.inbox
-        if inbox.idle:
-            inbox.put(self._received, receive, truncated)
-            return
-        if len(inbox) < self.session.receive_limit:
-            inbox.put(self._hand_over, memoryview(bytes(receive.view())), truncated)
+        # What comes in one burst waits for no hook: nobody is at it yet.
+        if len(inbox) < self.session.receive_limit or not inbox.busy:
+            inbox.put(self._hand_over, data, truncated)
         else:
             self._dropped_early += 1
-        self._give_back(receive)
 
     def touch(self) -> None:
         """Count from now on how long the peer is silent."""
@@ -172,23 +167,7 @@ class Conversation:
             watch.active_at = watch.now()
 
     @calls_hooks
-    def _received(self, receive: PooledReceive, truncated: bool) -> None:
-        """Hand over a datagram where it was received."""
-        data = receive.view()
-        try:
-            self._hand_over(data, truncated)
-        finally:
-            with contextlib.suppress(BufferError):  # something exports it: see `post`
-                data.release()
-            del data
-            self._give_back(receive)
-
-    def _give_back(self, receive: PooledReceive) -> None:
-        assert self._receives is not None, "what came has come from there"
-        self._receives.post(receive)
-
-    @calls_hooks
-    def _hand_over(self, data: memoryview, truncated: bool) -> None:
+    def _hand_over(self, data: bytes, truncated: bool) -> None:
         if self.state is not OPEN:
             self._dropped_late += 1
             return
@@ -196,9 +175,9 @@ class Conversation:
         self._messages_received += 1
         if truncated:
             self._truncated += 1
-            self.session.on_truncated(data)
+            self.session.on_truncated(memoryview(data))
         else:
-            self.session.on_receive(data)
+            self.session.on_receive(memoryview(data))
 
     # What comes from outside
 
@@ -212,7 +191,7 @@ class Conversation:
     def send(self, data: Buffer) -> bool:
         """Send a datagram; see `DatagramSession.send`."""
         # Not bytes(data): bytes(5) would be five zeros.
-        message = data if type(data) is bytes else bytes(memoryview(data))
+        message = data if type(data) is bytes else memoryview(data).tobytes()
         size = len(message)
         if size > DATAGRAM_BYTES_MAX:
             self.check_length(size)
@@ -222,6 +201,11 @@ class Conversation:
         with self._lock:
             if self.state is not OPEN:
                 return False
+            # What is on its way by an operation goes first.
+            if not self._sending and self._sends.take(self.key, message):
+                self._messages_sent += 1
+                self._bytes_sent += size
+                return True
             send = None
             if self.queued_bytes + size <= self.session.send_limit:
                 send = self._sends.start(self, self.key, message)

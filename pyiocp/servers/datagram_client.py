@@ -16,7 +16,7 @@ from ..errors import PortClosedError, error_of_code
 from ..winapi import sockaddr
 from ..winapi.errorcodes import WSAECONNRESET
 from .conversation import Conversation
-from .datagram_receives import DatagramReceives, check_receives
+from .datagram_receives import DatagramReceives, check_size
 from .datagram_sends import DatagramSends
 from .datagram_server import check_new
 from .resolve import check_address, is_numeric, resolve_all
@@ -25,7 +25,6 @@ from .session_state import CONNECTING, OPEN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .datagram_receives import PooledReceive
     from .datagram_session import DatagramSession
     from .session_port import SessionPort
 
@@ -45,15 +44,13 @@ class DatagramClient:
         address: Any,
         factory: Callable[[], DatagramSession],
         *,
-        receives: int,
         datagram_size: int,
         report_unreachable: bool,
     ) -> None:
         check_address(address)
-        check_receives(receives, datagram_size)
+        check_size(datagram_size)
         self._port = port
         self._address = address
-        self._count = receives
         self._size = datagram_size
         self._report_unreachable = report_unreachable
         self._receives: DatagramReceives | None = None
@@ -105,7 +102,6 @@ class DatagramClient:
             receives = DatagramReceives(
                 port,
                 datagram,
-                count=self._count,
                 size=self._size,
                 take=self._take,
                 unreachable=self._unreachable,
@@ -117,8 +113,8 @@ class DatagramClient:
         conversation.aim(receives, sends, bytes(sockaddr(family, numeric)), numeric, local)
         return receives
 
-    def _take(self, receive: PooledReceive, truncated: bool) -> Conversation:
-        self._conversation.take(receive, truncated)
+    def _take(self, _sender: bytes, data: bytes, truncated: bool) -> Conversation:
+        self._conversation.take(data, truncated)
         return self._conversation
 
     def _unreachable(self) -> Conversation | None:

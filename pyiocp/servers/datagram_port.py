@@ -31,8 +31,8 @@ class DatagramPort(SessionPort):
         factory: Callable[[], DatagramSession],
         *,
         admit: Admit | None = None,
-        receives: int = 64,
         datagram_size: int = 2048,
+        receive_buffer: int | None = 1 << 20,
         sends: int = 16384,
         limits: Limits | None = None,
         exclusive: bool = True,
@@ -49,11 +49,14 @@ class DatagramPort(SessionPort):
             call, of a peer that has no session. It returns True to let it in, False not to,
             or bytes to send there instead. It is called by one thread at a time, and other
             datagrams wait for it.
-        receives: how many receives are pending at any time, 1 to 65,536.
         datagram_size: bytes of the longest datagram, 1 to 65,527; what is longer comes to
-            ``on_truncated``. With `receives`, it is the memory that the kernel keeps locked.
-        sends: how many sends may be under way at a time, 1 to 1,048,576, a datagram counting
-            until a worker has seen that it is gone; what is over that is dropped.
+            ``on_truncated``.
+        receive_buffer: bytes that the system keeps of what has come and has yet to be
+            received (``SO_RCVBUF``), 1 to 2,147,483,647; the rest it drops. None leaves what the
+            socket has.
+        sends: how many datagrams may be under way at a time that the system did not take at
+            once, 1 to 1,048,576, each counting until a worker has seen that it is gone; what is
+            over that is dropped.
         limits: how many sessions there may be, and how fast they may begin; see `Limits`. By
             default 10,000 sessions: an address costs a peer nothing. ``Limits()`` is no limit.
         exclusive, dual_stack: as for `listen`.
@@ -79,8 +82,8 @@ class DatagramPort(SessionPort):
             open_datagram,
             factory,
             admit=admit,
-            receives=receives,
             datagram_size=datagram_size,
+            receive_buffer=receive_buffer,
             sends=sends,
             limits=limits,
             on_close=self.datagram_servers.discard,
@@ -93,7 +96,6 @@ class DatagramPort(SessionPort):
         address: Any,
         factory: Callable[[], DatagramSession],
         *,
-        receives: int = 16,
         datagram_size: int = 2048,
         report_unreachable: bool = True,
     ) -> DatagramSession:
@@ -106,7 +108,7 @@ class DatagramPort(SessionPort):
         address: ``(host, port)``. A name is looked up in another thread; of its addresses, the
             first that there is a way to is taken.
         factory: called without arguments, returns a new `DatagramSession`.
-        receives, datagram_size: as for `serve_datagrams`.
+        datagram_size: as for `serve_datagrams`.
         report_unreachable: end the session with a `PeerResetError` when the peer's host
             answers that nobody has the port. False: go on.
 
@@ -117,7 +119,6 @@ class DatagramPort(SessionPort):
             self,
             address,
             factory,
-            receives=receives,
             datagram_size=datagram_size,
             report_unreachable=report_unreachable,
         )

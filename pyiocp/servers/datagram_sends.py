@@ -1,9 +1,8 @@
-"""DatagramSends: the sends of one datagram socket, used again and again.
+"""DatagramSends: how datagrams leave one socket.
 
-The system takes a datagram nearly always on the spot, into its own buffer, and queues a packet
-all the same. So the sends under way are those whose packet has yet to come, and there may be
-many: as many as peers that get the world in one tick. Only those that the system did not take
-at once keep somebody's bytes waiting.
+The system takes a datagram nearly always on the spot, into its own buffer: so it is asked to do
+that first, without an operation. What it has no room for is sent by an operation, of which there
+may be many: as many as peers that get the world in one tick. These are used again and again.
 
 What belongs here: these operations. What a dropped datagram means is known to the
 `conversation`.
@@ -16,7 +15,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from ..errors import REFUSALS
+from ..errors import REFUSALS, HandleClosedError
 from ..operation import Operation
 from ..winapi import DWORD, SOCKET, SOCKET_ERROR, sockaddr
 from .gathered_send import SendBuffer
@@ -109,8 +108,18 @@ class DatagramSends:
         """How many are under way."""
         return self._made - len(self._spares)
 
+    def take(self, address: bytes, message: bytes) -> bool:
+        """Have the system take a datagram at once; False if it did not, for whatever reason.
+
+        address: the bytes of a socket address of the socket's family.
+        """
+        try:
+            return not self._datagram.send_at_once(message, address)
+        except HandleClosedError:
+            return False
+
     def start(self, owner: Conversation | None, address: bytes, message: bytes) -> PeerSend | None:
-        """Send a datagram; None if it was not taken. An owner calls this with its lock.
+        """Begin to send a datagram; None if that was refused. An owner calls this with its lock.
 
         owner: whose `Conversation.sent` is called when it has ended.
         address: the bytes of a socket address of the socket's family.

@@ -12,7 +12,6 @@ they go out in `datagram_sends`; what a session does with them in `conversation`
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import threading
@@ -20,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..address_text import show_address
 from ..queue.interrupt import calls_hooks
-from ..winapi import AF_INET6, address_of, sockaddr
+from ..winapi import AF_INET6, SO_RCVBUF, SOL_SOCKET, address_of, sockaddr
 from .admission import Admission, Limits, RefusalLog
 from .conversation import Conversation
-from .datagram_receives import DatagramReceives, check_receives
+from .datagram_receives import DatagramReceives, check_size
 from .datagram_sends import DatagramSends
 from .datagram_session import DatagramSession
 from .datagram_statistics import DatagramServerStatistics, DatagramSessionStatistics
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     from ..handles.datagram import Datagram
     from ..queue.timers import Timer
-    from .datagram_receives import PooledReceive
     from .session_port import SessionPort
 
     Admit = Callable[[Any, memoryview], bool | Buffer]
@@ -45,6 +43,8 @@ logger = logging.getLogger("pyiocp")
 
 _SENDS_MAX = 1 << 20
 """The most sends that one socket may have under way."""
+
+_RECEIVE_BUFFER_MAX = 0x7FFFFFFF
 
 _DEFAULT_LIMITS = Limits(sessions=10_000)
 """Sessions take memory, and an address costs nothing."""
@@ -77,8 +77,8 @@ class DatagramServer:
         factory: Callable[[], DatagramSession],
         *,
         admit: Admit | None,
-        receives: int,
         datagram_size: int,
+        receive_buffer: int | None,
         sends: int,
         limits: Limits | None,
         on_close: Callable[[DatagramServer], None],
@@ -91,7 +91,12 @@ class DatagramServer:
             raise TypeError(f"limits must be a Limits, not {limits!r}")
         if not 1 <= sends <= _SENDS_MAX:
             raise ValueError(f"sends must be between 1 and {_SENDS_MAX}, not {sends}")
-        check_receives(receives, datagram_size)
+        check_size(datagram_size)
+        if receive_buffer is not None and not 1 <= receive_buffer <= _RECEIVE_BUFFER_MAX:
+            raise ValueError(
+                f"receive_buffer must be None, or between 1 and {_RECEIVE_BUFFER_MAX} bytes,"
+                f" not {receive_buffer}"
+            )
         limits = _DEFAULT_LIMITS if limits is None else limits
         self.port = port
         self.accepted = self.not_admitted = self.refused = self.failed = 0
@@ -110,12 +115,13 @@ class DatagramServer:
         self.datagram = open_datagram()
         self.datagram.key = self
         try:
+            if receive_buffer is not None:
+                self.datagram.set_option(SOL_SOCKET, SO_RCVBUF, receive_buffer)
             self.address = self.datagram.local_address()
             self._sends = DatagramSends(self.datagram, sends)
             self._receives = DatagramReceives(
                 port,
                 self.datagram,
-                count=receives,
                 size=datagram_size,
                 take=self._take,
                 unreachable=lambda: None,
@@ -168,12 +174,13 @@ class DatagramServer:
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasendto
         """
-        message = data if type(data) is bytes else bytes(memoryview(data))
+        message = data if type(data) is bytes else memoryview(data).tobytes()
         if len(message) > self._sends.bytes_max:
             most = self._sends.bytes_max
             raise ValueError(f"a datagram here carries at most {most} bytes, not {len(message)}")
         target = bytes(sockaddr(self.datagram.family, address))
-        return self._sends.start(None, target, message) is not None
+        sends = self._sends
+        return sends.take(target, message) or sends.start(None, target, message) is not None
 
     def close(self) -> None:
         """Close the socket; the sessions end, with an error. Closing twice does nothing."""
@@ -211,7 +218,7 @@ class DatagramServer:
         return DatagramServerStatistics(
             sessions=len(figures) - 1,
             accepted=self.accepted,
-            receives_pending=self._receives.pending,
+            receives_pending=int(self._receives.pending),
             sends_pending=self._sends.under_way,
             bytes_received=total.bytes_received,
             bytes_sent=total.bytes_sent,
@@ -231,25 +238,22 @@ class DatagramServer:
     # What came: one thread at a time
 
     @calls_hooks
-    def _take(self, receive: PooledReceive, truncated: bool) -> Conversation | None:
+    def _take(self, sender: bytes, data: bytes, truncated: bool) -> Conversation | None:
         """Give a datagram to the conversation with its peer."""
-        key = peer_key(self.datagram.family, receive.sender)
+        key = peer_key(self.datagram.family, sender)
         conversation = self._peers.get(key)
         if conversation is None:
             try:
-                conversation = self._begin(key, receive, truncated)
+                conversation = self._begin(key, data, truncated)
             except Exception:
                 self.failed += 1
                 logger.exception("%r: no session could be made", self)
-            finally:  # also when a hook is interrupted
-                if conversation is None:
-                    self._receives.post(receive)
         if conversation is not None:
-            conversation.take(receive, truncated)
+            conversation.take(data, truncated)
         return conversation
 
     @calls_hooks
-    def _begin(self, key: bytes, receive: PooledReceive, truncated: bool) -> Conversation | None:
+    def _begin(self, key: bytes, data: bytes, truncated: bool) -> Conversation | None:
         """Begin a conversation with who sent this, if it may be."""
         peer = address_of(key)
         if truncated:
@@ -259,7 +263,7 @@ class DatagramServer:
         if self._shutting_down or self._closed:
             self.refused += 1
             return None
-        if self._admit is not None and not self._is_admitted(self._admit, peer, receive):
+        if self._admit is not None and not self._is_admitted(self._admit, peer, data):
             self.not_admitted += 1
             return None
         limit = self._admission.enter(peer)
@@ -292,14 +296,9 @@ class DatagramServer:
             session.close()
 
     @calls_hooks
-    def _is_admitted(self, admit: Admit, peer: Any, receive: PooledReceive) -> bool:
+    def _is_admitted(self, admit: Admit, peer: Any, data: bytes) -> bool:
         """Ask the user; and send the answer, if that is one."""
-        data = receive.view()
-        try:
-            answer = admit(peer, data)
-        finally:
-            with contextlib.suppress(BufferError):
-                data.release()
+        answer = admit(peer, memoryview(data))
         if answer is True or answer is False:
             return answer
         self.send_to(answer, peer)

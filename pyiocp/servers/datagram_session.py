@@ -60,14 +60,13 @@ class DatagramSession:
     def on_receive(self, data: memoryview) -> None:
         """A datagram came, as the peer sent it; it may be empty.
 
-        data: a view of the server's own buffer, valid during this call only: take
-            ``bytes(data)`` of what shall stay. ``send(data)`` is fine.
+        data: a view, read-only, of a copy of its own: it may be kept.
         """
 
     def on_truncated(self, data: memoryview) -> None:
         """A datagram came that is longer than the server's ``datagram_size``.
 
-        data: what of it fitted; the rest is lost. Valid as in ``on_receive``.
+        data: what of it fitted, as in ``on_receive``; the rest is lost.
         """
 
     def on_close(self, error: OSError | None) -> None:

@@ -32,8 +32,9 @@ class DatagramSessionStatistics(NamedTuple):
 class DatagramServerStatistics(NamedTuple):
     """What a datagram server has received and sent so far: a plain value.
 
-    ``sessions`` there are now; ``accepted`` there were in all. ``receives_pending`` and
-    ``sends_pending`` operations the system has at the moment.
+    ``sessions`` there are now; ``accepted`` there were in all. ``receives_pending`` is 1, or 0
+    while receiving is paused or the system refuses it; ``sends_pending`` datagrams the system
+    has not taken at once and has now.
 
     ``bytes_received`` to ``sends_dropped`` are the sums over all sessions, present and past,
     as in `DatagramSessionStatistics`.

@@ -17,7 +17,7 @@ CONTESTS = {
     "echo": {"floor", "pyiocp", "operations"},
     "churn": {"floor", "pyiocp", "operations"},
     "broadcast": {"floor", "pyiocp"},
-    "datagrams": {"pyiocp", "operations"},
+    "datagrams": {"floor", "pyiocp", "operations"},
     "download": {"pyiocp"},
     "file-read-8": {"pyiocp"},
     "file-write-8": {"pyiocp"},

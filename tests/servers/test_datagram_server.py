@@ -25,20 +25,23 @@ from pyiocp import (
 from pyiocp.winapi import (
     DWORD,
     SO_EXCLUSIVEADDRUSE,
+    SO_RCVBUF,
     SOCKET_ERROR,
     SOL_SOCKET,
     STATUS_PORT_UNREACHABLE,
     WSAECONNRESET,
     WSAENOBUFS,
+    WSAEWOULDBLOCK,
     getsockopt,
 )
 from pyiocp.winapi.errorcodes import STATUS_INSUFFICIENT_RESOURCES, STATUS_UNEXPECTED_NETWORK_ERROR
 
 
-def all_pending(server: DatagramServer, count: int) -> bool:
-    """Wait until so many receives are pending; the kernel's table agrees."""
+def receives(server: DatagramServer) -> bool:
+    """Wait until its receive is pending; the statistics agree."""
     port = server.port
-    return eventually(lambda: port.in_flight_by_kind().get("receive_from") == count)
+    pending = eventually(lambda: port.in_flight_by_kind().get("receive_from") == 1)
+    return pending and eventually(lambda: server.statistics().receives_pending == 1)
 
 
 # What comes, and what goes wrong with it
@@ -52,7 +55,7 @@ def test_datagram_that_is_too_long_is_told_and_counted(
     A first datagram that is too long begins no session, and is counted.
     """
     sessions = Made(Echo)
-    server = port.serve_datagrams(LOCAL, sessions, datagram_size=100, receives=4)
+    server = port.serve_datagrams(LOCAL, sessions, datagram_size=100)
     with served(port), peer_of(server) as peer:
         peer.send(bytes(101))
         assert eventually(lambda: server.statistics().truncated_first == 1)
@@ -65,36 +68,38 @@ def test_datagram_that_is_too_long_is_told_and_counted(
         assert session.hooks == ["connect", "receive", *["truncated", "receive"] * 10]
         assert session.received[1::2] == [b"%d" % n * 100 for n in range(10)]
         assert session.statistics().truncated == 10
-        assert all_pending(server, 4)
+        assert receives(server)
     assert server.statistics().truncated == 10
 
 
 def test_peer_that_is_gone_disturbs_nobody(port: CompletionPort, no_errors_logged: None) -> None:
     """C04: with the real system: datagrams go to a port that is closed, others are served."""
     sessions = Made(Echo)
-    server = port.serve_datagrams(LOCAL, sessions, receives=2)
+    server = port.serve_datagrams(LOCAL, sessions)
     with served(port), peer_of(server) as stays:
         with peer_of(server) as leaves:
             assert answer(leaves, b"one") == b"one"
         for n in range(20):
             assert sessions[0].send(b"anybody?") is True
             assert answer(stays, b"%d" % n) == b"%d" % n
-        assert all_pending(server, 2)
+        assert receives(server)
         assert server.statistics().unreachable == 0
 
 
 def test_unreachable_that_fails_the_call_is_counted(
     kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
 ) -> None:
-    """C04: every receive fails on the spot, 50 times over; then all of them are pending."""
-    refusal = Refusal(WSAECONNRESET, SOCKET_ERROR, times=50)
-    kernel.wrap("WSARecvFrom", refusal)
+    """C04: the receive fails on the spot, 50 times over, and what is fetched 50 times; then not."""
+    refusals = [Refusal(WSAECONNRESET, SOCKET_ERROR, times=50) for _ in range(2)]
+    for name, refusal in zip(("WSARecvFrom", "recvfrom"), refusals, strict=True):
+        kernel.wrap(name, refusal)
     port = open_port()
-    server = port.serve_datagrams(LOCAL, Echo, receives=5, report_unreachable=True)
+    server = port.serve_datagrams(LOCAL, Echo, report_unreachable=True)
     with served(port), peer_of(server) as peer:
         assert answer(peer, b"one") == b"one"
-        assert all_pending(server, 5)
-    assert server.statistics().unreachable == refusal.refused == 50
+        assert receives(server)
+    assert [refusal.refused for refusal in refusals] == [50, 50]
+    assert server.statistics().unreachable == 100
 
 
 def failing_packets(kernel: FaultyKernel, status: int, times: int) -> list[int]:
@@ -132,44 +137,43 @@ def test_receive_that_fails_by_packet_is_posted_again(
     """C04, C37: each of 20 is counted, and the receive back again: at once, or a little later."""
     failed = failing_packets(kernel, status, 20)
     port = open_port()
-    server = port.serve_datagrams(LOCAL, Echo, receives=3)
+    server = port.serve_datagrams(LOCAL, Echo)
     with served(port), peer_of(server) as peer:
         assert answer(peer, b"one") == b"one"
         for n in range(20):
             peer.send(b"fails")
             assert eventually(lambda n=n: getattr(server.statistics(), counted) == n + 1)
             assert answer(peer, b"%d" % n) == b"%d" % n
-        assert all_pending(server, 3)
+        assert receives(server)
     assert len(failed) == 20
     caplog.clear()
 
 
-def test_receives_that_the_system_refuses_are_tried_again(
+@pytest.mark.parametrize("function", ["WSARecvFrom", "recvfrom"])
+def test_receive_that_the_system_refuses_is_tried_again(
     kernel: FaultyKernel,
     open_port: Callable[[], CompletionPort],
     caplog: pytest.LogCaptureFixture,
+    function: str,
 ) -> None:
-    """C37: nothing may be locked for a while, for any receive; then all of them are pending.
-
-    The waits grow: there are not as many warnings as refused receives.
-    """
+    """C37: nothing may be locked for a while; or what has come cannot be fetched. Then it can."""
     refusal = Refusal(WSAENOBUFS, SOCKET_ERROR)
     refusal.enabled = False
-    kernel.wrap("WSARecvFrom", refusal)
+    kernel.wrap(function, refusal)
     port = open_port()
-    server = port.serve_datagrams(LOCAL, Echo, receives=4)
+    server = port.serve_datagrams(LOCAL, Echo)
     with served(port), peer_of(server) as peer:
         assert answer(peer, b"one") == b"one"
         refusal.enabled = True
-        for n in range(4):
-            assert answer(peer, b"%d" % n) == b"%d" % n
-        assert eventually(lambda: refusal.refused >= 12)
-        assert port.in_flight_by_kind().get("receive_from", 0) == 0
+        assert answer(peer, b"two") == b"two"
+        assert eventually(lambda: refusal.refused >= (5 if function == "WSARecvFrom" else 1))
+        if function == "WSARecvFrom":
+            assert (server.statistics().receives_pending, port.in_flight_by_kind()) == (0, {})
         peer.send(b"later")
         refusal.enabled = False
         assert peer.recv(10) == b"later"
-        assert all_pending(server, 4)
-    assert 0 < caplog.text.count("tries again in") < refusal.refused
+        assert receives(server)
+    assert 0 < caplog.text.count("tries again in") <= refusal.refused
     caplog.clear()
 
 
@@ -181,7 +185,7 @@ def test_server_that_is_refused_everything_can_be_closed(
     """C37: from its first receive on; nothing is left of it."""
     kernel.wrap("WSARecvFrom", Refusal(WSAENOBUFS, SOCKET_ERROR))
     port = open_port()
-    server = port.serve_datagrams(LOCAL, Echo, receives=4)
+    server = port.serve_datagrams(LOCAL, Echo)
     with served(port):
         server.close()
     assert port.datagram_servers == set()
@@ -192,19 +196,44 @@ def test_server_that_is_refused_everything_can_be_closed(
 # What goes out
 
 
+def nothing_at_once(kernel: FaultyKernel) -> Refusal:
+    """Have the system take no datagram at once, as if its buffer were full."""
+    refusal = Refusal(WSAEWOULDBLOCK, SOCKET_ERROR)
+    kernel.wrap("sendto", refusal)
+    return refusal
+
+
+def test_what_the_system_takes_at_once_has_no_operation(port: CompletionPort) -> None:
+    """Nobody takes packets, and none is needed: 1,000 datagrams leave, and nothing is in flight."""
+    sessions = Made(Echo)
+    server = port.serve_datagrams(LOCAL, sessions)
+    with peer_of(server) as peer:
+        with served(port):
+            assert answer(peer, b"one") == b"one"
+        for n in range(1000):
+            assert sessions[0].send(b"%d" % n) is True
+            assert peer.recv(10) == b"%d" % n
+        assert server.send_to(b"as well", peer.getsockname()) is True
+        assert peer.recv(10) == b"as well"
+        assert server.statistics().sends_pending == 0
+        assert port.in_flight_by_kind() == {"receive_from": 1}
+
+
 def test_what_the_system_refuses_to_send_is_dropped_and_counted(
     kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
 ) -> None:
     """C37: `send` says False five times; the session lives, and what comes next goes out."""
-    refusal = Refusal(WSAENOBUFS, SOCKET_ERROR, times=5)
-    refusal.enabled = False
-    kernel.wrap("WSASendTo", refusal)
+    refusals = [Refusal(WSAENOBUFS, SOCKET_ERROR, times=5) for _ in range(2)]
+    for name, refusal in zip(("sendto", "WSASendTo"), refusals, strict=True):
+        refusal.enabled = False
+        kernel.wrap(name, refusal)
     port = open_port()
     sessions = Made(Echo)
     server = port.serve_datagrams(LOCAL, sessions)
     with served(port), peer_of(server) as peer:
         assert answer(peer, b"one") == b"one"
-        refusal.enabled = True
+        for refusal in refusals:
+            refusal.enabled = True
         assert [sessions[0].send(b"%d" % n) for n in range(8)] == [False] * 5 + [True] * 3
         assert [peer.recv(10) for _ in range(3)] == [b"5", b"6", b"7"]
         assert sessions[0].statistics().sends_dropped == 5
@@ -213,8 +242,12 @@ def test_what_the_system_refuses_to_send_is_dropped_and_counted(
         assert sessions[0].closed.wait(10)
 
 
-def test_no_more_sends_are_under_way_than_may_be(port: CompletionPort) -> None:
+def test_no_more_sends_are_under_way_than_may_be(
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
+) -> None:
     """Nobody takes packets: 8 are sent, what is over that dropped; then there is room again."""
+    nothing_at_once(kernel)
+    port = open_port()
     sessions = Made(Echo)
     server = port.serve_datagrams(LOCAL, sessions, sends=8)
     with peer_of(server) as peer:
@@ -232,6 +265,31 @@ def test_no_more_sends_are_under_way_than_may_be(port: CompletionPort) -> None:
             assert session.send(b"again") is True
             assert peer.recv(10) == b"again"
     assert session.statistics().sends_dropped == 4
+
+
+def test_nothing_overtakes_what_was_not_taken_at_once(
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
+) -> None:
+    """The first of 10 goes by an operation; the others could go at once, but wait their turn."""
+    refusal = nothing_at_once(kernel)
+    refusal.enabled = False
+    port = open_port()
+    sessions = Made(Echo)
+    server = port.serve_datagrams(LOCAL, sessions)
+    with peer_of(server) as peer:
+        with served(port):
+            assert answer(peer, b"one") == b"one"
+        calls = refusal.calls
+        for n in range(10):
+            refusal.enabled = n == 0
+            assert sessions[0].send(b"%d" % n) is True
+        assert refusal.calls == calls + 1
+        assert server.statistics().sends_pending == 10
+        with served(port):
+            assert [peer.recv(10) for _ in range(10)] == [b"%d" % n for n in range(10)]
+            assert eventually(lambda: server.statistics().sends_pending == 0)
+            assert answer(peer, b"two") == b"two"
+        assert refusal.calls == calls + 2
 
 
 def test_everybody_gets_the_same_over_either_transport(port: CompletionPort) -> None:
@@ -260,8 +318,12 @@ def test_everybody_gets_the_same_over_either_transport(port: CompletionPort) -> 
                 each.close()
 
 
-def test_broadcast_makes_no_copy_for_each(port: CompletionPort) -> None:
+def test_broadcast_makes_no_copy_for_each(
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
+) -> None:
     """50 peers, 50,000 bytes to each, while nobody takes packets: one copy, not 50."""
+    nothing_at_once(kernel)
+    port = open_port()
     sessions = Made(DatagramJournal)
     server = port.serve_datagrams(LOCAL, sessions)
     peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(50)]
@@ -360,8 +422,8 @@ def test_address_is_the_servers_own(port: CompletionPort, exclusive: bool) -> No
 @pytest.mark.parametrize(
     ("error", "arguments"),
     [
-        (ValueError, {"receives": 0}),
-        (ValueError, {"receives": 65537}),
+        (ValueError, {"receive_buffer": 0}),
+        (ValueError, {"receive_buffer": 1 << 31}),
         (ValueError, {"datagram_size": 0}),
         (ValueError, {"datagram_size": 65528}),
         (ValueError, {"sends": 0}),
@@ -386,13 +448,13 @@ def test_bad_arguments_are_refused(
 
 
 def test_paused_server_leaves_datagrams_with_the_system(port: CompletionPort) -> None:
-    """No receive is pending; nobody ends for being idle; then all comes, in order."""
+    """Nothing is pending; nobody ends for being idle; then all comes, in order."""
 
     class Impatient(Echo):
         idle_timeout = 0.2
 
     sessions = Made(Impatient)
-    server = port.serve_datagrams(LOCAL, sessions, receives=8)
+    server = port.serve_datagrams(LOCAL, sessions)
     with served(port), peer_of(server) as peer:
         assert answer(peer, b"one") == b"one"
         server.pause()
@@ -404,20 +466,59 @@ def test_paused_server_leaves_datagrams_with_the_system(port: CompletionPort) ->
         assert not sessions[0].closed.is_set()
         server.resume()
         assert [peer.recv(10) for _ in range(5)] == [b"%d" % n for n in range(5)]
-        assert all_pending(server, 8)
+        assert receives(server)
         assert not sessions[0].closed.is_set()
         assert sessions[0].closed.wait(10)
 
 
+def test_pause_ends_a_burst(port: CompletionPort) -> None:
+    """20 have come when the first of them has the server paused: one is taken, 19 stay."""
+
+    def admit(_address: Any, _data: memoryview) -> bool:
+        server.pause()
+        return True
+
+    sessions = Made(Echo)
+    server = port.serve_datagrams(LOCAL, sessions, admit=admit)
+    with peer_of(server) as peer:
+        for n in range(20):
+            peer.send(b"%d" % n)
+        with served(port):
+            assert peer.recv(10) == b"0"
+            assert silent(peer)
+            server.resume()
+            assert [peer.recv(10) for _ in range(19)] == [b"%d" % n for n in range(1, 20)]
+
+
+def test_interrupted_admit_holds_up_nobody(port: CompletionPort) -> None:
+    """Ctrl-C in `admit`, after another datagram of the burst has been taken: that is answered."""
+
+    def admit(_address: Any, data: memoryview) -> bool:
+        if data == b"interrupt":
+            raise KeyboardInterrupt
+        return True
+
+    server = port.serve_datagrams(LOCAL, Echo, admit=admit)
+    with peer_of(server) as one, peer_of(server) as other:
+        one.send(b"one")
+        other.send(b"interrupt")
+        with pytest.raises(KeyboardInterrupt):
+            port.run()
+        with served(port):
+            assert one.recv(10) == b"one"
+            assert answer(other, b"two") == b"two"
+            assert receives(server)
+
+
 def test_pausing_and_resuming_at_once_loses_no_receive(port: CompletionPort) -> None:
-    """200 times, while datagrams come: afterwards as many are pending as before."""
-    server = port.serve_datagrams(LOCAL, DatagramJournal, receives=8)
+    """200 times, while datagrams come: afterwards it is pending as before."""
+    server = port.serve_datagrams(LOCAL, DatagramJournal)
     with served(port, threads=2), peer_of(server) as peer:
         for _ in range(200):
             peer.send(b"x")
             server.pause()
             server.resume()
-        assert all_pending(server, 8)
+        assert receives(server)
         assert eventually(lambda: server.statistics().messages_received == 200)
 
 
@@ -538,18 +639,17 @@ def test_sessions_that_come_and_go_leave_nothing(port: CompletionPort) -> None:
             super().on_receive(data)
             self.close()
 
-    server = port.serve_datagrams(LOCAL, Short, receives=8, limits=Limits(sessions_per_address=9))
+    server = port.serve_datagrams(LOCAL, Short, limits=Limits(sessions_per_address=9))
     with served(port, threads=2):
         for _ in range(500):
             with peer_of(server) as peer:
                 assert answer(peer, b"hello") == b"hello"
                 assert eventually(lambda: len(server.sessions) < 9)
         assert eventually(lambda: port.sessions == set())
-        assert all_pending(server, 8)
+        assert receives(server)
         statistics = server.statistics()
     assert (statistics.accepted, statistics.messages_sent, statistics.refused) == (500, 500, 0)
     assert server._admission._addresses == {}
-    assert port.statistics().pools[0].in_use == 8
 
 
 def test_closed_port_serves_nobody() -> None:
@@ -561,8 +661,23 @@ def test_closed_port_serves_nobody() -> None:
         port.connect_datagram(LOCAL, Echo)
 
 
-def test_locked_pages_are_seen(port: CompletionPort) -> None:
-    """32 receives of 2,048 bytes lie on 16 pages, as `port.statistics()` tells."""
-    port.serve_datagrams(LOCAL, Echo, receives=32, datagram_size=2048)
+def test_little_memory_is_locked(port: CompletionPort) -> None:
+    """One buffer, however many come, as `port.statistics()` tells."""
+    port.serve_datagrams(LOCAL, Echo, datagram_size=2048)
     locked = port.statistics().in_flight_by_kind["receive_from"]
-    assert (locked.operations, locked.bytes, locked.pages) == (32, 65536, 16)
+    assert (locked.operations, locked.bytes) == (1, 2048)
+    assert locked.pages <= 2
+
+
+@pytest.mark.parametrize("receive_buffer", [4096, None])
+def test_system_keeps_as_much_as_it_is_told(
+    port: CompletionPort, receive_buffer: int | None
+) -> None:
+    """SO_RCVBUF: the option is set, unless not wanted."""
+    server = port.serve_datagrams(LOCAL, Echo, receive_buffer=receive_buffer)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        default = other.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    value, size = DWORD(), ctypes.c_int(4)
+    number = server.datagram.number
+    assert not getsockopt(number, SOL_SOCKET, SO_RCVBUF, ctypes.byref(value), ctypes.byref(size))
+    assert (value.value < default) is (receive_buffer is not None)

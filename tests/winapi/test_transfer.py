@@ -163,6 +163,26 @@ def test_a_datagram_comes_with_the_address_of_its_sender(
     assert local(sender) == address_of(storage)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_datagram_goes_and_comes_without_an_overlapped(
+    sockets: Sockets, iocp: int, family: int
+) -> None:
+    """Sendto and recvfrom on a non-blocking socket: no packet; and nothing there is said."""
+    receiver, sender = (sockets.bound(family, SOCK_DGRAM) for _ in range(2))
+    associate(receiver, iocp, 1)
+    associate(sender, iocp, 2)
+    succeeded(ioctlsocket(receiver, FIONBIO - (1 << 32), byref(ULONG(1))))
+    name, data = sockaddr(family, local(receiver)), b"data\0gram"
+    assert sendto(sender, data, len(data), 0, byref(name), sizeof(name)) == len(data)
+    assert WAIT_TIMEOUT == look(iocp).error
+    room, storage = ctypes.create_string_buffer(64), SOCKADDR_STORAGE()
+    size = INT(sizeof(storage))
+    assert recvfrom(receiver, room, 64, 0, byref(storage), byref(size)) == len(data)
+    assert (room.raw[: len(data)], address_of(storage)) == (data, local(sender))
+    assert recvfrom(receiver, room, 64, 0, byref(storage), byref(size)) == SOCKET_ERROR
+    assert last_error() == WSAEWOULDBLOCK
+
+
 def test_a_datagram_that_is_too_long_fails_and_fills_the_buffer(
     sockets: Sockets, iocp: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""Sending and receiving with overlapped I/O, and asking for the result.
+"""Sending and receiving with overlapped I/O, and asking for the result; recvfrom and sendto.
 
 The three outcomes of every overlapped call here:
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from ..binding import Callback
 from ..overlapped import LPOVERLAPPED, OVERLAPPED
-from ..types import BOOL, DWORD, INT, LPDWORD, LPINT, SOCKET, ConstPointer
+from ..types import BOOL, DWORD, INT, LPCVOID, LPDWORD, LPINT, LPVOID, SOCKET, ConstPointer
 from .addresses import LPSOCKADDR, SOCKADDR
 from .buffers import LPWSABUF
 from .library import ws2_32
@@ -183,6 +183,42 @@ def WSASendTo(
     completion; the WSABUFs and lpTo only during the call.
 
     Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasendto
+    """
+
+
+@ws2_32(since="Windows 95")
+def recvfrom(
+    s: SOCKET, buf: LPVOID, len: INT, flags: INT, from_: LPSOCKADDR, fromlen: LPINT
+) -> INT:
+    """Receive a datagram and its sender's address, without an OVERLAPPED.
+
+    buf, len: room for the datagram, and its size in bytes.
+    flags: 0, or MSG_PEEK.
+    from_, fromlen: room for the address and, before the call, its size in bytes.
+
+    Returns how many bytes were received, 0 for an empty datagram, or SOCKET_ERROR: ask
+    last_error(). WSAEWOULDBLOCK (10035): the socket is non-blocking and nothing is there; a
+    blocking one waits. WSAEMSGSIZE (10040): the datagram was longer, and the rest of it is
+    lost. WSAECONNRESET (10054): an earlier send met a closed port. No packet is queued.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recvfrom
+    """
+
+
+@ws2_32(since="Windows 95")
+def sendto(
+    s: SOCKET, buf: LPCVOID, len: INT, flags: INT, to: ConstPointer[SOCKADDR], tolen: INT
+) -> INT:
+    """Send a datagram to an address, without an OVERLAPPED: when it returns, it is over.
+
+    buf, len: the datagram and its size in bytes; read during the call only.
+    to, tolen: the receiver's address, and its size in bytes; likewise.
+
+    Returns how many bytes were sent, or SOCKET_ERROR: ask last_error(). WSAEWOULDBLOCK
+    (10035): the socket is non-blocking and its buffer is full; a blocking one waits. The
+    other codes are those of WSASendTo. No packet is queued to a port, whatever happens.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-sendto
     """
 
 
