@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from ..binding import Callback
 from ..overlapped import LPOVERLAPPED, OVERLAPPED
-from ..types import BOOL, DWORD, INT, LPCVOID, LPDWORD, LPINT, LPVOID, SOCKET, ConstPointer
+from ..types import BOOL, DWORD, INT, LPDWORD, LPINT, PCCH, PCHAR, SOCKET, ConstPointer
 from .addresses import LPSOCKADDR, SOCKADDR
 from .buffers import LPWSABUF
 from .library import ws2_32
@@ -188,7 +188,7 @@ def WSASendTo(
 
 @ws2_32(since="Windows 95")
 def recvfrom(
-    s: SOCKET, buf: LPVOID, len: INT, flags: INT, from_: LPSOCKADDR, fromlen: LPINT
+    s: SOCKET, buf: PCHAR, len: INT, flags: INT, from_: LPSOCKADDR, fromlen: LPINT
 ) -> INT:
     """Receive a datagram and its sender's address, without an OVERLAPPED.
 
@@ -207,7 +207,7 @@ def recvfrom(
 
 @ws2_32(since="Windows 95")
 def sendto(
-    s: SOCKET, buf: LPCVOID, len: INT, flags: INT, to: ConstPointer[SOCKADDR], tolen: INT
+    s: SOCKET, buf: PCCH, len: INT, flags: INT, to: ConstPointer[SOCKADDR], tolen: INT
 ) -> INT:
     """Send a datagram to an address, without an OVERLAPPED: when it returns, it is over.
 
