@@ -123,6 +123,10 @@ EXPORTED int WSAAPI instant_recvfrom(SOCKET s, char *room, int length, int flags
     return received_bytes;
 }
 
+EXPORTED int WSAAPI instant_send(SOCKET s, const char *data, int length, int flags) {
+    return s < MEASURED ? send(s, data, length, flags) : length;
+}
+
 EXPORTED int WSAAPI instant_sendto(SOCKET s, const char *data, int length, int flags, const struct sockaddr *to, int to_size) {
     return s < MEASURED ? sendto(s, data, length, flags, to, to_size) : length;
 }

@@ -32,7 +32,8 @@ class InstantKernel(Kernel):
     def __init__(self, program: str) -> None:
         super().__init__()
         self._program = ctypes.CDLL(program)
-        for name in ("WSARecv", "WSASend", "WSARecvFrom", "WSASendTo", "recvfrom", "sendto"):
+        transfers = ("WSARecv", "WSASend", "WSARecvFrom", "WSASendTo", "recvfrom", "send", "sendto")
+        for name in transfers:
             setattr(self, name, winapi.untyped(self._instant(name), keeps_gil=True))
         queued = self._instant("GetQueuedCompletionStatusEx")
         self.GetQueuedCompletionStatusEx = winapi.untyped(queued)

@@ -95,8 +95,9 @@ class Kernel:
         }
         self.WSARecvFrom = winapi.untyped(winapi.WSARecvFrom, keeps_gil=True)
         self.WSASendTo = winapi.untyped(winapi.WSASendTo, keeps_gil=True)
-        # On non-blocking sockets these never wait either: see Datagram.may_wait.
+        # On non-blocking sockets these never wait either: see SocketHandle.may_wait.
         self.recvfrom = winapi.untyped(winapi.recvfrom, keeps_gil=True)
+        self.send = winapi.untyped(winapi.send, keeps_gil=True)
         self.sendto = winapi.untyped(winapi.sendto, keeps_gil=True)
         self.WSAIoctl = winapi.WSAIoctl
         self.WSAGetOverlappedResult = winapi.untyped(winapi.WSAGetOverlappedResult)

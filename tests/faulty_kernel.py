@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyiocp import Kernel
-from pyiocp.winapi import OVERLAPPED_ENTRY
+from pyiocp.winapi import OVERLAPPED_ENTRY, SOCKET_ERROR, WSAEWOULDBLOCK
 
 #: Functions that are looked up on a socket, and called through what the look-up returns.
 LOOKED_UP = (
@@ -37,7 +37,13 @@ class FaultyKernel(Kernel):
     """A kernel whose functions can be wrapped: before a port is made with it."""
 
     def wrap(self, name: str, wrapper: Callable[..., Any]) -> None:
-        """Have `wrapper`, called with the real function and its arguments, stand for it."""
+        """Have `wrapper`, called with the real function and its arguments, stand for it.
+
+        What goes wrong with operations that send does so only if there are some: with WSASend
+        wrapped, the system takes nothing without one.
+        """
+        if name == "WSASend":
+            self.wrap("send", Refusal(WSAEWOULDBLOCK, SOCKET_ERROR))
         real = getattr(self, name)
         if name not in LOOKED_UP:
             setattr(self, name, functools.partial(wrapper, real))

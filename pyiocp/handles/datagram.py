@@ -101,9 +101,6 @@ class Datagram(SocketHandle):
         super().__init__(port, number, family=family, key=key, skip_on_success=False)
         self._socket = SOCKET(number)
         self._sendto = port.kernel.sendto
-        #: Whether such a call would wait: then with the GIL, and with the lock. So before each
-        #: one the socket is made non-blocking, if it is not.
-        self.may_wait = True
         if report_unreachable:
             try:
                 self.report(unreachable=True)
@@ -319,7 +316,7 @@ class Datagram(SocketHandle):
         target: the bytes of a socket address of the socket's family.
         """
         with self.lock:
-            if self.closed or self.may_wait:
+            if self.closed or self.may_wait:  # with the GIL, and the lock
                 self.check_open("sendto")
                 self.set_blocking(False)
             # Lifetime: the system copies both before it returns.
@@ -398,16 +395,6 @@ class Datagram(SocketHandle):
         """
         target = sockaddr(self.family, address)
         self.call("connect", ctypes.byref(target), ctypes.sizeof(target))
-
-    def set_blocking(self, blocking: bool) -> None:
-        """Have calls without an OVERLAPPED wait, or fail with WSAEWOULDBLOCK.
-
-        Operations do not mind.
-
-        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-ioctlsocket
-        """
-        super().set_blocking(blocking)
-        self.may_wait = blocking
 
     def peer_address(self) -> Any:
         """Return the address that the socket is connected to.

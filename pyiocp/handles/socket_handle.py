@@ -83,6 +83,9 @@ class SocketHandle(Handle):
         self.family = int(family)
         super().__init__(port, number, key=key, skip_on_success=skip_on_success, internal=internal)
 
+    may_wait = True
+    """Whether a call without an OVERLAPPED would wait: see `set_blocking`."""
+
     def receive_operation(self, *buffers: Buffer, peek: bool = False) -> Operation:
         """Return a receive that has not been posted yet, to be posted again and again."""
         operation = Operation(self, "receive")
@@ -160,6 +163,7 @@ class SocketHandle(Handle):
         Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-ioctlsocket
         """
         self.call("ioctlsocket", _FIONBIO, ctypes.byref(ULONG(not blocking)))
+        self.may_wait = blocking
 
     def local_address(self) -> Any:
         """Return this side's address, as Python's ``socket`` module writes addresses.

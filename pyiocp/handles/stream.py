@@ -102,6 +102,8 @@ class Stream(SocketHandle):
     """Whether skip-on-success is asked for."""
     operation_class: ClassVar[type[Operation]] = Operation
     """What a session's receives and sends are made of."""
+    takes_at_once: ClassVar[bool] = True
+    """Whether what a session sends may go by calls that have no operation, and do not wait."""
 
     def __init__(
         self,

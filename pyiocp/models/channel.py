@@ -35,6 +35,7 @@ class Channel(Stream):
 
     kind = "channel"
     may_skip = False
+    takes_at_once = False  # how it sends is what makes the model
 
     def __init__(
         self, loop: Loop, number: int, *, family: int, key: Any = None, peer: Any = None

@@ -85,8 +85,10 @@ class GatheredSend:
         "_room",
         "_room_address",
         "_socket",
+        "at_once",
         "operation",
         "queue",
+        "sockets",
     )
 
     def __init__(self, stream: Stream) -> None:
@@ -111,6 +113,9 @@ class GatheredSend:
             self.queue, self._count, self._room, self._first, self._room_address
         )
         self._socket = SOCKET(stream.number)
+        #: What sends without an operation, and the first of its arguments.
+        self.at_once = stream.port.kernel.send
+        self.sockets = (self._socket,)
         self.operation._calls(
             "WSASend",
             stream.port.kernel.WSASend,

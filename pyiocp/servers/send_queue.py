@@ -1,8 +1,13 @@
 """SendQueue: what one session has to send, and the one send that is under way.
 
-Sends are gathered: all that waits, up to a limit, goes out with one WSASend of several
-buffers. Any thread may add to the queue; what completes goes through the connection's
-inbox, because it may end in a hook.
+Where nothing waits, the system is asked to take a message at once, without an operation: it
+copies the bytes, and no page is locked. What it does not take goes by an operation, and so does
+all that is sent before that has ended: all that waits, up to a limit, with one WSASend of several
+buffers. (A session's first message goes by one as well: who says no more than that is spared the
+call that makes a socket non-blocking.)
+
+Any thread may add to the queue; what completes goes through the connection's inbox, because it may
+end in a hook.
 
 What belongs here: sending, the water marks, and the limit. When a session ends is known to
 the `connection`.
@@ -10,10 +15,12 @@ the `connection`.
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from ctypes import c_char
 from typing import TYPE_CHECKING, Any
 
-from ..errors import REFUSALS, ResourceLimitError, failed
+from ..errors import REFUSALS, IocpError, ResourceLimitError, failed
 from ..handles.transmit import FilePart
 from ..memory.pages import PAGE_SIZE
 from ..queue.interrupt import calls_hooks
@@ -37,6 +44,12 @@ They take no memory, but each is an open file, and a peer that does not read cou
 ever more of them.
 """
 
+
+_Z = (0,)
+_COPIED_MAX = 8192
+"""Bytes of a view from which it takes longer to copy them than to point to them."""
+
+_NO_FLAGS = (0,)
 
 _NO_STREAMS_LOCK = threading.RLock()
 """The lock of all that have no stream yet: they only look, or end."""
@@ -142,10 +155,14 @@ class SendQueue:
         """Queue bytes and submit what the system takes; see `Session.send`."""
         session = self._session
         connection = self._connection
+        message: Any
         if type(data) is bytes:
             message = data
         elif type(data) is memoryview:  # what on_receive has: 70 ns less this way
-            message = data.tobytes()
+            if data.nbytes > _COPIED_MAX and data.c_contiguous and not data.readonly:
+                message = data.cast("B")  # copied only if it has to wait
+            else:
+                message = data.tobytes()
         else:  # not bytes(data): bytes(5) would be five zeros
             message = bytes(memoryview(data))
         if connection.state is CONNECTING:
@@ -154,12 +171,19 @@ class SendQueue:
             if connection.state is not OPEN or self._full_stop:
                 return False
             if message:
+                self.messages += 1
                 send = self._send
                 if send is None:
                     send = self._take()
-                send.queue.append(message)
-                self._queued_bytes_ever += len(message)
-                self.messages += 1
+                elif not send.queue and self._send_at_once(send, message):
+                    if not send.queue:
+                        return not self._over_high_water
+                    message = None  # what is left of it is in the queue
+                if message is not None:
+                    if type(message) is memoryview:
+                        message = message.tobytes()
+                    self._queued_bytes_ever += len(message)
+                    send.queue.append(message)
                 if not self.sending:
                     self._flush(send)
             queued_bytes = self._queued_bytes_ever - self.taken_bytes
@@ -170,6 +194,37 @@ class SendQueue:
         if overflowed:
             self.overflow(queued_bytes)
         return False
+
+    def _send_at_once(self, send: GatheredSend, message: Any) -> bool:
+        """Have the system take of a message what it does without an operation; queue the rest.
+
+        Called with the lock, and nothing waits. Returns False if it has taken nothing, for
+        whatever reason: the operation will tell.
+        """
+        connection = self._connection
+        stream = connection.open_stream
+        if not stream.takes_at_once or stream.closed:
+            return False
+        if stream.may_wait:  # with the GIL, and the lock
+            with contextlib.suppress(IocpError):
+                stream.set_blocking(False)
+            if stream.may_wait:
+                return False
+        size = len(message)
+        memory = message if type(message) is bytes else (c_char * size).from_buffer(message)
+        # Lifetime: the system copies what it takes before the call returns. Between that and the
+        # end of this, no signal handler may raise: see `attempts`. Half a message would stay.
+        for count in map(send.at_once, send.sockets, (memory,), (size,), _NO_FLAGS):  # noqa: B007
+            break
+        if count <= 0:
+            return False
+        self._queued_bytes_ever += size
+        self.taken_bytes += count
+        if count < size:
+            send.queue.append(b"" + message[count:])
+        elif (watch := connection.watch) is not None:
+            watch.active_at = watch.now()
+        return True
 
     def overflow(self, queued_bytes: int) -> None:
         """Abort the session: so many bytes are too much."""

@@ -14,12 +14,14 @@ import gc
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Self
 
 import pytest
+from faulty_kernel import FaultyKernel
+from journal import Journal, Made, connect, eventually, served
 from pipe_ends import connected
 from waiting_kernels import PoolKernel
 
@@ -75,8 +77,11 @@ def looks_for_signals(name: str) -> bool:
 class Disturbance:
     """Raises an exception at the nth place where a signal handler might, once."""
 
-    def __init__(self, error: type[BaseException], n: int) -> None:
+    def __init__(
+        self, error: type[BaseException], n: int, modules: Collection[str] = INTERRUPTED
+    ) -> None:
         self._error = error
+        self._modules = modules
         self._left = n
         self._last: dict[FrameType, int] = {}
         self.where = ""
@@ -95,7 +100,7 @@ class Disturbance:
 
     def _enter(self, frame: FrameType, event: str, _: Any) -> Any:
         path = Path(frame.f_code.co_filename)
-        if path.stem not in INTERRUPTED or "pyiocp" not in path.parts:
+        if path.stem not in self._modules or "pyiocp" not in path.parts:
             return None
         # In this order: CPython 3.13 tells of the instructions of this very call only if the frame
         # has its function when they are asked for; otherwise from a later call on, or never.
@@ -118,10 +123,12 @@ class Disturbance:
         return self._trace
 
 
-def rounds(error: type[BaseException]) -> Iterator[Disturbance]:
+def rounds(
+    error: type[BaseException], modules: Collection[str] = INTERRUPTED
+) -> Iterator[Disturbance]:
     """Yield one disturbance after the other, the last of which finds nothing to disturb."""
     for n in range(1, ROUNDS_MAX):
-        yield (disturbance := Disturbance(error, n))
+        yield (disturbance := Disturbance(error, n, modules))
         if not disturbance.where:
             assert n > 1, "nothing was disturbed"
             return
@@ -300,3 +307,37 @@ def test_marker_that_was_interrupted_is_looked_at_again(error: type[BaseExceptio
             assert len(found) == 2, disturbance.where
             assert {c.operation for c in found} == {wait, receive}, disturbance.where
             assert port.in_flight_by_kind() == {}, disturbance.where
+
+
+@pytest.mark.parametrize("taken", [1, 300, 1000])
+def test_message_of_a_session_goes_whole_or_not_at_all(taken: int) -> None:
+    """What the system takes at once of each, a part or all, is followed by the rest of it."""
+    kernel = FaultyKernel()
+
+    def send(real: Callable[..., int], number: Any, data: Any, size: int, flags: int) -> int:
+        return real(number, data, min(taken, size), flags)
+
+    kernel.wrap("send", send)
+    sessions = Made(Journal)
+    expected: list[bytes] = []
+    with CompletionPort(kernel=kernel) as port:
+        listener = port.listen(("127.0.0.1", 0), sessions)
+        with served(port):
+            peer = connect(listener)
+            assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+        session = sessions[0]
+        with peer:
+            for disturbance in rounds(Stop, {"send_queue"}):
+                whole, after = (b"<%s%06d>" % (bytes(500), len(expected) + n) for n in range(2))
+                try:
+                    with disturbance:
+                        session.send(whole)
+                except Stop:
+                    pass
+                session.send(after)
+                with served(port):
+                    got = peer.recv(len(whole), socket.MSG_WAITALL)
+                    if got == whole:
+                        got = peer.recv(len(after), socket.MSG_WAITALL)
+                    assert got == after, disturbance.where
+                expected += [whole, after]

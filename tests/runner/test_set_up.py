@@ -226,6 +226,8 @@ def test_ctrl_c_during_the_set_up_is_one_line(empty_checkout: Checkout) -> None:
         env=clean_environment()
         | {"PATH": f"{fake}:{os.environ['PATH']}", "PYTHONPATH": str(empty_checkout.root)},
         start_new_session=True,
+        # In the background of a script, Ctrl-C is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     with process:
         assert process.stderr is not None

@@ -513,7 +513,10 @@ def test_bytes_that_are_no_tls_end_the_session(
 
 
 def test_abort_and_a_peers_reset(port: CompletionPort) -> None:
-    """Both end at once, and are told like without TLS."""
+    """Both end at once, and are told like without TLS.
+
+    On a busy machine, Wine 8 tells one reset in thirty as an end, here without a goodbye.
+    """
     sessions = Made(Journal)
     listener = port.listen(LOCAL, sessions, tls=server_context())
     with served(port):
@@ -521,11 +524,16 @@ def test_abort_and_a_peers_reset(port: CompletionPort) -> None:
             assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
             sessions[0].abort()
             assert sessions[0].closed.wait(10)
-        peer = client(listener)
-        assert eventually(lambda: len(sessions) == 2 and sessions[1].connected.is_set())
-        reset(peer)
-        assert sessions[1].closed.wait(10)
-    assert [type(s.error) for s in sessions] == [ConnectionLostError, PeerResetError]
+        for n in range(1, 11):
+            peer = client(listener)
+            assert eventually(lambda n=n: len(sessions) > n and sessions[n].connected.is_set())
+            reset(peer)
+            assert sessions[n].closed.wait(10)
+            if type(sessions[n].error) is PeerResetError:
+                break
+    first, *others, last = [type(session.error) for session in sessions]
+    assert (first, last) == (ConnectionLostError, PeerResetError)
+    assert set(others) <= {TlsTruncatedError}
 
 
 # Handshakes that fail

@@ -17,7 +17,7 @@ from winsock_helpers import (
     receive,
     receive_exactly,
     remote,
-    send,
+    send_exactly,
     submitted,
     succeeded,
 )
@@ -106,7 +106,7 @@ def test_accepting_takes_a_client_into_a_socket_made_before(
     assert (local(listener), local(client)) == accepting.addresses()
     accepting.update_context()
     assert (local(listener), local(client)) == (local(accepting.socket), remote(accepting.socket))
-    send(client, b"hello")
+    send_exactly(client, b"hello")
     assert b"hello" == receive_exactly(accepting.socket, 5)
 
 
@@ -117,7 +117,7 @@ def test_accepting_can_bring_the_first_data(sockets: Sockets, iocp: int) -> None
     accepting = Accepting(sockets, listener, AF_INET, data=64)
     accepting.post()
     connect_to(listener, client)
-    send(client, b"first")
+    send_exactly(client, b"first")
     packet = dequeue(iocp)
     assert (packet.ok, packet.error, packet.bytes) == (1, 0, 5)
     assert b"first" == accepting.buffer.raw[:5]
@@ -201,7 +201,7 @@ def test_a_disconnected_socket_can_be_used_again(sockets: Sockets, iocp: int) ->
     connect_to(listener, again)
     assert dequeue(iocp).ok
     assert local(again) == accepting.addresses()[1]
-    send(again, b"reused")
+    send_exactly(again, b"reused")
     assert b"reused" == receive_exactly(accepting.socket, 6)
 
 

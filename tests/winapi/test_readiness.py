@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 from win32_helpers import dequeue, on_windows
-from winsock_helpers import Sockets, closing, local, receive, receive_exactly, send, succeeded
+from winsock_helpers import (
+    Sockets,
+    closing,
+    local,
+    receive,
+    receive_exactly,
+    send_exactly,
+    succeeded,
+)
 
 from pyiocp.winapi import *
 from pyiocp.winapi.ws2_32 import sockaddr
@@ -93,7 +101,7 @@ def test_network_events_signal_the_event_and_tell_what_happened(
     server = sockets.keep(accept(listener, None, None))
     succeeded(WSAEventSelect(listener, None, 0))
     succeeded(WSAEventSelect(server, event, FD_READ | FD_CLOSE))
-    send(client, b"data")
+    send_exactly(client, b"data")
     assert WSA_WAIT_EVENT_0 == wait(event)
     bits, errors = happened(server, event)
     assert (bits, errors[FD_READ_BIT]) == (FD_READ, 0)
@@ -120,7 +128,7 @@ def test_wsapoll_tells_what_each_socket_is_ready_for(sockets: Sockets) -> None:
     """Of two connections one has data, both can be written to, and a skipped entry is left."""
     server, client = sockets.pair()
     quiet, _ = sockets.pair()
-    send(client, b"x")
+    send_exactly(client, b"x")
     assert 1 == WSAPoll(byref(WSAPOLLFD(server, POLLRDNORM)), 1, 10_000)
     entries = (WSAPOLLFD * 3)(
         (server, POLLRDNORM | POLLWRNORM),
@@ -156,7 +164,7 @@ def test_select_leaves_those_that_are_ready(sockets: Sockets) -> None:
     """Two sockets go in, the one with data stays; both could be written to."""
     server, client = sockets.pair()
     quiet, _ = sockets.pair()
-    send(client, b"x")
+    send_exactly(client, b"x")
     reading, writing = FD_SET.of(server, quiet), FD_SET.of(server, quiet)
     only = FD_SET.of(server)
     assert 1 == select(0, byref(only), None, None, byref(TIMEVAL.of(10)))
@@ -260,7 +268,7 @@ def test_readiness_comes_as_a_packet(sockets: Sockets, iocp: int) -> None:
     )
     assert 0 == ProcessSocketNotifications(iocp, 1, byref(registration), 0, 0, None, None)
     assert 0 == registration.registrationResult
-    send(client, b"data")
+    send_exactly(client, b"data")
     packet = dequeue(iocp)
     assert (packet.key, packet.bytes) == (42, SOCK_NOTIFY_EVENT_IN)
     assert b"data" == receive(server)

@@ -15,7 +15,7 @@ from winsock_helpers import (
     local,
     pending,
     receive_exactly,
-    send,
+    send_exactly,
     succeeded,
 )
 
@@ -71,7 +71,7 @@ def test_a_zero_byte_receive_tells_of_data_and_leaves_it(sockets: Sockets, iocp:
     nothing, overlapped = WSABUF(), OVERLAPPED()
     post_receive(server, nothing, overlapped)
     assert WAIT_TIMEOUT == look(iocp).error
-    send(client, b"data")
+    send_exactly(client, b"data")
     assert (1, 0, 0, 0, ctypes.addressof(overlapped)) == dequeue(iocp)
     assert b"data" == receive_exactly(server, 4)
 
@@ -194,7 +194,7 @@ def test_a_datagram_that_is_too_long_fails_and_fills_the_buffer(
     post_receive(receiver, wsabuf, overlapped)
     name = sockaddr(AF_INET, local(receiver))
     succeeded(connect(sender, byref(name), sizeof(name)))
-    send(sender, b"too long")
+    send_exactly(sender, b"too long")
     packet = dequeue(iocp)
     expected = (0, ERROR_MORE_DATA, ctypes.addressof(overlapped))
     assert expected == (packet.ok, packet.error, packet.address)
@@ -215,7 +215,7 @@ def test_a_result_can_be_asked_for_without_a_port(sockets: Sockets) -> None:
         post_receive(server, wsabuf, overlapped)
         assert not WSAGetOverlappedResult(server, byref(overlapped), byref(moved), 0, byref(flags))
         assert WSA_IO_INCOMPLETE == last_error()
-        send(client, b"event")
+        send_exactly(client, b"event")
         assert WSAGetOverlappedResult(server, byref(overlapped), byref(moved), 1, byref(flags))
         assert b"event" == bytes(buffer[: moved.value])
     finally:
@@ -234,7 +234,7 @@ def test_a_completion_routine_runs_in_an_alertable_wait(sockets: Sockets) -> Non
     buffer, overlapped, flags = bytearray(8), OVERLAPPED(), DWORD()
     wsabuf = WSABUF.over(buffer)
     pending(WSARecv(server, byref(wsabuf), 1, None, byref(flags), byref(overlapped), routine))
-    send(client, b"apc")
+    send_exactly(client, b"apc")
     event = WSACreateEvent()
     assert event is not None
     try:

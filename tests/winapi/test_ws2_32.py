@@ -18,7 +18,7 @@ from winsock_helpers import (
     receive,
     receive_exactly,
     remote,
-    send,
+    send_exactly,
     succeeded,
 )
 
@@ -127,11 +127,11 @@ def test_connecting_to_nobody_is_refused(sockets: Sockets) -> None:
 def test_a_half_closed_connection_still_brings_data_the_other_way(sockets: Sockets) -> None:
     """After shutdown(SD_SEND) the peer sees the end, and can answer."""
     server, client = sockets.pair()
-    send(client, b"question")
+    send_exactly(client, b"question")
     succeeded(shutdown(client, SD_SEND))
     assert b"question" == receive_exactly(server, 8)
     assert b"" == receive(server)
-    send(server, b"answer")
+    send_exactly(server, b"answer")
     assert b"answer" == receive_exactly(client, 6)
 
 
@@ -164,7 +164,7 @@ def test_a_duplicated_socket_outlives_the_original(sockets: Sockets) -> None:
         WSASocketW(any_of_it, any_of_it, any_of_it, byref(info), 0, WSA_FLAG_OVERLAPPED)
     )
     sockets.close(server)
-    send(client, b"still there")
+    send_exactly(client, b"still there")
     assert b"still there" == receive_exactly(twin, 11)
 
 
@@ -190,7 +190,7 @@ def test_unix_sockets_connect_by_path(sockets: Sockets, tmp_path: object) -> Non
     client = sockets.make(AF_UNIX)
     succeeded(connect(client, byref(name), sizeof(name)))
     server = sockets.keep(accept(listener, None, None))
-    send(client, b"hello")
+    send_exactly(client, b"hello")
     assert b"hello" == receive_exactly(server, 5)
 
 
@@ -278,7 +278,7 @@ def test_a_non_blocking_socket_would_block(sockets: Sockets) -> None:
 def test_fionread_counts_what_has_come(sockets: Sockets) -> None:
     """By ioctlsocket, and the same by WSAIoctl."""
     server, client = sockets.pair()
-    send(client, b"12345")
+    send_exactly(client, b"12345")
     entry = WSAPOLLFD(server, POLLRDNORM)
     assert 1 == WSAPoll(byref(entry), 1, 5000)
     count = ULONG()

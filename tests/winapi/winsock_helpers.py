@@ -107,7 +107,7 @@ def remote(socket: int) -> Any:
     return _name(getpeername, socket)
 
 
-def send(socket: int, data: bytes) -> None:
+def send_exactly(socket: int, data: bytes) -> None:
     """Send, and wait until it is done."""
     wsabuf, moved = WSABUF.over(data, read_only=True), DWORD()
     succeeded(WSASend(socket, byref(wsabuf), 1, byref(moved), 0, None, None))

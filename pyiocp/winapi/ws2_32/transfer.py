@@ -187,9 +187,7 @@ def WSASendTo(
 
 
 @ws2_32(since="Windows 95")
-def recvfrom(
-    s: SOCKET, buf: PCHAR, len: INT, flags: INT, from_: LPSOCKADDR, fromlen: LPINT
-) -> INT:
+def recvfrom(s: SOCKET, buf: PCHAR, len: INT, flags: INT, from_: LPSOCKADDR, fromlen: LPINT) -> INT:
     """Receive a datagram and its sender's address, without an OVERLAPPED.
 
     buf, len: room for the datagram, and its size in bytes.
@@ -202,6 +200,21 @@ def recvfrom(
     lost. WSAECONNRESET (10054): an earlier send met a closed port. No packet is queued.
 
     Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recvfrom
+    """
+
+
+@ws2_32(since="Windows 95")
+def send(s: SOCKET, buf: PCCH, len: INT, flags: INT) -> INT:
+    """Send on a connected socket, without an OVERLAPPED: when it returns, it is over.
+
+    buf, len: what to send, and its size in bytes; read during the call only.
+
+    Returns how many bytes the system has taken, perhaps not all, or SOCKET_ERROR: ask
+    last_error(). WSAEWOULDBLOCK (10035): the socket is non-blocking and its buffer is full; a
+    blocking one waits until all is taken. WSAECONNRESET (10054), WSAECONNABORTED (10053),
+    WSAENOTCONN (10057), WSAESHUTDOWN (10058), WSAENOBUFS (10055). No packet is queued to a port.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-send
     """
 
 
