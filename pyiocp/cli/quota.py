@@ -16,6 +16,7 @@ from ..errors import ResourceLimitError
 from ..kernel import Kernel
 from ..port import CompletionPort
 from ..servers.session import Session
+from ..winapi import SOCKET_ERROR
 from ..winapi.errorcodes import WSAENOBUFS
 from .table import show_table
 from .wording import reason
@@ -38,6 +39,7 @@ class ScarceKernel(Kernel):
         self._turn: dict[str, int] = {}
         for name in ("WSARecv", "WSASend"):
             setattr(self, name, self._scarce(name, getattr(self, name)))
+        self.send = lambda *_: _refused()  # so that all that is sent takes an operation
 
     def _scarce(self, name: str, real: Callable[..., int]) -> Callable[..., int]:
         def function(number: Any, buffers: Any, *arguments: Any) -> int:
@@ -45,11 +47,15 @@ class ScarceKernel(Kernel):
             self._turn[name] = self._turn.get(name, 0) + bool(first.len)
             if first.len and self._turn[name] % 2:
                 self.refused += 1
-                ctypes.set_last_error(WSAENOBUFS)
-                return -1
+                return _refused()
             return real(number, buffers, *arguments)
 
         return function
+
+
+def _refused() -> int:
+    ctypes.set_last_error(WSAENOBUFS)
+    return SOCKET_ERROR
 
 
 class _Echo(Session):
