@@ -15,7 +15,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from ..errors import REFUSALS, HandleClosedError
+from ..errors import REFUSALS
 from ..operation import Operation
 from ..winapi import DWORD, SOCKET, SOCKET_ERROR, sockaddr
 from .gathered_send import SendBuffer
@@ -115,7 +115,7 @@ class DatagramSends:
         """
         try:
             return not self._datagram.send_at_once(message, address)
-        except HandleClosedError:
+        except REFUSALS:
             return False
 
     def start(self, owner: Conversation | None, address: bytes, message: bytes) -> PeerSend | None:
