@@ -40,16 +40,17 @@ def with_pyiocp(kind: str, depth: int, seconds: float, path: str) -> int:
     """Return how many blocks a port has done."""
     where, done = offsets(), 0
     with CompletionPort() as port, port.file(path, "r+b" if kind == "write" else "rb") as file:
-        post = file.read if kind == "read" else file.write
+        begin = file.read if kind == "read" else file.write
         for _ in range(depth):
-            post(bytearray(BLOCK), next(where))
+            begin(bytearray(BLOCK), next(where))
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             for completion in port.wait():
                 if completion.error is not None:
                     raise completion.error
                 done += 1
-                post(completion.operation.buffers[0], next(where))
+                completion.operation.offset = next(where)
+                completion.operation.post()
     return done
 
 

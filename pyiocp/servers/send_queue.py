@@ -3,8 +3,8 @@
 Where nothing waits, the system is asked to take a message at once, without an operation: it
 copies the bytes, and no page is locked. What it does not take goes by an operation, and so does
 all that is sent before that has ended: all that waits, up to a limit, with one WSASend of several
-buffers. (A session's first message goes by one as well: who says no more than that is spared the
-call that makes a socket non-blocking.)
+buffers. (So do large messages, which are better not copied, and a session's first: who says no
+more than that is spared the call that makes a socket non-blocking.)
 
 Any thread may add to the queue; what completes goes through the connection's inbox, because it may
 end in a hook.
@@ -46,6 +46,9 @@ ever more of them.
 
 
 _Z = (0,)
+_AT_ONCE_MAX = 1 << 16
+"""Bytes of a message from which the system is not asked to copy it into a buffer of its own."""
+
 _COPIED_MAX = 8192
 """Bytes of a view from which it takes longer to copy them than to point to them."""
 
@@ -159,7 +162,8 @@ class SendQueue:
         if type(data) is bytes:
             message = data
         elif type(data) is memoryview:  # what on_receive has: 70 ns less this way
-            if data.nbytes > _COPIED_MAX and data.c_contiguous and not data.readonly:
+            size = data.nbytes
+            if _COPIED_MAX < size <= _AT_ONCE_MAX and data.c_contiguous and not data.readonly:
                 message = data.cast("B")  # copied only if it has to wait
             else:
                 message = data.tobytes()
@@ -203,14 +207,14 @@ class SendQueue:
         """
         connection = self._connection
         stream = connection.open_stream
-        if not stream.takes_at_once or stream.closed:
+        size = len(message)
+        if size > _AT_ONCE_MAX or not stream.takes_at_once or stream.closed:
             return False
         if stream.may_wait:  # with the GIL, and the lock
             with contextlib.suppress(IocpError):
                 stream.set_blocking(False)
             if stream.may_wait:
                 return False
-        size = len(message)
         memory = message if type(message) is bytes else (c_char * size).from_buffer(message)
         # Lifetime: the system copies what it takes before the call returns. Between that and the
         # end of this, no signal handler may raise: see `attempts`. Half a message would stay.

@@ -153,7 +153,7 @@ def test_slow_peer_is_asked_for_once(
     session.high_water = 1 << 30
     session.send_limit = 1 << 30
     while not session.send_queue_bytes:
-        session.send(bytes(1 << 20))
+        session.send(bytes(1 << 16))
     before = dict(calls)
     for _ in range(50):
         session.send(bytes(1000))
@@ -165,6 +165,28 @@ def test_slow_peer_is_asked_for_once(
         assert eventually(lambda: session.send_queue_bytes == 0)
         assert session.send(b"again") is True
         assert receive_all(peer, 5) == b"again"
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(1 << 16, 1), ((1 << 16) + 1, 0)])
+@pytest.mark.parametrize("kind", [bytes, memoryview])
+def test_large_message_is_not_copied_into_the_system(
+    kernel: FaultyKernel,
+    open_port: Callable[[], CompletionPort],
+    peers: list[socket.socket],
+    kind: Callable[[Any], Any],
+    size: int,
+    at_once: int,
+) -> None:
+    """What is over 64 KB goes by an operation, which has its pages locked."""
+    calls = Calls(kernel, "send")
+    port = open_port()
+    session, peer = begun(port)
+    peers.append(peer)
+    data = bytearray(random.randbytes(size))
+    with served(port):
+        assert session.send(kind(data)) is True
+        assert receive_all(peer, size) == data
+    assert calls["send"] == at_once
 
 
 def test_large_view_is_not_copied(port: CompletionPort, peers: list[socket.socket]) -> None:
