@@ -161,12 +161,8 @@ class ConnectionPool:
 
         Raises ValueError for a session that has not been acquired.
         """
-        with self._lock:
-            if session in self._busy:
-                self._busy.discard(session)
-            elif session.state is not CLOSED:
-                raise ValueError(f"{session!r} has not been acquired from {self!r}")
-        self._place(session)
+        if not self._place(session, self._busy) and session.state is not CLOSED:
+            raise ValueError(f"{session!r} has not been acquired from {self!r}")
         self._connect()
 
     def close(self) -> None:
@@ -220,17 +216,19 @@ class ConnectionPool:
         return _Pooled(session, hooks, self._connected)
 
     def _connected(self, session: Session) -> None:
-        with self._lock:
-            if session not in self._connecting:
-                return  # it has ended already
-            self._connecting.discard(session)
-        self._place(session)
+        self._place(session, self._connecting)
 
     @calls_hooks
-    def _place(self, session: Session) -> None:
-        """Give a session to whom waits for one, or keep it."""
+    def _place(self, session: Session, where: set[Session]) -> bool:
+        """Give a session to whom waits for one, or keep it; return False if it is not there.
+
+        where: what it is taken out of, in the same moment: it counts all the time.
+        """
         future = None
         with self._lock:
+            if session not in where:  # it has ended already
+                return False
+            where.discard(session)
             keep = not self.closed and session.state is OPEN
             while keep and self._waiters and future is None:
                 future = self._waiters.popleft()
@@ -246,6 +244,7 @@ class ConnectionPool:
             future.set_result(session)
         elif not keep:
             session.close()
+        return True
 
     def _expire(self, session: Session) -> None:
         with self._lock:

@@ -139,6 +139,41 @@ def test_threads_never_share_a_connection(port: CompletionPort, echoes: Made) ->
     assert (pool.busy, pool.idle) == (0, len(echoes))
 
 
+class Gap:
+    """A lock that lets somebody in when it is given back for the first time after `arm`."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self._visit: Callable[[], None] | None = None
+
+    def arm(self, visit: Callable[[], None]) -> None:
+        """Have `visit` called then."""
+        self._visit = visit
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        visit, self._visit = self._visit, None
+        if visit is not None:
+            visit()
+
+
+def test_connection_counts_all_the_time(port: CompletionPort, echoes: Made) -> None:
+    """Somebody wants one while the only one that may be is being released: there is no second."""
+    made = Made(Journal)
+    pool = ConnectionPool(port, echoes.listener.address, made, maximum=1)
+    pool._lock = gap = Gap(pool._lock)  # type: ignore[assignment]
+    wanted: list[Future[Session]] = []
+    session = got(pool.acquire())
+    for _ in range(3):
+        gap.arm(lambda: wanted.append(pool.acquire()))
+        pool.release(session)
+        assert got(wanted.pop()) is session
+    assert made == [session]
+
+
 @pytest.mark.parametrize("end", ["close", "abort"])
 def test_idle_connection_that_ends_is_dropped(port: CompletionPort, echoes: Made, end: str) -> None:
     """The server ends it, in order or not; the next one gets a new connection."""
