@@ -92,13 +92,17 @@ EXPORTED void WINAPI instant_GetAcceptExSockaddrs(void *block, DWORD room, DWORD
     *local_size = *peer_size = sizeof address;
 }
 
-/* Datagrams come from 127.0.0.1:9. */
+/* Everybody is at 127.0.0.1:9. */
+static void say_where(struct sockaddr *name, int *size) {
+    SOCKADDR_IN address = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    *(SOCKADDR_IN *)name = address;
+    *size = sizeof address;
+}
+
 EXPORTED int WSAAPI instant_WSARecvFrom(SOCKET s, WSABUF *buffers, DWORD count, DWORD *received, DWORD *flags, struct sockaddr *from, int *from_size, OVERLAPPED *overlapped, LPWSAOVERLAPPED_COMPLETION_ROUTINE routine) {
-    SOCKADDR_IN sender = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (s < MEASURED)
         return WSARecvFrom(s, buffers, count, received, flags, from, from_size, overlapped, routine);
-    *(SOCKADDR_IN *)from = sender;
-    *from_size = sizeof sender;
+    say_where(from, from_size);
     return finish(overlapped, received_bytes, receives_on_the_spot);
 }
 
@@ -111,15 +115,13 @@ EXPORTED int WSAAPI instant_WSASendTo(SOCKET s, WSABUF *buffers, DWORD count, DW
 /* 63 datagrams are there, then none, and so on: with the receive that waits for them, 64. */
 EXPORTED int WSAAPI instant_recvfrom(SOCKET s, char *room, int length, int flags, struct sockaddr *from, int *from_size) {
     static unsigned received;
-    SOCKADDR_IN sender = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (s < MEASURED)
         return recvfrom(s, room, length, flags, from, from_size);
     if (received++ % BURST == BURST - 1) {
         WSASetLastError(WSAEWOULDBLOCK);
         return SOCKET_ERROR;
     }
-    *(SOCKADDR_IN *)from = sender;
-    *from_size = sizeof sender;
+    say_where(from, from_size);
     return received_bytes;
 }
 
@@ -132,11 +134,9 @@ EXPORTED int WSAAPI instant_sendto(SOCKET s, const char *data, int length, int f
 }
 
 EXPORTED int WSAAPI instant_getsockname(SOCKET s, struct sockaddr *name, int *size) {
-    SOCKADDR_IN address = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (s < MEASURED)
         return getsockname(s, name, size);
-    *(SOCKADDR_IN *)name = address;
-    *size = sizeof address;
+    say_where(name, size);
     return 0;
 }
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +75,24 @@ class Refusal:
             ctypes.set_last_error(self._code)
             return self._result
         return real(*arguments)
+
+
+class Calls(Counter[str]):
+    """Counts the calls of some functions of a kernel: before a port is made with it."""
+
+    def __init__(self, kernel: FaultyKernel, *names: str) -> None:
+        super().__init__()
+        for name in names:
+            setattr(kernel, name, self.counted(name, getattr(kernel, name)))
+
+    def counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what calls the function, and counts that."""
+
+        def call(*arguments: Any) -> Any:
+            self[name] += 1
+            return real(*arguments)
+
+        return call
 
 
 def entries_of(arguments: tuple[Any, ...]) -> list[OVERLAPPED_ENTRY]:

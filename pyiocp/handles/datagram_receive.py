@@ -131,40 +131,66 @@ class _MessageRoom(ctypes.Structure):
     _fields_ = (("message", WSAMSG), ("address", SOCKADDR_STORAGE))
 
 
+class _Room:
+    """Memory for one of the structures above: ``structure`` is it, ``sender`` what it tells."""
+
+    __slots__ = ("_fresh", "_memory", "_sender_at", "structure")
+
+    def __init__(self, kind: type[_FromRoom | _MessageRoom]) -> None:
+        # Lifetime: the structure exports the bytearray, and the arguments of the call refer to
+        # the structure; who receives keeps both until the kernel writes there no more.
+        memory = bytearray(ctypes.sizeof(kind))
+        self._memory = memoryview(memory)
+        self._sender_at = kind.address.offset
+        self.structure: Any = kind.from_buffer(memory)
+
+    def keep_fresh(self) -> None:
+        """Keep it as it has to be before each call, up to the address' family."""
+        self._fresh = bytes(self._memory[: self._sender_at + _FAMILY_SIZE])
+
+    def renew(self) -> None:
+        """Have it as it has to be; while a call is pending, it is the kernel's."""
+        self._memory[: len(self._fresh)] = self._fresh
+
+    @property
+    def sender(self) -> bytes:
+        """The socket address of who sent the datagram, until the next one: its bytes."""
+        return bytes(self._memory[self._sender_at : self._sender_at + ctypes.sizeof(SOCKADDR_IN6)])
+
+
 class DatagramReceive(Operation):
     """A receive on a datagram socket; it completes with a `DatagramCompletion`."""
 
-    __slots__ = ("_fresh", "_room", "_sender_at")
+    __slots__ = ("_room",)
 
     prepares = True
     queued_codes = frozenset((WSAEMSGSIZE,))
     outcomes = MappingProxyType({WSAECONNRESET: STATUS_PORT_UNREACHABLE})
 
-    def __init__(self, datagram: Datagram, kind: str, buffers: tuple[Buffer, ...]) -> None:
+    def __init__(
+        self, datagram: Datagram, kind: str, buffers: tuple[Buffer, ...], room: _Room
+    ) -> None:
         super().__init__(datagram, kind)
         self.buffers = buffers
-
-    def _make_room(self, structure: type[_FromRoom | _MessageRoom]) -> Any:
-        """Return the structure that the kernel writes to, in memory of this operation."""
-        # Lifetime: the structure exports the bytearray and the arguments of the call refer
-        # to the structure; the operation keeps both until the packet has come.
-        memory = bytearray(ctypes.sizeof(structure))
-        self._room = memoryview(memory)
-        self._sender_at = structure.address.offset
-        return structure.from_buffer(memory)
-
-    def _keep_fresh(self) -> None:
-        """Keep the room as it has to be before each call, up to the address' family."""
-        self._fresh = bytes(self._room[: self._sender_at + _FAMILY_SIZE])
+        self._room = room
 
     def prepare(self) -> None:
-        """Have the room as it has to be; while it is pending, the room is the kernel's."""
-        self._room[: len(self._fresh)] = self._fresh
+        """Have the room as it has to be."""
+        self._room.renew()
 
     @property
     def sender(self) -> bytes:
         """The socket address of who sent the datagram, until the next post: its bytes."""
-        return bytes(self._room[self._sender_at : self._sender_at + ctypes.sizeof(SOCKADDR_IN6)])
+        return self._room.sender
+
+
+def _room_for_sender(flags: int) -> _Room:
+    """Return room for what WSARecvFrom and recvfrom write, ready for the first call."""
+    room = _Room(_FromRoom)
+    room.structure.flags = flags
+    room.structure.size = ctypes.sizeof(SOCKADDR_STORAGE)
+    room.keep_fresh()
+    return room
 
 
 class ReceiveFromOperation(DatagramReceive):
@@ -173,11 +199,10 @@ class ReceiveFromOperation(DatagramReceive):
     __slots__ = ()
 
     def __init__(self, datagram: Datagram, buffers: tuple[Buffer, ...], peek: bool) -> None:
-        super().__init__(datagram, "receive_from", buffers)
-        room = self._make_room(_FromRoom)
-        room.flags = MSG_PEEK if peek else 0
-        room.size = ctypes.sizeof(SOCKADDR_STORAGE)
-        self._keep_fresh()
+        super().__init__(
+            datagram, "receive_from", buffers, _room_for_sender(MSG_PEEK if peek else 0)
+        )
+        room = self._room.structure
         array = wsabufs(*(buffers or (bytearray(),)))
         self._calls(
             "WSARecvFrom",
@@ -208,19 +233,16 @@ class ImmediateReceive:
     Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recvfrom
     """
 
-    __slots__ = ("_attempts", "_datagram", "_fresh", "_room", "_size", "count")
+    __slots__ = ("_attempts", "_datagram", "_room", "_size", "count")
 
     def __init__(self, datagram: Datagram, buffer: bytearray) -> None:
         self._datagram = datagram
         self._size = len(buffer)
         self.count = 0
-        # Lifetime: the structures export both bytearrays, and the arguments keep the structures.
-        memory = bytearray(ctypes.sizeof(_FromRoom))
-        room = _FromRoom.from_buffer(memory)
-        room.size = ctypes.sizeof(SOCKADDR_STORAGE)
-        self._room = memoryview(memory)
-        self._fresh = bytes(self._room[: _FromRoom.address.offset + _FAMILY_SIZE])
+        self._room = _room_for_sender(flags=0)
+        room = self._room.structure
         port = datagram.port
+        # Lifetime: the array exports the buffer, and the arguments keep the array.
         arguments = (
             SOCKET(datagram.number),
             (ctypes.c_char * len(buffer)).from_buffer(buffer),
@@ -244,7 +266,7 @@ class ImmediateReceive:
             if datagram.closed or datagram.may_wait:
                 datagram.check_open("recvfrom")
                 datagram.set_blocking(False)
-            self._room[: len(self._fresh)] = self._fresh
+            self._room.renew()
             for result, code in self._attempts:  # noqa: B007, see `attempts`
                 break
         if result != SOCKET_ERROR:
@@ -255,9 +277,8 @@ class ImmediateReceive:
 
     @property
     def sender(self) -> bytes:
-        """The socket address of who sent it: its bytes."""
-        begin = _FromRoom.address.offset
-        return bytes(self._room[begin : begin + ctypes.sizeof(SOCKADDR_IN6)])
+        """The socket address of who sent it, until the next call: its bytes."""
+        return self._room.sender
 
 
 class ReceiveMessageOperation(DatagramReceive):
@@ -268,8 +289,8 @@ class ReceiveMessageOperation(DatagramReceive):
     def __init__(
         self, datagram: Datagram, buffers: tuple[Buffer, ...], peek: bool, control_size: int
     ) -> None:
-        super().__init__(datagram, "receive_message", buffers)
-        room = self._make_room(_MessageRoom)
+        super().__init__(datagram, "receive_message", buffers, _Room(_MessageRoom))
+        room = self._room.structure
         array = wsabufs(*(buffers or (bytearray(),)))
         # Lifetime: the message holds bare addresses; what is at them is kept by `memory`.
         self._control = (control_room(control_size), array)
@@ -282,7 +303,7 @@ class ReceiveMessageOperation(DatagramReceive):
             message.Control.buf = ctypes.addressof(self._control[0])
             message.Control.len = control_size
         message.dwFlags = MSG_PEEK if peek else 0
-        self._keep_fresh()
+        self._room.keep_fresh()
         self._calls(
             "WSARecvMsg",
             datagram.extension(datagram.port.kernel.WSARecvMsg),

@@ -66,6 +66,8 @@ class SocketHandle(Handle):
 
     kind = "socket"
     winerror_of = SOCKET_WINERROR_OF
+    may_wait = True
+    """Whether a call without an OVERLAPPED would wait: see `set_blocking`."""
 
     _extensions: Mapping[str, Callable[..., Any]] = MappingProxyType({})
     """What has been looked up; most connections need none."""
@@ -82,9 +84,6 @@ class SocketHandle(Handle):
     ) -> None:
         self.family = int(family)
         super().__init__(port, number, key=key, skip_on_success=skip_on_success, internal=internal)
-
-    may_wait = True
-    """Whether a call without an OVERLAPPED would wait: see `set_blocking`."""
 
     def receive_operation(self, *buffers: Buffer, peek: bool = False) -> Operation:
         """Return a receive that has not been posted yet, to be posted again and again."""

@@ -84,7 +84,6 @@ class GatheredSend:
         "_points_to_messages",
         "_room",
         "_room_address",
-        "_socket",
         "at_once",
         "operation",
         "queue",
@@ -112,15 +111,14 @@ class GatheredSend:
         self.operation.buffers = _Gathered(
             self.queue, self._count, self._room, self._first, self._room_address
         )
-        self._socket = SOCKET(stream.number)
         #: What sends without an operation, and the first of its arguments.
         self.at_once = stream.port.kernel.send
-        self.sockets = (self._socket,)
+        self.sockets = (SOCKET(stream.number),)
         self.operation._calls(
             "WSASend",
             stream.port.kernel.WSASend,
             SOCKET_ERROR,
-            self._socket,
+            *self.sockets,
             ctypes.byref(buffers),
             self._count,
             None,
@@ -133,7 +131,7 @@ class GatheredSend:
         """Make it a send of another stream's, while it is not under way."""
         self.operation.handle = stream
         self.operation.receiver = receiver
-        self._socket.value = stream.number
+        self.sockets[0].value = stream.number
 
     @property
     def under_way(self) -> bool:

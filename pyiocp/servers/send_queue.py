@@ -45,7 +45,6 @@ ever more of them.
 """
 
 
-_Z = (0,)
 _AT_ONCE_MAX = 1 << 16
 """Bytes of a message from which the system is not asked to copy it into a buffer of its own."""
 
@@ -178,17 +177,15 @@ class SendQueue:
                 self.messages += 1
                 send = self._send
                 if send is None:
-                    send = self._take()
-                elif not send.queue and self._send_at_once(send, message):
-                    if not send.queue:
-                        return not self._over_high_water
-                    message = None  # what is left of it is in the queue
-                if message is not None:
+                    send, begun = self._take(), False
+                else:
+                    begun = not send.queue and self._send_at_once(send, message)
+                if not begun:
                     if type(message) is memoryview:
                         message = message.tobytes()
                     self._queued_bytes_ever += len(message)
                     send.queue.append(message)
-                if not self.sending:
+                if send.queue and not self.sending:
                     self._flush(send)
             queued_bytes = self._queued_bytes_ever - self.taken_bytes
             if queued_bytes < session.high_water:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
 import pytest
-from faulty_kernel import FaultyKernel
+from faulty_kernel import Calls, FaultyKernel
 from journal import receive_all
 from model_servers import dial, serving
 
@@ -40,25 +37,10 @@ class Echo(Session):
 @pytest.mark.parametrize("model", WAITS)
 def test_the_calls_of_a_message(model: str) -> None:
     """One connection, one message under way: a receive, a send, a wait; two or none of some."""
-    counts: Counter[str] = Counter()
-
-    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            counts[name] += 1
-            return function(*arguments)
-
-        return call
-
     kernel = FaultyKernel()
-    for name in {
-        "WSARecv",
-        "WSASend",
-        "send",
-        "WSAEnumNetworkEvents",
-        *filter(None, WAITS.values()),
-    }:
-        setattr(kernel, name, counted(name, getattr(kernel, name)))
-    kernel.that_wait = {n: counted(n, function) for n, function in kernel.that_wait.items()}
+    transfers = {"WSARecv", "WSASend", "send"}
+    counts = Calls(kernel, *transfers, "WSAEnumNetworkEvents", *set(filter(None, WAITS.values())))
+    kernel.that_wait = {n: counts.counted(n, real) for n, real in kernel.that_wait.items()}
     with serving(model, Echo, kernel=kernel) as server, dial(server) as peer:
         peer.sendall(b"x")  # so that all is set up
         assert receive_all(peer, 1) == b"x"

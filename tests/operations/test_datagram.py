@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from completions import ended, one
+from datagram_sockets import bound
 from faulty_kernel import FaultyKernel, Refusal, entries_of
 
 from pyiocp import (
@@ -38,15 +39,6 @@ from pyiocp.winapi import (
     WSAENOPROTOOPT,
     WSAEOPNOTSUPP,
 )
-
-LOOPBACK: dict[int, Any] = {socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0)}
-
-
-def bound(port: CompletionPort, key: Any = None, family: int = socket.AF_INET) -> Datagram:
-    """A new datagram socket at the loopback address."""
-    datagram = port.datagram(key=key, family=family)
-    datagram.bind(LOOPBACK[family])
-    return datagram
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 from completions import one
+from datagram_sockets import LOOPBACK, bound
 from faulty_kernel import FaultyKernel, Refusal
 
 from pyiocp import CompletionPort, Datagram, HandleClosedError, IocpError, ResourceLimitError
 from pyiocp.handles.datagram_receive import ImmediateReceive
 from pyiocp.winapi import SOCKET_ERROR, WSAENOBUFS, address_of
 from pyiocp.winapi.errorcodes import WSAEACCES, WSAEMSGSIZE, WSAEWOULDBLOCK
-
-LOOPBACK: dict[int, Any] = {socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0)}
 
 
 @pytest.fixture(params=[socket.AF_INET, socket.AF_INET6])
@@ -26,9 +25,7 @@ def family(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def ours(port: CompletionPort, family: int) -> Datagram:
-    datagram = port.datagram(family=family)
-    datagram.bind(LOOPBACK[family])
-    return datagram
+    return bound(port, family=family)
 
 
 @pytest.fixture

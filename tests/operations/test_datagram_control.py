@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from datagram_sockets import LOOPBACK, bound
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from pyiocp import (
     CompletionPort,
     ControlData,
     ControlMessage,
-    Datagram,
     Ecn,
     FunctionUnavailableError,
     MessageTruncatedError,
@@ -41,14 +41,7 @@ from pyiocp.winapi import (
 if TYPE_CHECKING:
     from faulty_kernel import FaultyKernel
 
-LOOPBACK: dict[int, Any] = {socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0)}
 FAMILIES = [socket.AF_INET, socket.AF_INET6]
-
-
-def bound(port: CompletionPort, key: str, family: int = socket.AF_INET) -> Datagram:
-    datagram = port.datagram(key=key, family=family)
-    datagram.bind(LOOPBACK[family])
-    return datagram
 
 
 def both(port: CompletionPort) -> dict[Any, Any]:

@@ -7,34 +7,17 @@ import random
 import socket
 import statistics
 import tracemalloc
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from faulty_kernel import FaultyKernel, Refusal
+from faulty_kernel import Calls, FaultyKernel, Refusal
 from journal import Journal, Made, connect, eventually, receive_all, served
 
 from pyiocp import CompletionPort
 from pyiocp.winapi import SOCKET_ERROR, WSAECONNRESET, WSAENOTSOCK, WSAEWOULDBLOCK
 
 LOCAL = ("127.0.0.1", 0)
-
-
-class Calls(Counter[str]):
-    """Counts the calls of some functions of a kernel."""
-
-    def __init__(self, kernel: FaultyKernel, *names: str) -> None:
-        super().__init__()
-        for name in names:
-            setattr(kernel, name, self._counted(name, getattr(kernel, name)))
-
-    def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            self[name] += 1
-            return real(*arguments)
-
-        return call
 
 
 class Partial:
@@ -134,7 +117,6 @@ def test_nothing_overtakes_what_waits(
     partial = Partial(kernel, [1, 1 << 20])
     session, peer = begun(open_port())
     peers.append(peer)
-    kernel.wrap("WSASend", lambda real, *arguments: real(*arguments))
     for n in range(100):
         session.send(b"%4d" % n)
     with served(session._pyiocp._port):
@@ -165,6 +147,17 @@ def test_slow_peer_is_asked_for_once(
         assert eventually(lambda: session.send_queue_bytes == 0)
         assert session.send(b"again") is True
         assert receive_all(peer, 5) == b"again"
+
+
+def test_high_water_of_nothing_is_never_fewer(
+    port: CompletionPort, peers: list[socket.socket]
+) -> None:
+    """`send` says True while fewer bytes wait than that: also of what was taken at once."""
+    session, peer = begun(port)
+    peers.append(peer)
+    session.high_water = 0
+    assert session.send(b"second") is False
+    assert receive_all(peer, 6) == b"second"
 
 
 @pytest.mark.parametrize(("size", "at_once"), [(1 << 16, 1), ((1 << 16) + 1, 0)])
