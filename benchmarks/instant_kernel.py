@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyiocp import CompletionPort, Datagram, DatagramSession, Session, Stream, winapi
-from pyiocp.kernel import Kernel
+from pyiocp.engine.kernel import Kernel
 from pyiocp.servers.datagram_server import DatagramServer
 from pyiocp.servers.listener import Listener
 from pyiocp.winapi.binding import typed_pointer

@@ -6,7 +6,11 @@ Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselve
 from .bulk_file import copy_file as copy_file
 from .bulk_file import hash_file as hash_file
 from .bulk_file import read_blocks as read_blocks
-from .completion import Completion as Completion
+from .engine.completion import Completion as Completion
+from .engine.draining import Completions as Completions
+from .engine.draining import drain as drain
+from .engine.kernel import Kernel as Kernel
+from .engine.operation import Operation as Operation
 from .errors import AccessDeniedError as AccessDeniedError
 from .errors import AddressUnavailableError as AddressUnavailableError
 from .errors import AlreadyAssociatedError as AlreadyAssociatedError
@@ -58,14 +62,10 @@ from .handles.timer import Timer as Timer
 from .handles.timer import TimerCompletion as TimerCompletion
 from .handles.transmit import FilePart as FilePart
 from .handles.waitable import Waitable as Waitable
-from .kernel import Kernel as Kernel
 from .memory.buffer_pool import BufferPool as BufferPool
 from .memory.buffer_pool import PoolExhaustedError as PoolExhaustedError
 from .memory.debugging import BufferRuleError as BufferRuleError
-from .operation import Operation as Operation
 from .port import CompletionPort as CompletionPort
-from .queue.draining import Completions as Completions
-from .queue.draining import drain as drain
 from .recording import Recording as Recording
 from .servers.admission import Limits as Limits
 from .servers.backoff import Backoff as Backoff

@@ -45,9 +45,9 @@ if sys.platform == "win32":
     import msvcrt
 
 if TYPE_CHECKING:
+    from .engine.kernel import Kernel
+    from .engine.queue import CompletionQueue
     from .handles.handle import Handle
-    from .kernel import Kernel
-    from .queue.completion_queue import CompletionQueue
 
 _WAITABLES: dict[str, type[Waitable]] = {
     "Event": Event,

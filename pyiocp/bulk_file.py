@@ -26,7 +26,7 @@ from .winapi import ERROR_WRITE_FAULT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .completion import Completion
+    from .engine.completion import Completion
     from .handle_port import HandlePort
 
     Name = str | bytes | os.PathLike[Any]

@@ -9,16 +9,16 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from .engine.queue import CompletionQueue
 from .memory.buffer_pool import BufferPool
 from .memory.debugging import BufferWatch
-from .queue.completion_queue import CompletionQueue
 from .recording import recordings
 from .statistics import Statistics, Watch, locked_now
 from .trace import EVENTS_MAX, Trace
 
 if TYPE_CHECKING:
-    from .completion import Completion
-    from .queue.port_settings import PortSettings
+    from .engine.completion import Completion
+    from .engine.port_settings import PortSettings
 
 
 class MemoryPort(CompletionQueue):

@@ -15,10 +15,10 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from .kernel import Kernel
+from .engine.kernel import Kernel
+from .engine.port_settings import PortSettings
+from .engine.signals import SignalReceiver
 from .memory.debugging import debug_mode_wanted
-from .queue.port_settings import PortSettings
-from .queue.signal_receiver import SignalReceiver
 from .servers.backoff import Backoff
 from .servers.connection import Connection
 from .servers.connector import Connector
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from ssl import SSLContext
 
-    from .completion import Completion
+    from .engine.completion import Completion
     from .handles.stream import Stream
     from .servers.admission import Limits
     from .servers.datagram_session import DatagramSession

@@ -13,7 +13,7 @@ from .trace import EVENTS_MAX, Trace, save_traces
 if TYPE_CHECKING:
     import os
 
-    from .queue.completion_queue import CompletionQueue
+    from .engine.queue import CompletionQueue
 
 #: Those that are on. A port that is made looks here once.
 recordings: list[Recording] = []

@@ -14,16 +14,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from .engine.operation import IDLE
 from .memory.pages import pages_of
-from .operation import IDLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .engine.in_flight import InFlightTable
+    from .engine.operation import Packet
     from .memory.buffer_pool import PoolStatistics
     from .memory.pages import Extent
-    from .operation import Packet
-    from .queue.in_flight import InFlightTable
 
 
 class Locked(NamedTuple):

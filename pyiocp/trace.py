@@ -18,15 +18,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from .operation import IDLE
+from .engine.operation import IDLE
 from .winapi.errorcodes import STATUS_CANCELLED, status_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .operation import Packet
-    from .queue.completion_queue import CompletionQueue
-    from .queue.timers import Call
+    from .engine.operation import Packet
+    from .engine.queue import CompletionQueue
+    from .engine.timers import Call
 
 EVENTS_MAX = 1_000_000
 """Events that are kept by default: some 200 MB."""

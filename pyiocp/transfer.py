@@ -16,15 +16,15 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .engine import interrupt
 from .errors import PortClosedError
-from .queue import interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .completion import Completion
-    from .operation import Operation
-    from .queue.completion_queue import CompletionQueue
+    from .engine.completion import Completion
+    from .engine.operation import Operation
+    from .engine.queue import CompletionQueue
 
 #: A wake-up packet may reach another thread than the one that it was meant for.
 _LOOK_AGAIN_S = 0.05

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .engine.queue import CompletionQueue
 from .errors import PortClosedError
 from .handles.event import Event
 from .handles.job import Job
 from .handles.process import Process
 from .handles.timer import Timer
 from .handles.waitable import Waitable
-from .queue.completion_queue import CompletionQueue
 
 if TYPE_CHECKING:
     import subprocess

@@ -12,8 +12,8 @@ import ctypes
 import socket
 from typing import TYPE_CHECKING, Any
 
+from ..engine.kernel import Kernel
 from ..errors import ResourceLimitError
-from ..kernel import Kernel
 from ..port import CompletionPort
 from ..servers.session import Session
 from ..winapi import SOCKET_ERROR

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import pyiocp
 
 from .. import winapi
+from ..engine.draining import drain
 from ..port import CompletionPort
-from ..queue.draining import drain
 from .line_editing import converse
 from .wording import exit_code_of
 

@@ -9,9 +9,9 @@ import ctypes
 import socket
 from typing import TYPE_CHECKING, Any
 
+from ..engine.operation import Operation
 from ..errors import HandleClosedError, PortClosedError, error_of_code
 from ..memory.pages import extent_of
-from ..operation import Operation
 from ..winapi import (
     AF_UNIX,
     DWORD,
@@ -28,7 +28,7 @@ from ..winapi.errorcodes import WSA_OPERATION_ABORTED
 from .socket_handle import open_socket
 
 if TYPE_CHECKING:
-    from ..completion import Completion
+    from ..engine.completion import Completion
     from ..memory.pages import Extent
     from ..winapi import SOCKADDR
     from .stream import Stream

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..winapi import FILE_FS_SIZE_INFORMATION, IO_STATUS_BLOCK, FileFsSizeInformation
 
 if TYPE_CHECKING:
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
 
 
 def volume_sector_size(kernel: Kernel, number: int) -> int:

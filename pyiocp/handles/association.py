@@ -30,7 +30,7 @@ from ..winapi import (
 )
 
 if TYPE_CHECKING:
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
     from .handle import Handle
 
 #: Room for the name of a type; the longest of Windows' own has 32 letters.

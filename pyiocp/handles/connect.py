@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..engine.operation import Operation
 from ..errors import HandleClosedError
-from ..operation import Operation
 from ..winapi import SO_UPDATE_CONNECT_CONTEXT, SOL_SOCKET
 
 if TYPE_CHECKING:
-    from ..completion import Completion
+    from ..engine.completion import Completion
     from .stream import Stream
 
 

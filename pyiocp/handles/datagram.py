@@ -61,8 +61,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..operation import Operation
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.operation import Operation
+    from ..engine.queue import CompletionQueue
 
     Data = Buffer | Sequence[Buffer]
     """A datagram to send: one buffer, or a list or tuple of them, sent as one datagram."""

@@ -22,9 +22,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..address_text import show_address
-from ..completion import Completion
-from ..operation import Operation
-from ..queue.attempts import attempts
+from ..engine.completion import Completion
+from ..engine.endless_calls import attempts
+from ..engine.operation import Operation
 from ..winapi import (
     DWORD,
     INT,

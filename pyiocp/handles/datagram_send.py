@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
-from ..operation import Operation
+from ..engine.operation import Operation
 from ..winapi import (
     DWORD,
     LPSOCKADDR,

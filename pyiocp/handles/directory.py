@@ -28,7 +28,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..completion import Completion
+from ..engine.completion import Completion
+from ..engine.inbox import Inbox
+from ..engine.interrupt import calls_hooks
+from ..engine.operation import Operation
 from ..errors import (
     WINERROR_OF,
     HandleClosedError,
@@ -38,9 +41,6 @@ from ..errors import (
     error_of_status,
     failed,
 )
-from ..operation import Operation
-from ..queue.inbox import Inbox
-from ..queue.interrupt import calls_hooks
 from ..winapi import (
     BOOL,
     DWORD,
@@ -77,7 +77,7 @@ from .handle import Handle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 logger = logging.getLogger("pyiocp")
 

@@ -14,7 +14,7 @@ from ..errors import error_of_code
 from .waitable import Waitable
 
 if TYPE_CHECKING:
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 
 class Event(Waitable):

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 
 class File(Handle):

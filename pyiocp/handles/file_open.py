@@ -20,7 +20,7 @@ from ..winapi import (
 from .file_mode import FileMode, share_flags
 
 if TYPE_CHECKING:
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
 
 
 def file_name(path: str | bytes | os.PathLike[Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..operation import PENDING, Operation
+from ..engine.operation import PENDING, Operation
 from ..winapi import WSABUF
 from ..winapi.errorcodes import ERROR_HANDLE_EOF, ERROR_MORE_DATA, STATUS_END_OF_FILE
 from .alignment import check_alignment

@@ -26,7 +26,7 @@ from ..winapi import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
 
 
 def share(kernel: Kernel, number: int, process_id: int, subject: Any) -> bytes:

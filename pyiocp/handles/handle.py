@@ -25,7 +25,7 @@ from .association import association_error, skips_packets
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 _serials = itertools.count(1)
 

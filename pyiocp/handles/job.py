@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import subprocess
     from multiprocessing.process import BaseProcess
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 _CHECK_S = 1.0
 """How often an awaited job is asked although no message has come."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from ..completion import Completion
-from ..operation import PostedPacket
+from ..engine.completion import Completion
+from ..engine.operation import PostedPacket
 from ..winapi import (
     JOB_OBJECT_MSG_ABNORMAL_EXIT_PROCESS,
     JOB_OBJECT_MSG_ACTIVE_PROCESS_LIMIT,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..operation import PENDING, Operation
-from ..queue.attempts import attempts, error_codes
+from ..engine.endless_calls import attempts, error_codes
+from ..engine.operation import PENDING, Operation
 from ..winapi import STATUS_CANCELLED, STATUS_PENDING, STATUS_SUCCESS
 
 if TYPE_CHECKING:

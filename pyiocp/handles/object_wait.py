@@ -36,7 +36,7 @@ from ..winapi import (
 )
 
 if TYPE_CHECKING:
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
 
 
 class Cancelled(enum.Enum):

@@ -41,7 +41,7 @@ from .pipe_operations import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 _LOCAL = "\\\\.\\pipe\\"
 

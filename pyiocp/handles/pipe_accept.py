@@ -9,7 +9,7 @@ import ctypes
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ..operation import Operation
+from ..engine.operation import Operation
 from ..winapi import HANDLE
 from ..winapi.errorcodes import (
     ERROR_NO_DATA,
@@ -21,7 +21,7 @@ from ..winapi.errorcodes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..completion import Completion
+    from ..engine.completion import Completion
     from .pipe import Pipe
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..completion import Completion
+from ..engine.completion import Completion
+from ..engine.operation import PENDING, Packet
 from ..errors import PipeBusyError, PortClosedError, error_of_code
-from ..operation import PENDING, Packet
 from ..winapi.errorcodes import (
     ERROR_OPERATION_ABORTED,
     STATUS_CANCELLED,
@@ -25,8 +25,8 @@ from .pipe import Pipe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..queue.completion_queue import CompletionQueue
-    from ..queue.timers import Timer
+    from ..engine.queue import CompletionQueue
+    from ..engine.timers import Timer
 
 _INTERVAL_S = 0.001
 _INTERVAL_MAX_S = 0.05

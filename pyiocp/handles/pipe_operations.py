@@ -16,8 +16,8 @@ import ctypes
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..completion import Completion
-from ..operation import Operation
+from ..engine.completion import Completion
+from ..engine.operation import Operation
 from ..winapi import DWORD, HANDLE, WSABUF
 from ..winapi.errorcodes import (
     ERROR_BROKEN_PIPE,

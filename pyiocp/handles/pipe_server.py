@@ -45,7 +45,7 @@ from .security import SecurityDescriptor
 if TYPE_CHECKING:
     from typing import Self
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 #: The directions of a pipe, by the mode that its server has it in.
 _ACCESS = {"r+": PIPE_ACCESS_DUPLEX, "r": PIPE_ACCESS_INBOUND, "w": PIPE_ACCESS_OUTBOUND}

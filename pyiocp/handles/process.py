@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 from typing import TYPE_CHECKING, Any
 
-from ..completion import Completion
+from ..engine.completion import Completion
 from ..errors import IocpError, error_of_code
 from ..winapi import (
     DWORD,
@@ -21,8 +21,8 @@ from ..winapi import (
 from .waitable import Waitable, WaitOperation, duplicate
 
 if TYPE_CHECKING:
-    from ..kernel import Kernel
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.kernel import Kernel
+    from ..engine.queue import CompletionQueue
 
 #: To wait for a process, and to ask for its exit code.
 PROCESS_WAIT_ACCESS = SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION

@@ -28,7 +28,7 @@ from .stream import Stream
 from .waitable import WaitOperation
 
 if TYPE_CHECKING:
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 _NO_PACKET = 1
 """What is added to an event's handle so that no packet is queued."""

@@ -10,8 +10,8 @@ import ctypes
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ..engine.operation import Operation
 from ..errors import SOCKET_WINERROR_OF, error_of_code
-from ..operation import Operation
 from ..winapi import (
     DWORD,
     FIONBIO,
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..kernel import Kernel
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.kernel import Kernel
+    from ..engine.queue import CompletionQueue
 
 _FIONBIO = FIONBIO - (1 << 32)
 """As ioctlsocket takes it: its parameter is signed."""

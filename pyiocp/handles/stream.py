@@ -14,8 +14,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..engine.operation import PENDING, Operation
 from ..errors import IocpError
-from ..operation import PENDING, Operation
 from ..winapi import (
     ADDRESS_FAMILY,
     AF_UNIX,
@@ -46,7 +46,7 @@ from .transmit import FilePart, SendFileOperation, SendPacketsOperation
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 _ROOM_AFTER_UNIX_ADDRESS = 512
 

@@ -18,9 +18,9 @@ import ctypes
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..completion import Completion
+from ..engine.completion import Completion
+from ..engine.operation import PENDING
 from ..errors import HandleClosedError, OperationCancelledError, PortClosedError, error_of_code
-from ..operation import PENDING
 from ..winapi import (
     CREATE_WAITABLE_TIMER_HIGH_RESOLUTION,
     ERROR_INVALID_PARAMETER,
@@ -31,7 +31,7 @@ from ..winapi import (
 from .waitable import Waitable, WaitOperation
 
 if TYPE_CHECKING:
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 _UNITS_PER_S = 10_000_000
 """The system's timers count in units of 100 ns."""

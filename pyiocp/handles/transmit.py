@@ -17,9 +17,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..completion import Completion
+from ..engine.completion import Completion
+from ..engine.operation import IDLE, PENDING, Operation
 from ..errors import error_of_code, failed
-from ..operation import IDLE, PENDING, Operation
 from ..winapi import (
     DWORD,
     HANDLE,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
     from .stream import Stream
 
 _CALL_MAX = 2**31 - 2

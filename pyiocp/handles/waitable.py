@@ -20,9 +20,9 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..engine.endless_calls import attempts, error_codes
+from ..engine.operation import PENDING, Operation
 from ..errors import HandleInvalidError, error_of_code
-from ..operation import PENDING, Operation
-from ..queue.attempts import attempts, error_codes
 from ..winapi import (
     DUPLICATE_SAME_ACCESS,
     ERROR_INVALID_HANDLE,
@@ -38,9 +38,9 @@ from .object_wait import Cancelled, ObjectWait, make_wait
 if TYPE_CHECKING:
     from typing import Self
 
-    from ..completion import Completion
-    from ..kernel import Kernel
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.completion import Completion
+    from ..engine.kernel import Kernel
+    from ..engine.queue import CompletionQueue
 
 
 def duplicate(kernel: Kernel, number: Any) -> int:

@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..kernel import Kernel
+from ..engine.kernel import Kernel
 from .debugging import debug_mode_wanted
 from .slab import Slab
 

@@ -21,8 +21,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..engine.operation import IDLE
 from ..errors import failed
-from ..operation import IDLE
 from .pages import rounded_up
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..operation import Packet
+    from ..engine.operation import Packet
 
 logger = logging.getLogger("pyiocp")
 

@@ -19,7 +19,7 @@ from ..winapi import (
 from ..winapi.errorcodes import ERROR_SUCCESS
 
 if TYPE_CHECKING:
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
 
 
 def enable_privilege(kernel: Kernel, name: str) -> bool:

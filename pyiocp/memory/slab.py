@@ -26,7 +26,7 @@ from .privilege import enable_privilege
 from .working_set import lower_working_set, raise_working_set
 
 if TYPE_CHECKING:
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
     from .pages import Extent
 
 _LARGE_PAGES_NOTE = (

@@ -16,7 +16,7 @@ from ..errors import error_of_code
 from ..winapi import DWORD, SIZE_T
 
 if TYPE_CHECKING:
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
 
 #: Held between reading the limits and setting them.
 _limits = threading.Lock()

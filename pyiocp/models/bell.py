@@ -20,7 +20,7 @@ from ..winapi import (
 )
 
 if TYPE_CHECKING:
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
     from .channel import Channel
     from .loop import Loop
 

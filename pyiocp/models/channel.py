@@ -15,12 +15,12 @@ import ctypes
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from ..engine.operation import Operation
 from ..handles.stream import Stream
-from ..operation import Operation
 from ..winapi import DWORD, STATUS_CANCELLED, STATUS_SUCCESS
 
 if TYPE_CHECKING:
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
     from .connection import ModelConnection
     from .loop import Loop
 

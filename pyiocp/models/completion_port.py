@@ -28,7 +28,7 @@ from .server import ModelServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
     from ..servers.session import Session
 
 

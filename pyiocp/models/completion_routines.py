@@ -34,8 +34,8 @@ import ctypes
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from ..engine.operation import Operation
 from ..errors import error_of_code
-from ..operation import Operation
 from ..winapi import LPWSAOVERLAPPED_COMPLETION_ROUTINE, WSA_WAIT_FAILED, WSAEVENT
 from .bell import Bell
 from .overlapped import OverlappedChannel, OverlappedLoop

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from ..engine.interrupt import calls_hooks
 from ..errors import IocpError, error_of_code
-from ..queue.interrupt import calls_hooks
 from ..servers.connection import Connection
 from ..servers.send_queue import SendQueue
 from ..servers.session_state import CLOSED
@@ -22,7 +22,7 @@ from .channel import FAILED_WITH
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
     from ..servers.gathered_send import GatheredSend
     from ..servers.layer import Hooks
     from ..servers.session import Session

@@ -19,14 +19,14 @@ import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..engine import interrupt
+from ..engine.endless_calls import error_codes
+from ..engine.in_flight import InFlightTable
+from ..engine.intake import SPARE_LOCKS_MAX
+from ..engine.operation import COMPLETED
+from ..engine.timers import Call, Timer, Timers
 from ..errors import error_of_code
 from ..memory.kept_memory import keep_for_ever
-from ..operation import COMPLETED
-from ..queue import interrupt
-from ..queue.attempts import error_codes
-from ..queue.in_flight import InFlightTable
-from ..queue.intake import SPARE_LOCKS_MAX
-from ..queue.timers import Call, Timer, Timers
 from ..servers.spares import Spares
 from ..winapi import INVALID_SOCKET, SOCKADDR_STORAGE, WSAEWOULDBLOCK, address_of
 from .channel import Channel

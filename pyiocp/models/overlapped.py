@@ -26,7 +26,7 @@ from .channel import Channel
 from .loop import Loop
 
 if TYPE_CHECKING:
-    from ..operation import Operation
+    from ..engine.operation import Operation
 
 
 class OverlappedChannel(Channel):

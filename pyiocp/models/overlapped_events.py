@@ -25,8 +25,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from ..engine.operation import Operation
 from ..errors import error_of_code
-from ..operation import Operation
 from ..winapi import WSA_MAXIMUM_WAIT_EVENTS, WSA_WAIT_FAILED, WSAEVENT
 from .bell import Bell, make_event
 from .overlapped import OverlappedChannel, OverlappedLoop

@@ -31,7 +31,7 @@ from ..winapi import DWORD, SOCKET, WSA_IO_INCOMPLETE
 from .overlapped import OverlappedLoop
 
 if TYPE_CHECKING:
-    from ..operation import Operation
+    from ..engine.operation import Operation
     from .server import LoopServer
 
 _PAUSE_S = 0.001

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from typing import cast
 
+from ..engine.operation import IDLE, PENDING
 from ..errors import error_of_code
-from ..operation import IDLE, PENDING
 from ..winapi import WSAEWOULDBLOCK
 from .channel import Channel, DirectOperation
 from .loop import Loop

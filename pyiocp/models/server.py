@@ -11,9 +11,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from ..engine import interrupt
+from ..engine.kernel import Kernel
 from ..errors import PortClosedError
-from ..kernel import Kernel
-from ..queue import interrupt
 from ..servers.framed_session import FramedSession, Framer
 from ..servers.layer import Hooks, Layer, connect_layers
 from ..servers.listening_socket import open_listening
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
     from .loop import Loop
 
 logger = logging.getLogger("pyiocp")

@@ -21,7 +21,7 @@ from .threads import ThreadsLoop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..kernel import Kernel
+    from ..engine.kernel import Kernel
     from ..servers.session import Session
     from .loop import Loop
 

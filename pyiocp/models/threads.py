@@ -37,8 +37,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
+from ..engine.operation import COMPLETED, PENDING
 from ..errors import error_of_code
-from ..operation import COMPLETED, PENDING
 from ..winapi import (
     POLLRDNORM,
     SOCKET_ERROR,

@@ -19,7 +19,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from ..queue import interrupt
+from ..engine import interrupt
 
 _FULL = 4096
 

@@ -16,6 +16,8 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ..engine.inbox import Inbox
+from ..engine.interrupt import calls_hooks
 from ..errors import (
     HandleClosedError,
     IocpError,
@@ -23,8 +25,6 @@ from ..errors import (
     error_of_code,
     error_of_status,
 )
-from ..queue.inbox import Inbox
-from ..queue.interrupt import calls_hooks
 from ..winapi import SD_SEND
 from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
 from .idle_watch import IdleWatch
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from ..engine.queue import CompletionQueue
+    from ..engine.timers import Timer
     from ..handles.stream import Stream
-    from ..queue.completion_queue import CompletionQueue
-    from ..queue.timers import Timer
     from .layer import Hooks
     from .session import Session
     from .spares import Spares

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ..address_text import show_address
-from ..queue.interrupt import calls_hooks
+from ..engine.interrupt import calls_hooks
 from .connector import Connector
 from .layer import Hooks, Layer
 from .resolve import check_address
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from ssl import SSLContext
 
+    from ..engine.timers import Timer
     from ..port import CompletionPort
-    from ..queue.timers import Timer
     from .session import Session
 
 

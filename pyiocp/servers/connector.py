@@ -16,8 +16,8 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ..engine.inbox import Inbox
 from ..errors import IocpError, PortClosedError, error_of_code
-from ..queue.inbox import Inbox
 from ..winapi.errorcodes import WSAETIMEDOUT
 from .happy_eyeballs import Race
 from .resolve import check_address, is_numeric, resolve_all
@@ -25,9 +25,9 @@ from .resolve import check_address, is_numeric, resolve_all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.timers import Timer
     from ..handles.stream import Stream
     from ..port import CompletionPort
-    from ..queue.timers import Timer
     from .backoff import Backoff
     from .session import Session
 

@@ -16,9 +16,9 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..engine.inbox import Inbox
+from ..engine.interrupt import calls_hooks
 from ..errors import PortClosedError, error_of_code, failed
-from ..queue.inbox import Inbox
-from ..queue.interrupt import calls_hooks
 from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
 from .connection import as_os_error
 from .datagram_statistics import DatagramSessionStatistics
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
     from .datagram_receives import DatagramReceives
     from .datagram_sends import DatagramSends, PeerSend
     from .datagram_session import DatagramSession

@@ -15,13 +15,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from ..queue import interrupt
+from ..engine import interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..completion import Completion
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.completion import Completion
+    from ..engine.queue import CompletionQueue
 
 #: How long a hook on another thread may go on after a Ctrl-C that does not wait for it: most
 #: are over by then, and the port may run again at once.

@@ -21,6 +21,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..engine.interrupt import calls_hooks
+from ..engine.operation import PENDING
 from ..errors import (
     HandleClosedError,
     IocpError,
@@ -32,8 +34,6 @@ from ..errors import (
     failed,
 )
 from ..handles.datagram_receive import ImmediateReceive
-from ..operation import PENDING
-from ..queue.interrupt import calls_hooks
 from ..winapi.errorcodes import STATUS_BUFFER_OVERFLOW, WSAEMSGSIZE, WSAEWOULDBLOCK
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from ..engine.operation import Operation
 from ..errors import REFUSALS
-from ..operation import Operation
 from ..winapi import DWORD, SOCKET, SOCKET_ERROR, sockaddr
 from .gathered_send import SendBuffer
 

@@ -18,7 +18,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..address_text import show_address
-from ..queue.interrupt import calls_hooks
+from ..engine.interrupt import calls_hooks
 from ..winapi import AF_INET6, SO_RCVBUF, SOL_SOCKET, address_of, sockaddr
 from .admission import Admission, Limits, RefusalLog
 from .conversation import Conversation
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from ..engine.timers import Timer
     from ..handles.datagram import Datagram
-    from ..queue.timers import Timer
     from .session_port import SessionPort
 
     Admit = Callable[[Any, memoryview], bool | Buffer]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..queue.interrupt import calls_hooks
+from ..engine.interrupt import calls_hooks
 from .frame_parser import FramingError
 from .framing import Framing
 from .layer import Hooks, Layer

@@ -16,12 +16,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..operation import PENDING
+from ..engine.operation import PENDING
 from ..winapi import DWORD, SOCKET, SOCKET_ERROR, ULONG
 
 if TYPE_CHECKING:
+    from ..engine.operation import Receiver
     from ..handles.stream import Stream
-    from ..operation import Receiver
 
 _GATHER_MAX = 16
 """Buffers in one WSASend: enough that the call's cost no longer counts."""

@@ -23,9 +23,9 @@ from ..winapi import IPPROTO_TCP, TCP_NODELAY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..operation import Operation
+    from ..engine.operation import Operation
+    from ..engine.timers import Timer
     from ..port import CompletionPort
-    from ..queue.timers import Timer
 
 STAGGER_S = 0.25
 """How long an attempt has for itself: the Connection Attempt Delay of RFC 8305."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..queue.completion_queue import CompletionQueue
-    from ..queue.timers import Timer
+    from ..engine.queue import CompletionQueue
+    from ..engine.timers import Timer
 
 
 class IdleWatch:

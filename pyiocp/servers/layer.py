@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ..queue.interrupt import calls_hooks
+from ..engine.interrupt import calls_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

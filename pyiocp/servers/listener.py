@@ -17,9 +17,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..address_text import show_address
+from ..engine.interrupt import calls_hooks
 from ..errors import HandleClosedError, IocpError, OperationCancelledError, PortClosedError
 from ..handles.hand_over import share
-from ..queue.interrupt import calls_hooks
 from .admission import Admission, Limits, RefusalLog
 from .session import Session
 from .silent_clients import SilentClients, silent_seconds
@@ -27,10 +27,10 @@ from .silent_clients import SilentClients, silent_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.timers import Timer
     from ..handles.accept import AcceptOperation
     from ..handles.stream import Stream
     from ..port import CompletionPort
-    from ..queue.timers import Timer
     from .tls_side import TlsSide
 
 logger = logging.getLogger("pyiocp")

@@ -28,8 +28,8 @@ from .resolve import resolve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.queue import CompletionQueue
     from ..handles.socket_handle import SocketHandle
-    from ..queue.completion_queue import CompletionQueue
 
 _Socket = TypeVar("_Socket", bound="SocketHandle")
 

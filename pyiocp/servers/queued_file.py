@@ -14,8 +14,8 @@ from ..handles.transmit import FilePart, SendFileOperation, check_part, file_num
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.operation import Receiver
     from ..handles.stream import Stream
-    from ..operation import Receiver
 
 logger = logging.getLogger("pyiocp")
 

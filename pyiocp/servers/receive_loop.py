@@ -19,15 +19,15 @@ import contextlib
 from sys import getrefcount
 from typing import TYPE_CHECKING
 
+from ..engine.interrupt import calls_hooks
+from ..engine.operation import PENDING
 from ..errors import REFUSALS, IocpError, ResourceLimitError, failed
-from ..operation import PENDING
-from ..queue.interrupt import calls_hooks
 from ..winapi import STATUS_CANCELLED
 from .session_receive import zero_byte_receive
 from .session_state import CLOSED, CLOSING, OPEN
 
 if TYPE_CHECKING:
-    from ..operation import Operation
+    from ..engine.operation import Operation
     from .connection import Connection
     from .session_receive import BufferedReceive
 

@@ -10,14 +10,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..address_text import show_address
-from ..queue.interrupt import calls_hooks
+from ..engine.interrupt import calls_hooks
 from .connector import Connector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.timers import Timer
     from ..port import CompletionPort
-    from ..queue.timers import Timer
     from .backoff import Backoff
     from .session import Session
     from .tls_side import TlsSide

@@ -20,10 +20,10 @@ import threading
 from ctypes import c_char
 from typing import TYPE_CHECKING, Any
 
+from ..engine.interrupt import calls_hooks
 from ..errors import REFUSALS, IocpError, ResourceLimitError, failed
 from ..handles.transmit import FilePart
 from ..memory.pages import PAGE_SIZE
-from ..queue.interrupt import calls_hooks
 from .queued_file import QueuedFile
 from .receive_loop import RETRY_S
 from .session_state import CLOSED, CONNECTING, OPEN
@@ -31,8 +31,8 @@ from .session_state import CLOSED, CONNECTING, OPEN
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from ..engine.operation import Operation
     from ..handles.transmit import SendFileOperation
-    from ..operation import Operation
     from .connection import Connection
     from .gathered_send import GatheredSend
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..queue.port_settings import PortSettings
+    from ..engine.port_settings import PortSettings
     from .datagram_server import DatagramServer
     from .work_pool import Work
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from ..winapi import DWORD, SOCKET, SOCKET_ERROR, WSABUF, wsabufs
 
 if TYPE_CHECKING:
+    from ..engine.operation import Operation, Receiver
     from ..handles.stream import Stream
-    from ..operation import Operation, Receiver
 
 
 _NO_BYTES = (WSABUF * 1)()

@@ -18,8 +18,8 @@ from ..errors import IocpError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ..engine.queue import CompletionQueue
     from ..handles.accept import AcceptOperation
-    from ..queue.completion_queue import CompletionQueue
 
 _LOOK_EVERY_S = 0.5
 """How long silent clients may fill all the accepts before there are more."""

@@ -14,9 +14,9 @@ from .gathered_send import GatheredSend
 from .session_receive import BufferedReceive
 
 if TYPE_CHECKING:
+    from ..engine.operation import Receiver
     from ..handles.handle import Handle
     from ..handles.stream import Stream
-    from ..operation import Receiver
 
 _SPARES_MAX = 64
 """How many of each are kept: as many as one batch of packets is for."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ..engine.interrupt import calls_hooks
 from ..errors import REFUSALS
-from ..queue.interrupt import calls_hooks
 from .send_queue import FILES_MAX
 from .session_state import CLOSED, OPEN
 from .tls_file import TlsFile

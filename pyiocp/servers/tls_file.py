@@ -30,10 +30,10 @@ from .queued_file import LentFile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.operation import Operation
+    from ..engine.queue import CompletionQueue
     from ..handles.file_operation import FileOperation
     from ..handles.transmit import FilePart
-    from ..operation import Operation
-    from ..queue.completion_queue import CompletionQueue
 
 BLOCK = 1 << 17
 """Bytes that are read at a time: 8 records of TLS."""

@@ -24,9 +24,9 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ..engine.interrupt import calls_hooks
 from ..errors import error_of_code
 from ..handles.transmit import FilePart
-from ..queue.interrupt import calls_hooks
 from ..winapi.errorcodes import WSAETIMEDOUT
 from .layer import Hooks, Layer
 from .session_state import CLOSING, CONNECTING, OPEN, SessionState
@@ -36,7 +36,7 @@ from .tls_backlog import TlsBacklog
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..queue.timers import Timer
+    from ..engine.timers import Timer
     from .connection import Connection
     from .session import Session
     from .session_statistics import SessionStatistics

@@ -21,7 +21,7 @@ from ..errors import PortClosedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 _T = TypeVar("_T")
 

@@ -17,7 +17,7 @@ from ..errors import PortClosedError
 from .crew import Crew
 
 if TYPE_CHECKING:
-    from ..queue.completion_queue import CompletionQueue
+    from ..engine.queue import CompletionQueue
 
 
 class Workers:

@@ -24,9 +24,9 @@ from pyiocp import (
     ResourceLimitError,
     SharingViolationError,
 )
+from pyiocp.engine.operation import Operation
 from pyiocp.errors import SOCKET_WINERROR_OF, WINERROR_OF, error_of_code, error_of_status
 from pyiocp.handles.handle import Handle
-from pyiocp.operation import Operation
 from pyiocp.winapi import (
     FILE_FLAG_OVERLAPPED,
     GENERIC_READ,

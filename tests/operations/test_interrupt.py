@@ -30,7 +30,8 @@ import pytest
 from faulty_kernel import FaultyKernel
 
 from pyiocp import CompletionPort, IocpError, Session
-from pyiocp.queue import delivery, interrupt, signal_receiver
+from pyiocp.engine import delivery, interrupt
+from pyiocp.engine import signals as signal_receiver
 
 LONG_S = 10.0
 """Bounds what should come at once; a test that reaches it has failed."""
@@ -784,7 +785,7 @@ def test_ctrl_c_ends_an_event_loop_while_a_thread_of_it_waits(port: CompletionPo
 CONSOLE_PROGRAM = """
     import ctypes, os, sys, time
     from pyiocp import CompletionPort
-    from pyiocp.queue import delivery
+    from pyiocp.engine import delivery
     delivery._WAIT_MAX_MS = 60_000
     ctypes.WinDLL("kernel32").SetConsoleCtrlHandler(None, 0)
     with CompletionPort() as port:

@@ -35,8 +35,8 @@ from pyiocp import (
     PipeServer,
     ResourceLimitError,
 )
+from pyiocp.engine.operation import Packet
 from pyiocp.handles.handle import Handle
-from pyiocp.operation import Packet
 from pyiocp.winapi import STATUS_PENDING
 
 TESTS = Path(__file__).parents[1]

@@ -26,7 +26,7 @@ from pyiocp import (
     PortClosedError,
     Session,
 )
-from pyiocp.queue import delivery
+from pyiocp.engine import delivery
 from pyiocp.winapi import PostQueuedCompletionStatus
 
 LONG_S = 10.0

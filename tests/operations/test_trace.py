@@ -14,8 +14,8 @@ from completions import one
 from faulty_kernel import FaultyKernel
 
 from pyiocp import CompletionPort, IocpError, OperationCancelledError, Stream, TraceEvent
-from pyiocp.operation import Packet
-from pyiocp.queue.in_flight import InFlightTable
+from pyiocp.engine.in_flight import InFlightTable
+from pyiocp.engine.operation import Packet
 from pyiocp.winapi.errorcodes import STATUS_CANCELLED
 
 Pair = tuple[Stream, socket.socket]

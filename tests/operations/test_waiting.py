@@ -16,7 +16,7 @@ import pytest
 from faulty_kernel import FaultyKernel, Refusal, WakeCounter
 
 from pyiocp import Completion, CompletionPort, IocpError, PeerResetError, PortClosedError
-from pyiocp.operation import PostedPacket
+from pyiocp.engine.operation import PostedPacket
 from pyiocp.winapi import ERROR_NOT_ENOUGH_MEMORY, WAIT_TIMEOUT
 from pyiocp.winapi.errorcodes import ERROR_INTERNAL_ERROR
 

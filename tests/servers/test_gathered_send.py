@@ -9,7 +9,7 @@ from sys import getrefcount
 import pytest
 
 from pyiocp import CompletionPort
-from pyiocp.operation import Packet
+from pyiocp.engine.operation import Packet
 from pyiocp.servers.gathered_send import GatheredSend
 
 

@@ -42,7 +42,7 @@ from . import interrupt
 from .delivery import Delivery
 
 if TYPE_CHECKING:
-    from ..completion import Completion
+    from .completion import Completion
     from .port_settings import PortSettings
 
 #: After how long close() asks again for what is in flight to be cancelled.

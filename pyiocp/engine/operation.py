@@ -25,12 +25,10 @@ import enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .completion import Completion
-from .errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
-from .memory.pages import extent_of
-from .queue.attempts import attempts
-from .winapi import OVERLAPPED
-from .winapi.errorcodes import (
+from ..errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
+from ..memory.pages import extent_of
+from ..winapi import OVERLAPPED
+from ..winapi.errorcodes import (
     ERROR_IO_PENDING,
     ERROR_NOT_FOUND,
     STATUS_PENDING,
@@ -38,12 +36,14 @@ from .winapi.errorcodes import (
     error_name,
     status_name,
 )
+from .completion import Completion
+from .endless_calls import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .handles.handle import Handle
-    from .memory.pages import Extent
+    from ..handles.handle import Handle
+    from ..memory.pages import Extent
 
     Receiver = Callable[[Any, int, int], None]
     """Takes a packet, its byte count and its status instead of a `Completion`."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import IocpError, error_of_status, failed
-from .winapi.errorcodes import error_name, status_name
+from ..errors import IocpError, error_of_status, failed
+from ..winapi.errorcodes import error_name, status_name
 
 if TYPE_CHECKING:
     from .operation import Packet

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..completion import Completion
-    from .completion_queue import CompletionQueue
+    from .completion import Completion
+    from .queue import CompletionQueue
 
     _Base = list[Completion]
 else:

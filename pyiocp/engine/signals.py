@@ -23,8 +23,8 @@ from ..winapi.errorcodes import STATUS_SUCCESS
 from . import interrupt
 
 if TYPE_CHECKING:
-    from ..operation import Operation
-    from .completion_queue import CompletionQueue
+    from .operation import Operation
+    from .queue import CompletionQueue
 
 #: Those of the ports that are open: while there are any, the handler is in force.
 _receivers: set[SignalReceiver] = set()

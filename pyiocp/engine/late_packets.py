@@ -19,7 +19,7 @@ from operator import call
 from typing import TYPE_CHECKING
 
 from ..errors import IocpError, PortClosedError
-from ..operation import COMPLETED, PostedPacket
+from .operation import COMPLETED, PostedPacket
 
 if TYPE_CHECKING:
     from collections.abc import Callable

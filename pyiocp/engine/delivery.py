@@ -22,22 +22,22 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..completion import Completion
 from ..errors import AddressUnavailableError, PortClosedError, ResourceLimitError, error_of_code
 from ..memory.kept_memory import keep_unwritten
-from ..operation import COMPLETED, Packet, StrayPacket
 from ..winapi import ERROR_ABANDONED_WAIT_0, WAIT_TIMEOUT
 from ..winapi.errorcodes import ERROR_INTERNAL_ERROR, STATUS_PENDING
 from . import interrupt
 from .batch import Batch
+from .completion import Completion
 from .intake import Intake
 from .keyed_packets import FIRST_KEY
+from .operation import COMPLETED, Packet, StrayPacket
 from .waker import WAKE_KEY
 
 if TYPE_CHECKING:
     from .intake import Event
     from .port_settings import PortSettings
-    from .signal_receiver import SignalReceiver
+    from .signals import SignalReceiver
 
 logger = logging.getLogger("pyiocp")
 

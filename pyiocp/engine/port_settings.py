@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..kernel import Kernel
-    from .signal_receiver import SignalReceiver
+    from .kernel import Kernel
+    from .signals import SignalReceiver
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ..operation import Packet
+    from .operation import Packet
 
     _Table = dict[int, Packet]
 else:

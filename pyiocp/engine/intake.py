@@ -17,12 +17,12 @@ from operator import call
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PortClosedError, error_of_code
-from ..operation import PENDING, Operation, Packet, PostedPacket
 from ..winapi import INVALID_HANDLE_VALUE
-from .attempts import error_codes
+from .endless_calls import error_codes
 from .in_flight import InFlightTable
 from .keyed_packets import Senders, Tags
-from .marker import Markers
+from .late_packets import Markers
+from .operation import PENDING, Operation, Packet, PostedPacket
 from .timers import Call, Timer, Timers
 from .waker import Waker
 

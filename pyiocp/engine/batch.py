@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..winapi import BOOL, DWORD, HANDLE, OVERLAPPED_ENTRY, ULONG
-from .attempts import attempts
+from .endless_calls import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

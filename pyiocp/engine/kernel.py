@@ -16,7 +16,7 @@ import importlib
 import time
 from typing import TYPE_CHECKING
 
-from . import winapi
+from .. import winapi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
