@@ -39,7 +39,6 @@ def run_piped(
     Under Wine, Windows Python ends at start-up with "WinError 6, invalid handle" if a standard
     stream is a regular file or /dev/null. Pipes always work.
     """
-    assert sys.platform != "win32"
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import sys
 import threading
 from typing import IO
 
@@ -16,7 +15,6 @@ def pump_out(source: IO[bytes], target: int, ended: threading.Event) -> None:
     The end of the file does not tell when: Wine's background processes, which the first command
     starts, keep its stderr open for as long as they live.
     """
-    assert sys.platform != "win32"
     poll = select.poll()
     poll.register(source, select.POLLIN)
     with source, contextlib.suppress(OSError):  # our reader went away: the child's pipe closes too

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,7 +81,6 @@ class WinePython:
         """Run the interpreter in Wine's console, which edits lines and passes on Ctrl-C."""
         if not all(os.isatty(stream) for stream in (0, 1, 2)):
             return self.run(arguments)
-        assert sys.platform != "win32"
         import termios  # noqa: PLC0415 (not there on Windows)
 
         mode = termios.tcgetattr(0)
