@@ -53,12 +53,16 @@ class Checkout:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            env=clean_environment() | environment,
+            env=self.environment() | environment,
             check=False,
         )
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which this checkout uses its own cache."""
+        return {k: value for k, value in clean_environment().items() if k != "PYIOCP_CACHE"}
 
 
 def clean_environment() -> dict[str, str]:
     """Return the environment without what the runner of these tests has put there."""
-    ours = ("PYTHONPATH", "PYIOCP_CACHE", "COV_", "COVERAGE_", "PYTEST_")
+    ours = ("PYTHONPATH", "COV_", "COVERAGE_", "PYTEST_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

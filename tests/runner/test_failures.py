@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from checkouts import Checkout, clean_environment
+from checkouts import Checkout
 
 from tools.setup import cache, failures
 
@@ -171,7 +171,7 @@ def test_closed_pipe_is_no_failure(empty_checkout: Checkout) -> None:
         empty_checkout.command("help"),
         stdout=writer,
         stderr=subprocess.PIPE,
-        env=clean_environment(),
+        env=empty_checkout.environment(),
         check=False,
     )
     os.close(writer)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from checkouts import Checkout, clean_environment
+from checkouts import Checkout
 
 from tools.setup.versions import Version
 
@@ -29,7 +29,7 @@ def checkout(make_checkout: MakeCheckout) -> tuple[Checkout, list[str]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
-            env=clean_environment(),
+            env=checkout.environment(),
         )
         for _ in range(2)
     ]
@@ -126,7 +126,7 @@ def test_ctrl_c_during_the_set_up_is_one_line(empty_checkout: Checkout) -> None:
         empty_checkout.command("setup"),
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        env=clean_environment()
+        env=empty_checkout.environment()
         | {"PATH": f"{fake}:{os.environ['PATH']}", "PYTHONPATH": str(empty_checkout.root)},
         start_new_session=True,
         # In the background of a script, Ctrl-C is ignored, and children inherit that.
