@@ -89,7 +89,7 @@ def test_each_windows_cpython_is_pinned(fake_pip: FakePip, version: str) -> None
 
 
 def test_pip_is_pinned(fake_pip: FakePip) -> None:
-    """Neither is pip."""
+    """Nor is pip."""
     fake_pip(OTHER)
     with pytest.raises(Failure, match=f"wants {downloads.PIP_SHA256}"):
         downloads.pip()

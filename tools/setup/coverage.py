@@ -21,7 +21,7 @@ BRANCHES_MIN_PERCENT = 95.0
 def measure(version: Version, arguments: Sequence[str]) -> dict[str, int]:
     """Run the tests, or those that are chosen, and return how each part went.
 
-    Only with all tests is there a least figure.
+    The minimum applies only when all tests run.
     """
     folder = places.CACHE / f"coverage-{version.text}"
     shutil.rmtree(folder, ignore_errors=True)

@@ -32,7 +32,7 @@ PANDA3D_SHA256 = {
 """Of the wheel for each version of Python."""
 
 PIP = "pip==25.3"
-"""The pip that runs in Windows Python: a release whose option `legacy-certs` is tried."""
+"""The pip that runs in Windows Python: a release whose option `legacy-certs` is known to work."""
 
 PIP_SHA256 = "9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd"
 

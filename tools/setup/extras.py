@@ -19,7 +19,7 @@ NOT_FREE_THREADED = ("bench", "peers")
 """Extras without a build for free-threaded Python: they are left out there."""
 
 NEEDS_UNDER_WINE = {"matplotlib": "numpy<2.2"}
-"""What a package needs besides under Wine 8, whose C runtime lacks crealf: newer ones call that."""
+"""What a package needs as well under Wine 8, whose C runtime lacks crealf: newer ones call it."""
 
 
 def requirements(extras: Iterable[str]) -> list[str]:
@@ -35,7 +35,7 @@ def requirements(extras: Iterable[str]) -> list[str]:
 
 
 def requirements_under_wine(extras: Sequence[str]) -> list[str]:
-    """Return what the extras require, and what their packages need besides under Wine."""
+    """Return what the extras require, and what their packages need as well under Wine."""
     wanted = requirements(extras)
     names = [re.split(r"\W", line)[0] for line in wanted]
     return wanted + [needed for name, needed in NEEDS_UNDER_WINE.items() if name in names]

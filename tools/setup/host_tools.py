@@ -44,6 +44,6 @@ class HostTools:
     def run(self, arguments: Sequence[str]) -> int:
         """Run a module of the tools in the project's folder and return its exit code."""
         path = os.pathsep.join([str(self.root), str(places.HERE)])
-        # -S: plugins that happen to be installed beside the interpreter have no say.
+        # -S: plugins installed beside the interpreter are not loaded.
         command = [sys.executable, "-S", "-m", *arguments]
         return run_inherited(command, dict(os.environ, PYTHONPATH=path), places.HERE)

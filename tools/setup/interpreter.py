@@ -19,7 +19,7 @@ NOT_COPIED = (
     *("__pycache__", "lib-dynload", "site-packages", "dist-packages", "config-*"),
     "EXTERNALLY-MANAGED",
 )
-"""Parts of the library not for Windows, or not for this copy, which pip may well install into."""
+"""Parts of the library that are not for Windows, and Debian's mark that pip must not install."""
 
 
 class Interpreter:

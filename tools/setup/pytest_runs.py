@@ -15,7 +15,7 @@ HOST_FOLDERS = ("tests/runner", "tests/proof", "tests/endurance")
 """Tests that run in the interpreter that runs run.py; the others run in Windows Python."""
 
 NOT_ON_HOST = tuple(f"--ignore={folder}" for folder in HOST_FOLDERS)
-"""What has pytest leave those out."""
+"""The arguments with which pytest leaves those out."""
 
 
 def test(version: Version, arguments: Sequence[str]) -> dict[str, int]:

@@ -63,7 +63,8 @@ class WinePython:
             pip += ["--prefer-binary"]
             pip += ["--no-compile"]  # Python compiles what it imports; all of it takes 7 s here
             pip += ["--force-reinstall"] if damaged else []
-            # Its own certificates or PIP_CERT: Wine does not verify with certificates of a caller.
+            # OpenSSL verifies, with pip's certificates or PIP_CERT: Windows' own verification, as
+            # Wine has it, cannot be given any.
             pip += ["--use-deprecated", "legacy-certs"]
             call([*pip, *wanted], "pip in Windows Python", wine.environment() | pip_settings())
         others = [path for path in files_under(site) if "pip" not in path.parts]
