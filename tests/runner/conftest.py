@@ -12,6 +12,10 @@ from types import ModuleType
 import pytest
 from checkouts import ROOT, Checkout, clean_environment
 
+sys.path.insert(0, str(ROOT))  # pytest may have been started without run.py
+
+from tools.setup import places
+
 
 @pytest.fixture(scope="session")
 def run() -> ModuleType:
@@ -46,7 +50,7 @@ def empty_checkout(tmp_path: Path) -> Checkout:
 
 @pytest.fixture(scope="session")
 def make_checkout(
-    ready: None, run: ModuleType, tmp_path_factory: pytest.TempPathFactory
+    ready: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Checkout]]:
     """Return a function that makes a checkout which need not download the interpreter."""
     made: list[Checkout] = []
@@ -55,7 +59,7 @@ def make_checkout(
         checkout = Checkout(tmp_path_factory.mktemp("runner") / name)
         made.append(checkout)
         downloads = checkout.cache / "downloads"
-        shutil.copytree(run.CACHE / "downloads", downloads, copy_function=link_or_copy)
+        shutil.copytree(places.CACHE / "downloads", downloads, copy_function=link_or_copy)
         return checkout
 
     yield make

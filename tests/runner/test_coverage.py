@@ -9,8 +9,11 @@ from types import ModuleType
 import pytest
 from checkouts import ROOT, clean_environment
 
+from tools.setup import coverage, places
+from tools.setup.versions import Version
 
-def test_programs_that_the_tests_start_count(ready: None, run: ModuleType) -> None:
+
+def test_programs_that_the_tests_start_count(ready: None) -> None:
     """The tests of `explain` start `python -m pyiocp`: its lines have been taken there only.
 
     With chosen tests there is no least figure.
@@ -27,7 +30,7 @@ def test_programs_that_the_tests_start_count(ready: None, run: ModuleType) -> No
     assert done.returncode == 0, done.stderr
     assert "branches of pyiocp taken" in done.stderr
     assert "at least" not in done.stderr
-    [summary] = run.CACHE.glob(f"coverage-{run.Version.running().text}/summary.json")
+    [summary] = places.CACHE.glob(f"coverage-{Version.running().text}/summary.json")
     files = json.loads(summary.read_text(encoding="utf-8"))["files"]
     taken = {name.replace("\\", "/"): file["executed_lines"] for name, file in files.items()}
     assert taken["pyiocp/__main__.py"] != []
@@ -60,9 +63,9 @@ def test_too_few_branches_fail(
 ) -> None:
     """95 % are enough, 94.9 % are not; the figure is told either way."""
     monkeypatch.setenv("COVERAGE_FILE", "")  # which the command sets
-    monkeypatch.setattr(run, "CACHE", tmp_path)
-    monkeypatch.setattr(run, "windows_python", lambda version: Measured(branches))
-    assert run.command_coverage(run.Version("3.11"), []) == code
+    monkeypatch.setattr(places, "CACHE", tmp_path)
+    monkeypatch.setattr(coverage, "windows_python", lambda version: Measured(branches))
+    assert run.command_coverage(Version("3.11"), []) == code
     assert f"{branches} of 1000 branches of pyiocp taken, {branches / 10:.2f} %" in (
         capsys.readouterr().err
     )

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from checkouts import Checkout, clean_environment
+from checkouts import Checkout
+
+from tools.setup import cache, failures
 
 not_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="there is no Wine there")
 
@@ -135,9 +138,9 @@ def test_no_disk_space_before_the_set_up(
     run: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A disk that cannot hold the set-up is noticed before it begins."""
-    monkeypatch.setitem(run.COMMANDS, "setup", lambda *_: run.require_space(10**12))
+    monkeypatch.setitem(run.COMMANDS, "setup", lambda *_: cache.require_space(10**12))
     monkeypatch.setattr(sys, "argv", ["run.py", "setup"])
-    assert run.guarded_main() == 1
+    assert failures.exit_code(run.main) == 1
     error = capsys.readouterr().err
     assert error.startswith("run.py: error: no disk space: ")
     assert error.count("\n") == 1
@@ -150,11 +153,11 @@ def test_no_disk_space_during_the_set_up(
 
     def fill(*_: object) -> int:
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        raise run.shutil.Error([("from", "to", str(full))])
+        raise shutil.Error([("from", "to", str(full))])
 
     monkeypatch.setitem(run.COMMANDS, "setup", fill)
     monkeypatch.setattr(sys, "argv", ["run.py", "setup"])
-    assert run.guarded_main() == 1
+    assert failures.exit_code(run.main) == 1
     error = capsys.readouterr().err
     assert error.startswith("run.py: error: no disk space: ")
     assert error.count("\n") == 1
@@ -168,8 +171,23 @@ def test_closed_pipe_is_no_failure(empty_checkout: Checkout) -> None:
         empty_checkout.command("help"),
         stdout=writer,
         stderr=subprocess.PIPE,
-        env=clean_environment(),
+        env=empty_checkout.environment(),
         check=False,
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("output", "meaning"),
+    [
+        ("ERROR: No matching distribution found for x==9", "no such package or version"),
+        ("E: Temporary failure resolving 'deb.debian.org'\nE: end", "no network"),
+        ("OSError: [Errno 28] No space left on device", "no disk space"),
+        ("error: some other\nthe end", "error: some other (exit code 3)"),
+        ("", "no message (exit code 3)"),
+    ],
+)
+def test_last_words_of_a_program(output: str, meaning: str) -> None:
+    """What is known is said by name; else the line that tells most, with the exit code."""
+    assert failures.reason(output, 3).startswith(meaning)

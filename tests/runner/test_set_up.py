@@ -1,18 +1,16 @@
-"""The set-up of run.py: from nothing, twice at once, interrupted, and with a damaged cache."""
+"""The set-up of run.py: from nothing, twice at once, and with a damaged cache."""
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
 import pytest
-from checkouts import ROOT, Checkout, clean_environment
+from checkouts import Checkout
+
+from tools.setup.versions import Version
 
 not_on_windows = pytest.mark.skipif(
     sys.platform == "win32", reason="there the set-up is a virtual environment"
@@ -31,7 +29,7 @@ def checkout(make_checkout: MakeCheckout) -> tuple[Checkout, list[str]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
-            env=clean_environment(),
+            env=checkout.environment(),
         )
         for _ in range(2)
     ]
@@ -60,9 +58,9 @@ def test_nothing_is_done_twice(checkout: tuple[Checkout, list[str]]) -> None:
 
 @not_on_windows
 @pytest.mark.timeout(300)
-def test_a_truncated_dll_is_repaired(checkout: tuple[Checkout, list[str]], run: ModuleType) -> None:
+def test_a_truncated_dll_is_repaired(checkout: tuple[Checkout, list[str]]) -> None:
     """An interpreter with a file cut short is built again, and its packages with it."""
-    version = run.Version.running()
+    version = Version.running()
     (checkout[0].cache / f"cpython-{version.text}" / f"python{version.tag}.dll").write_bytes(b"MZ")
     done = checkout[0].run("python", "-c", "import iniconfig; print('repaired')")
     assert (done.returncode, done.stdout.strip()) == (0, "repaired"), done.stderr
@@ -71,57 +69,22 @@ def test_a_truncated_dll_is_repaired(checkout: tuple[Checkout, list[str]], run: 
 
 @not_on_windows
 @pytest.mark.timeout(300)
-def test_a_damaged_package_is_repaired(
-    checkout: tuple[Checkout, list[str]], run: ModuleType
-) -> None:
+def test_a_damaged_package_is_repaired(checkout: tuple[Checkout, list[str]]) -> None:
     """A package that lost a module is installed again, although pip thinks that it is there."""
-    library = checkout[0].cache / f"cpython-{run.Version.running().text}" / "Lib"
+    library = checkout[0].cache / f"cpython-{Version.running().text}" / "Lib"
     (library / "site-packages" / "iniconfig" / "__init__.py").unlink()
     done = checkout[0].run("python", "-c", "import iniconfig; print(iniconfig.IniConfig)")
     assert (done.returncode, "IniConfig" in done.stdout) == (0, True), done.stderr
     assert "putting together" not in done.stderr
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "folder missing", "none"])
-def test_a_step_knows_its_files(
-    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
-    """A step counts as done as long as each file that it left is there in its full size."""
-    monkeypatch.setattr(run, "CACHE", tmp_path)
-    folder = tmp_path / "root" / "Lib"
-    file = folder / "os.py"
-    told: list[bool] = []
-
-    def work(damaged: bool) -> tuple[Path, list[Path]]:
-        told.append(damaged)
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text("import sys")
-        return tmp_path / "root", [file]
-
-    step = run.Step("name", "facts", 1, work)
-    assert not step.is_done()
-    step.do()
-    assert step.is_done()
-    if damage == "truncated":
-        file.write_text("import")
-    elif damage == "missing":
-        file.unlink()
-    elif damage == "folder missing":
-        shutil.rmtree(tmp_path / "root")
-    assert step.is_done() == (damage == "none")
-    assert not run.Step("name", "other facts", 1, work).is_done()
-    step.do()
-    assert step.is_done()
-    assert told == [False, True]
-
-
 @not_on_windows
 @pytest.mark.timeout(300)
 def test_an_interpreter_that_does_not_start_is_repaired(
-    checkout: tuple[Checkout, list[str]], run: ModuleType
+    checkout: tuple[Checkout, list[str]],
 ) -> None:
     """Damage that sizes do not show is noticed when the interpreter cannot start."""
-    library = checkout[0].cache / f"cpython-{run.Version.running().text}" / "Lib"
+    library = checkout[0].cache / f"cpython-{Version.running().text}" / "Lib"
     codec = library / "encodings" / "__init__.py"
     codec.write_bytes(b"!" * codec.stat().st_size)
     for compiled in (codec.parent / "__pycache__").glob("__init__.*"):
@@ -149,66 +112,6 @@ def test_a_broken_wine_prefix_is_made_again(checkout: tuple[Checkout, list[str]]
     assert "making a Windows for Wine" in done.stderr
 
 
-SLOW_STEP = """
-import importlib.util, pathlib, sys, time
-spec = importlib.util.spec_from_file_location("run", sys.argv[1])
-run = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(run)
-file = run.CACHE / "left by the step"
-
-def work(damaged):
-    print("begun", flush=True)
-    time.sleep(float(sys.argv[2]))
-    file.write_text("done")
-    return run.CACHE, [file]
-
-run.set_up([run.Step("slow", "facts", 1, work)])
-print("set up", flush=True)
-"""
-
-
-def slow_step(cache: Path, seconds: float) -> subprocess.Popen[str]:
-    """Start a set-up of one step that takes some time."""
-    return subprocess.Popen(
-        [sys.executable, "-c", SLOW_STEP, str(ROOT / "run.py"), str(seconds)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env=clean_environment() | {"PYIOCP_CACHE": str(cache)},
-    )
-
-
-def test_an_interrupted_step_is_done_again(tmp_path: Path) -> None:
-    """A set-up that was killed in the middle of a step holds no lock and counts for nothing."""
-    with slow_step(tmp_path, 60) as killed:
-        assert killed.stdout is not None
-        assert killed.stdout.readline() == "begun\n"
-        killed.kill()
-    with slow_step(tmp_path, 0) as again:
-        assert again.communicate() == ("begun\nset up\n", "")
-    with slow_step(tmp_path, 0) as finished:
-        assert finished.communicate() == ("set up\n", "")
-
-
-def test_the_second_waits_and_says_so(tmp_path: Path) -> None:
-    """Who comes while another sets up waits, says why, and finds the work done."""
-    with slow_step(tmp_path, 1) as first:
-        assert first.stdout is not None
-        assert first.stdout.readline() == "begun\n"
-        with slow_step(tmp_path, 0) as second:
-            expected = "run.py: waiting for another run.py that is setting up\n"
-            assert second.communicate() == ("set up\n", expected)
-
-
-def test_a_damaged_record_is_no_record(tmp_path: Path) -> None:
-    """Whatever is in the record of a step that was done, the next start copes with it."""
-    for text in ("", "{", "[]", '{"made_from": 1}', json.dumps({"files": {}, "root": 1})):
-        (tmp_path / "done").mkdir(exist_ok=True)
-        (tmp_path / "done" / "slow.json").write_text(text, encoding="utf-8")
-        with slow_step(tmp_path, 0) as process:
-            assert process.communicate() == ("begun\nset up\n", "")
-
-
 @not_on_windows
 def test_ctrl_c_during_the_set_up_is_one_line(empty_checkout: Checkout) -> None:
     """Ctrl-C while something is being set up ends it, with a line instead of a traceback."""
@@ -223,7 +126,7 @@ def test_ctrl_c_during_the_set_up_is_one_line(empty_checkout: Checkout) -> None:
         empty_checkout.command("setup"),
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        env=clean_environment()
+        env=empty_checkout.environment()
         | {"PATH": f"{fake}:{os.environ['PATH']}", "PYTHONPATH": str(empty_checkout.root)},
         start_new_session=True,
         # In the background of a script, Ctrl-C is ignored, and children inherit that.
