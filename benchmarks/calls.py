@@ -1,6 +1,7 @@
-"""What Python does per operation: nanoseconds, with a kernel that returns at once.
+"""What Python does per operation, in numbers and in nanoseconds: the kernel returns at once.
 
     python3 run.py bench calls
+    python3 run.py bench calls --counts
     python3 run.py bench calls --cases echo --rounds 9
     python3 run.py bench calls --growth
 
@@ -11,6 +12,10 @@ work, which decides on Windows, where a system call costs a few microseconds.
 Each case is measured in rounds, all of them by turns, by the CPU time of the process: so other
 load on the machine matters little. The smallest is what to compare; the median says how far to
 trust it.
+
+Beside the times stand the numbers of bytecodes, Python calls and C calls that one operation takes
+(``counts.py``), counted in a process of its own. These are exact. With ``--counts`` there are only
+these.
 
 What belongs here: the cases, and how they are measured.
 """
@@ -27,10 +32,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import counts
 from instant_kernel import (
     InstantKernel,
     make_datagram,
@@ -198,9 +204,15 @@ def send_datagram_at_once(port: CompletionPort) -> Turn:
 
 
 def echo_datagrams(port: CompletionPort) -> Turn:
-    """Serve 64 datagrams of one peer."""
+    """Serve 64 datagrams of one peer: a round for them, and one for the look if more have come."""
     make_datagram_server(port, DatagramEcho)
-    return serve(port)
+    round_of_port = serve(port)
+
+    def turn() -> None:
+        round_of_port()
+        round_of_port()
+
+    return turn
 
 
 def nothing() -> None:
@@ -311,6 +323,11 @@ class Measure:
         self._select()
         self.costs_ns.append(self._time() / self._turns / self._case.operations * 1e9)
 
+    def count(self) -> counts.Counts:
+        """Count what an operation takes."""
+        self._select()
+        return counts.count(self._turn).per(self._case.operations)
+
     def close(self) -> None:
         """Take the port down."""
         self._select()
@@ -343,45 +360,88 @@ def measure(cases: dict[str, Case], options: argparse.Namespace) -> dict[str, li
     return {name: one.costs_ns for name, one in measures.items()}
 
 
-def show(costs: dict[str, list[float]]) -> None:
+def count(cases: dict[str, Case], options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Return what an operation of each case takes."""
+    kernel = InstantKernel(options.dll)
+    # The time stands still: what a port does every 50 ms only would be in some turns and not in
+    # others. This is a C function that takes nothing and returns its number, as `monotonic` does.
+    kernel.monotonic = time.monotonic().conjugate
+    measures = {name: Measure(kernel, n, case) for n, (name, case) in enumerate(cases.items())}
+    found = {name: one.count()._asdict() for name, one in measures.items()}
+    kernel.monotonic = time.monotonic  # closing has a deadline
+    for one in measures.values():
+        one.close()
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
     """Print a Markdown table."""
-    print(f"CPython {platform.python_version()}, {platform.platform()}\n")
-    print("| operation | smallest | median |")
-    print("| --- | ---: | ---: |")
-    for name, costs_ns in costs.items():
-        print(f"| {name} | {min(costs_ns):,.0f} ns | {statistics.median(costs_ns):,.0f} ns |")
+    print(f"CPython {found['python'].partition(' ')[0]}, {found['machine']}\n")
+    counted: dict[str, dict[str, float]] = found["counts"]
+    costs: dict[str, list[float]] = found.get("costs_ns", {})
+    heads = ["bytecodes", "Python calls", "C calls", *["smallest", "median"] * bool(costs)]
+    print(f"| operation | {' | '.join(heads)} |")
+    print(f"| --- |{' ---: |' * len(heads)}")
+    for name, values in counted.items():
+        cells = [f"{value:,.1f}" for value in values.values()]
+        if costs:
+            smallest, median = min(costs[name]), statistics.median(costs[name])
+            cells += [f"{smallest:,.0f} ns", f"{median:,.0f} ns"]
+        print(f"| {name} | {' | '.join(cells)} |")
 
 
 def main() -> int:
-    """Measure, in Python for Windows."""
+    """Have Python for Windows count and measure, or do so if this is it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cases", default="", help="only those with this in their name")
     parser.add_argument("--growth", action="store_true", help="with 1 to 5,000 connections")
+    parser.add_argument("--counts", action="store_true", help="count only, and measure no times")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each round of a case")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--python", help="which Python for Windows, off Windows: 3.13, 3.13t")
     parser.add_argument("--dll", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", choices=("counts", "costs_ns"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.dll is None:
-        return hand_over(options.python)
-    cases = GROWING if options.growth else CASES
-    costs = measure({n: case for n, case in cases.items() if options.cases in n}, options)
+    if options.inside:
+        print(json.dumps(inside(options)))
+        return 0
+    found: dict[str, Any] = {}
+    for what in ("counts",) if options.counts else ("counts", "costs_ns"):
+        ended = hand_over(what, options.python)
+        if ended.returncode:
+            return ended.returncode
+        found |= json.loads(ended.stdout)
     if options.json:
-        machine = {"python": sys.version, "machine": platform.platform()}
-        print(json.dumps({**machine, "costs_ns": costs}))
+        print(json.dumps(found))
     else:
-        show(costs)
+        show(found)
     return 0
 
 
-def hand_over(python: str | None) -> int:
-    """Run this program again in Python for Windows, with the DLL."""
-    arguments = [*sys.argv[1:], "--dll", str(instant_program())]
+def inside(options: argparse.Namespace) -> dict[str, Any]:
+    """Count or measure, in Python for Windows."""
+    every = GROWING if options.growth else CASES
+    cases = {name: case for name, case in every.items() if options.cases in name}
+    found = count(cases, options) if options.inside == "counts" else measure(cases, options)
+    machine = {"python": sys.version, "machine": platform.platform()}
+    return {**machine, "version": counts.version(), options.inside: found}
+
+
+def hand_over(what: str, python: str | None) -> subprocess.CompletedProcess[str]:
+    """Run this program again in a process of Python for Windows, with the DLL."""
+    arguments = [*sys.argv[1:], "--dll", str(instant_program()), "--inside", what]
     command = [str(Path("benchmarks", "calls.py")), *arguments]
     version = ["--python", python] if python else []
     host = [sys.executable] if os.name == "nt" else [sys.executable, "run.py", *version, "python"]
-    return subprocess.call([*host, *command], cwd=ROOT, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [*host, *command],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
 
 
 if __name__ == "__main__":

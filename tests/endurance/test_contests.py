@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from benchmark_programs import run
 
 CONTESTS = {
     "echo": {"floor", "pyiocp", "operations"},
@@ -23,15 +19,6 @@ CONTESTS = {
     "file-write-8": {"pyiocp"},
     "idle": {"floor", "pyiocp", "operations"},
 }
-
-
-def run(program: str, python: str | None, *arguments: str) -> str:
-    """Run one of the programs, and return what it has printed."""
-    version = ["--python", python] if python and os.name != "nt" else []
-    command = [sys.executable, str(BENCHMARKS / program), *version, *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
 
 
 @pytest.mark.usefixtures("load_generator")
@@ -53,10 +40,12 @@ def test_contests_say_what_was_measured(python: str | None, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("load_generator")
-def test_every_case_has_a_cost(python: str | None) -> None:
+def test_every_case_has_a_cost_and_counts(python: str | None) -> None:
     """With a kernel that returns at once."""
     found = json.loads(run("calls.py", python, "--rounds", "1", "--seconds", "0.05", "--json"))
-    costs = found["costs_ns"]
+    costs, counted = found["costs_ns"], found["counts"]
     assert len(costs) >= 17
+    assert costs.keys() == counted.keys()
     assert all(cost > 0 for [cost] in costs.values()), costs
-    assert costs["a system call alone"] == min(costs.values())
+    bytecodes = {name: values["bytecodes"] for name, values in counted.items()}
+    assert bytecodes["a system call alone"] == min(bytecodes.values())
