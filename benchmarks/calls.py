@@ -126,11 +126,13 @@ def new_receive(port: CompletionPort) -> Turn:
 
 
 def serve(port: CompletionPort) -> Turn:
-    """Serve what has come, once."""
+    """Serve what has come, once, as a worker does."""
+    queue = port._queue
+    poller = queue.poller()
 
     def turn() -> None:
-        port.gather(None)
-        port.dispatch([], sys.maxsize)
+        poller.gather(None)
+        queue.dispatch([], sys.maxsize)
 
     return turn
 
@@ -221,12 +223,12 @@ def nothing() -> None:
 
 def fire_timer(port: CompletionPort) -> Turn:
     """Set 64 timers that are due at once, and have them called."""
+    served = serve(port)
 
     def turn() -> None:
         for _ in range(64):
             port.call_later(0.0, nothing)
-        port.gather(None)
-        port.dispatch([], sys.maxsize)
+        served()
 
     return turn
 
@@ -239,19 +241,19 @@ def cancel_timer(port: CompletionPort) -> Turn:
     def turn() -> None:
         for timer in [port.call_later(500.0, nothing) for _ in range(64)]:
             timer.cancel()
-        port.timers.next_due()
+        port._queue.timers.next_due()
 
     return turn
 
 
 def call_soon(port: CompletionPort) -> Turn:
     """Have 64 functions called."""
+    served = serve(port)
 
     def turn() -> None:
         for _ in range(64):
             port.call_soon(nothing)
-        port.gather(None)
-        port.dispatch([], sys.maxsize)
+        served()
 
     return turn
 
@@ -366,9 +368,11 @@ def count(cases: dict[str, Case], options: argparse.Namespace) -> dict[str, dict
     # The time stands still: what a port does every 50 ms only would be in some turns and not in
     # others. This is a C function that takes nothing and returns its number, as `monotonic` does.
     kernel.monotonic = time.monotonic().conjugate
-    measures = {name: Measure(kernel, n, case) for n, (name, case) in enumerate(cases.items())}
-    found = {name: one.count()._asdict() for name, one in measures.items()}
-    kernel.monotonic = time.monotonic  # closing has a deadline
+    try:
+        measures = {name: Measure(kernel, n, case) for n, (name, case) in enumerate(cases.items())}
+        found = {name: one.count()._asdict() for name, one in measures.items()}
+    finally:
+        kernel.monotonic = time.monotonic  # closing has a deadline
     for one in measures.values():
         one.close()
     return found

@@ -85,14 +85,14 @@ _numbers = itertools.count(_MEASURED)
 
 def make_stream(port: CompletionPort) -> Stream:
     """Return a connected stream."""
-    port.ifs_handles_by_family[socket.AF_INET] = True
-    return Stream(port, next(_numbers), family=socket.AF_INET, local=_PEER, peer=_PEER)
+    port._queue.ifs_handles_by_family[socket.AF_INET] = True
+    return Stream(port._queue, next(_numbers), family=socket.AF_INET, local=_PEER, peer=_PEER)
 
 
 def make_listener(port: CompletionPort, factory: Callable[[], Session], accepts: int) -> Listener:
     """Return a listener with clients waiting for so many accepts."""
     return Listener(
-        port,
+        port._service,
         lambda: make_stream(port),
         factory,
         accepts=accepts,
@@ -104,7 +104,7 @@ def make_listener(port: CompletionPort, factory: Callable[[], Session], accepts:
 
 def make_datagram(port: CompletionPort) -> Datagram:
     """Return a datagram socket."""
-    return Datagram(port, next(_numbers), family=socket.AF_INET)
+    return Datagram(port._queue, next(_numbers), family=socket.AF_INET)
 
 
 def make_datagram_server(
@@ -112,7 +112,7 @@ def make_datagram_server(
 ) -> DatagramServer:
     """Return a server that has 64 datagrams at a time."""
     return DatagramServer(
-        port,
+        port._service,
         lambda: make_datagram(port),
         factory,
         admit=None,
@@ -120,13 +120,11 @@ def make_datagram_server(
         receive_buffer=None,
         sends=16384,
         limits=None,
-        on_close=port.datagram_servers.discard,
     )
 
 
 def make_session(port: CompletionPort, factory: Callable[[], Session]) -> Session:
     """Return a session that has just begun, as a listener's."""
     session = factory()
-    port.attach_session(session)
-    session._pyiocp.attach(make_stream(port), _PEER)
+    port._service.attach_session(session).attach(make_stream(port), _PEER)
     return session

@@ -154,7 +154,7 @@ def serve(threads: int) -> None:
                     figures = house.figures(listener)
                     if word == "handles":
                         gc.collect()
-                        port.spare_locks.clear()  # kept for the next connections: no leak
+                        port._queue.spare_locks.clear()  # kept for the next connections: no leak
                         figures["handles"] = handle_count()
                     print(json.dumps(figures), flush=True)
             finally:

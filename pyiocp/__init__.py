@@ -69,6 +69,7 @@ from .port import CompletionPort as CompletionPort
 from .recording import Recording as Recording
 from .servers.admission import Limits as Limits
 from .servers.backoff import Backoff as Backoff
+from .servers.blocking_pool import Work as Work
 from .servers.connection_pool import ConnectionPool as ConnectionPool
 from .servers.datagram_server import DatagramServer as DatagramServer
 from .servers.datagram_session import DatagramSession as DatagramSession
@@ -94,7 +95,6 @@ from .servers.tls import TlsError as TlsError
 from .servers.tls import TlsHandshakeError as TlsHandshakeError
 from .servers.tls import TlsInfo as TlsInfo
 from .servers.tls import TlsTruncatedError as TlsTruncatedError
-from .servers.work_pool import Work as Work
 from .statistics import Statistics as Statistics
 from .trace import Trace as Trace
 from .trace import TraceEvent as TraceEvent

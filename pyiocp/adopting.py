@@ -64,7 +64,7 @@ _SOCKETS: dict[int, type[Stream | Datagram]] = {
 }
 
 
-def adopt(port: CompletionQueue, source: Any, key: Any) -> Handle:
+def adopt(home: CompletionQueue, source: Any, key: Any) -> Handle:
     """Return the handle, on the port, of what the caller has; see ``CompletionPort.adopt``.
 
     Raises what that raises: TypeError, ValueError, `HandleInvalidError` and so on.
@@ -74,16 +74,16 @@ def adopt(port: CompletionQueue, source: Any, key: Any) -> Handle:
     if isinstance(source, socket.socket):
         if source.fileno() < 0:
             raise ValueError(f"{source!r} is closed")
-        handle = _adopt_number(port, source.fileno(), key)
+        handle = _adopt_number(home, source.fileno(), key)
         source.detach()
         return handle
     if isinstance(source, int) and not isinstance(source, bool):
-        return _adopt_number(port, source, key)
-    number = duplicate(port.kernel, _number_of(source))
+        return _adopt_number(home, source, key)
+    number = duplicate(home.kernel, _number_of(source))
     try:
-        return _adopt_number(port, number, key)
+        return _adopt_number(home, number, key)
     except BaseException:
-        port.kernel.CloseHandle(number)
+        home.kernel.CloseHandle(number)
         raise
 
 
@@ -105,43 +105,43 @@ def _number_of(source: Any) -> int:
     return msvcrt.get_osfhandle(fileno())
 
 
-def _adopt_number(port: CompletionQueue, number: int, key: Any) -> Handle:
+def _adopt_number(home: CompletionQueue, number: int, key: Any) -> Handle:
     """Return the handle, on the port, of a number, which belongs to it from then on."""
-    kernel = port.kernel
+    kernel = home.kernel
     if number <= 0:
         raise ValueError(f"{number} is not the number of a handle")
     kind = object_type(kernel, number)
     if kind is None:
         raise HandleInvalidError("NtQueryObject", ERROR_INVALID_HANDLE, None, f"{number:#x}")
     if kind == "File":
-        return _adopt_file(port, number, key)
+        return _adopt_file(home, number, key)
     if kind == "Job":
-        return Job(port, number, key=key)
+        return Job(home, number, key=key)
     if kind in _WAITABLES:
-        return _WAITABLES[kind](port, number, key=key)
+        return _WAITABLES[kind](home, number, key=key)
     reason = "has no operations and no signal that a port could take"
     if kind == "Mutant":
         reason = "would belong to a thread of the system's, if that waited for it"
     raise ValueError(f"handle {number:#x} is of the type {kind}, which {reason}")
 
 
-def _adopt_file(port: CompletionQueue, number: int, key: Any) -> Handle:
+def _adopt_file(home: CompletionQueue, number: int, key: Any) -> Handle:
     """Return the handle of what Windows calls a File."""
-    kernel = port.kernel
+    kernel = home.kernel
     file_type = kernel.GetFileType(number)
     if file_type == FILE_TYPE_PIPE:
         protocol = _protocol(kernel, number)
         return (
-            _adopt_pipe(port, number, key)
+            _adopt_pipe(home, number, key)
             if protocol is None
-            else _adopt_socket(port, number, protocol, key)
+            else _adopt_socket(home, number, protocol, key)
         )
     if file_type == FILE_TYPE_CHAR:
         raise ValueError(f"handle {number:#x} is of a console or another character device")
     if is_directory(kernel, number):
         raise ValueError(f"handle {number:#x} is of a directory: port.directory() watches those")
     unbuffered = bool(file_mode(kernel, number) & FILE_NO_INTERMEDIATE_BUFFERING)
-    return File(port, number, key=key, name=f"handle {number:#x}", unbuffered=unbuffered)
+    return File(home, number, key=key, name=f"handle {number:#x}", unbuffered=unbuffered)
 
 
 def _protocol(kernel: Kernel, number: int) -> WSAPROTOCOL_INFOW | None:
@@ -155,21 +155,21 @@ def _protocol(kernel: Kernel, number: int) -> WSAPROTOCOL_INFOW | None:
 
 
 def _adopt_socket(
-    port: CompletionQueue, number: int, protocol: WSAPROTOCOL_INFOW, key: Any
+    home: CompletionQueue, number: int, protocol: WSAPROTOCOL_INFOW, key: Any
 ) -> Handle:
     kind = _SOCKETS.get(protocol.iSocketType)
     if kind is None:
         raise ValueError(f"socket {number:#x} is neither a stream nor a datagram socket")
-    return kind(port, number, key=key, family=protocol.iAddressFamily)
+    return kind(home, number, key=key, family=protocol.iAddressFamily)
 
 
-def _adopt_pipe(port: CompletionQueue, number: int, key: Any) -> Pipe:
-    kernel, flags, state = port.kernel, DWORD(), DWORD()
+def _adopt_pipe(home: CompletionQueue, number: int, key: Any) -> Pipe:
+    kernel, flags, state = home.kernel, DWORD(), DWORD()
     if not kernel.GetNamedPipeInfo(number, ctypes.byref(flags), None, None, None):
         raise error_of_code("GetNamedPipeInfo", kernel.last_error(), None, f"handle {number:#x}")
     kernel.GetNamedPipeHandleStateW(number, ctypes.byref(state), None, None, None, None, 0)
     return Pipe(
-        port,
+        home,
         number,
         name=f"handle {number:#x}",
         message=bool(state.value & PIPE_READMODE_MESSAGE),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .engine.completion import Completion
-    from .handle_port import HandlePort
+    from .port import CompletionPort
 
     Name = str | bytes | os.PathLike[Any]
 
@@ -39,7 +39,7 @@ BLOCK_SIZE_MAX = 1 << 30
 
 
 def copy_file(
-    port: HandlePort,
+    port: CompletionPort,
     source: Name | File,
     target: Name | File,
     *,
@@ -85,7 +85,7 @@ def copy_file(
 
 
 def hash_file(
-    port: HandlePort,
+    port: CompletionPort,
     source: Name | File,
     algorithm: str = "sha256",
     *,
@@ -104,7 +104,7 @@ def hash_file(
 
 
 def read_blocks(
-    port: HandlePort, source: Name | File, *, depth: int = 8, block_size: int = 1 << 20
+    port: CompletionPort, source: Name | File, *, depth: int = 8, block_size: int = 1 << 20
 ) -> Iterator[memoryview]:
     """Read a file from the beginning to the end; yield its blocks in order.
 
@@ -126,7 +126,7 @@ def read_blocks(
 
 
 def _blocks(
-    port: HandlePort, source: Name | File, depth: int, block_size: int
+    port: CompletionPort, source: Name | File, depth: int, block_size: int
 ) -> Iterator[memoryview]:
     with _naming_the_file(), _opened(port, source, "r", sequential=True) as file:
         reader = _Reader(port, file, block_size)
@@ -149,8 +149,8 @@ class _Block:
 class _Reader(Transfer):
     """The blocks of one file, read ahead and handed out in order."""
 
-    def __init__(self, port: HandlePort, file: File, block_size: int) -> None:
-        super().__init__(port)
+    def __init__(self, port: CompletionPort, file: File, block_size: int) -> None:
+        super().__init__(port._queue)
         self._file = file
         self._block_size = block_size
         self._next = 0
@@ -189,8 +189,8 @@ class _Reader(Transfer):
 class _Copy(Transfer):
     """The blocks of one file, each written where it was read as soon as it has been."""
 
-    def __init__(self, port: HandlePort, source: File, target: File, block_size: int) -> None:
-        super().__init__(port)
+    def __init__(self, port: CompletionPort, source: File, target: File, block_size: int) -> None:
+        super().__init__(port._queue)
         self._source = source
         self._target = target
         self._block_size = block_size
@@ -268,7 +268,7 @@ def _is_same(source: Name | File, target: Name | File) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(port: HandlePort, file: Name | File, mode: str, **words: Any) -> Iterator[File]:
+def _opened(port: CompletionPort, file: Name | File, mode: str, **words: Any) -> Iterator[File]:
     """Open a path, and close it at the end; a file that is open stays so."""
     if not isinstance(file, File):
         with port.file(file, mode, **words) as opened:

@@ -14,15 +14,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from .engine.operation import IDLE
+from .engine.packet import IDLE
 from .memory.pages import pages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .engine.in_flight import InFlightTable
-    from .engine.operation import Packet
-    from .memory.buffer_pool import PoolStatistics
+    from .engine.packet import Packet
+    from .memory.buffer_pool import BufferPool, PoolStatistics
     from .memory.pages import Extent
 
 
@@ -109,6 +109,15 @@ def locked_now(packets: Iterable[Packet]) -> tuple[Locked, dict[str, Locked]]:
         ),
         by_kind,
     )
+
+
+def statistics_of(
+    in_flight: InFlightTable, pools: Iterable[BufferPool], watch: Watch | None
+) -> Statistics:
+    """Return what a port says of itself, with what its watch has seen, if it has one."""
+    now, by_kind = locked_now(list(in_flight.values()))
+    statistics = Statistics(now, by_kind, tuple(pool.statistics() for pool in pools))
+    return statistics if watch is None else watch.add_to(statistics)
 
 
 def _counts(packet: Packet) -> bool:

@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from .engine.operation import IDLE
+from .engine.packet import IDLE
 from .winapi.errorcodes import STATUS_CANCELLED, status_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .engine.operation import Packet
+    from .engine.packet import Packet
     from .engine.queue import CompletionQueue
     from .engine.timers import Call
 
@@ -109,6 +109,10 @@ class Trace:
         """Take note that somebody has asked for its end."""
         number, handle = self._under_way.get(packet.address, (0, ""))
         self._record("cancel asked", time.perf_counter_ns(), 0, number, packet.kind, handle)
+
+    def now(self) -> int:
+        """Return the time, in nanoseconds."""
+        return time.perf_counter_ns()
 
     def slept(self, since_ns: int) -> None:
         """Take note that this thread was asleep in the kernel, until now."""
@@ -225,7 +229,7 @@ class Trace:
 
     def __repr__(self) -> str:
         state = "recording" if self._queue.tracer is self else "stopped"
-        return f"<Trace of {self._queue!r}: {state}, {self.recorded:,} events>"
+        return f"<Trace of {self._queue.port!r}: {state}, {self.recorded:,} events>"
 
 
 def save_traces(traces: Iterable[Trace], path: str | os.PathLike[str]) -> None:

@@ -39,8 +39,8 @@ class Transfer:
     Thread safety: one thread waits; completions may come on any.
     """
 
-    def __init__(self, port: CompletionQueue) -> None:
-        self.port = port
+    def __init__(self, queue: CompletionQueue) -> None:
+        self._queue = queue
         self.error: Exception | None = None
         self._over = False
         self._in_flight: set[Operation] = set()
@@ -84,19 +84,20 @@ class Transfer:
             self._serve(lambda: not self._in_flight)
 
     def _serve(self, done: Callable[[], bool]) -> None:
-        port = self.port
+        queue = self._queue
+        poller = queue.poller()
         self._waiter = threading.get_ident()
         interrupt.raise_noted()
         while not self._is(done):
-            if port.closed:
-                raise PortClosedError(f"{port!r} was closed during the transfer")
+            if queue.closed:
+                raise PortClosedError(f"{queue!r} was closed during the transfer")
             others: list[Completion] = []
-            port.gather(port.kernel.monotonic() + _LOOK_AGAIN_S)
+            poller.gather(queue.kernel.monotonic() + _LOOK_AGAIN_S)
             try:
-                port.dispatch(others, sys.maxsize)
+                queue.dispatch(others, sys.maxsize)
             finally:
                 if others:
-                    port.keep_for_wait(others)
+                    queue.keep_for_wait(others)
             interrupt.raise_noted()
 
     def _is(self, done: Callable[[], bool]) -> bool:
@@ -119,7 +120,7 @@ class Transfer:
                     self.error = error
                     self._call_off()
         if threading.get_ident() != self._waiter:
-            self.port.wake()
+            self._queue.wake()
 
     def _call_off(self) -> None:
         with self.lock:

@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pyiocp
 from pyiocp import models, winapi
+from pyiocp.engine.packet import Packet
+from pyiocp.handles.handle import Handle
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -32,12 +34,22 @@ _ARGUMENTS_MAX = 70
 """Characters of a signature in a table."""
 
 _BETWEEN_RINGS = {
-    *("attach_session", "check_free", "check_idle", "check_open", "check_reusable", "client_tls"),
-    "complete",
-    *("dispatch", "enqueue", "forget", "gather", "hold_signals", "keep_for_wait", "post_packet"),
-    *("prepare", "refused", "renew", "rouse_main", "settle", "wake"),
+    *("check_free", "check_idle", "check_open", "check_reusable"),
+    *("open", "of_handle", "of_share", "of_socket", "owning"),
+    *("cancel_locked", "give_back", "take", "take_wait"),
+    *("prepare", "refused", "renew"),
 }
 """Methods that the rings have for each other, and no user calls."""
+
+_OF_SERVERS = {
+    *("listen", "connect", "keep_connected", "serve_datagrams", "connect_datagram", "broadcast"),
+    *("sessions", "listeners", "clients", "datagram_servers", "monitor"),
+    *("run", "stop", "submit", "shutdown"),
+}
+"""What of a `CompletionPort` is for servers and clients; the rest is for operations."""
+
+_NOT_CALLED = (enum.Enum, BaseException, Handle, Packet)
+"""Classes whose objects a user gets from a method of another: their arguments are not shown."""
 
 _RING_3 = ("pyiocp.port", "pyiocp.servers.")
 
@@ -74,7 +86,7 @@ def arguments(function: Callable[..., Any]) -> str:
 def members(owner: type, *, inner: bool) -> Iterator[tuple[str, Any, type]]:
     """Yield the public members of a class of this package: name, member, the class it is from.
 
-    inner: those that rings 1 and 2 define, or only those that ring 3 does.
+    inner: of a `CompletionPort`, those for operations, or else those for servers.
     """
     seen: set[str] = set()
     for source in owner.__mro__:
@@ -84,7 +96,7 @@ def members(owner: type, *, inner: bool) -> Iterator[tuple[str, Any, type]]:
             if name.startswith("_") or name in seen | _BETWEEN_RINGS or not is_shown(member):
                 continue
             seen.add(name)
-            if source.__module__.startswith(_RING_3) != inner:
+            if owner is not pyiocp.CompletionPort or (name in _OF_SERVERS) != inner:
                 yield name, member, source
 
 
@@ -107,7 +119,7 @@ def rows_of(owner: type, *, inner: bool) -> list[str]:
 
 def class_section(owner: type, *, inner: bool) -> str:
     """Return what a page says of a class."""
-    made = "" if issubclass(owner, (enum.Enum, BaseException)) else f"({arguments(owner)})"
+    made = "" if issubclass(owner, _NOT_CALLED) else f"({arguments(owner)})"
     lines = [f"## `{owner.__name__}{made}`", "", summary(owner), ""]
     rows = rows_of(owner, inner=inner)
     if issubclass(owner, enum.Enum):

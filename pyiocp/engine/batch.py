@@ -2,21 +2,17 @@
 
 CPython runs signal handlers after a call and at the end of a loop's body, and what they raise
 is raised there. So a packet must never be known to a local variable only: what the kernel has
-written stays in the batch until it is taken out of `entries`, and `interrupted` says that some
-may be left.
-
-What belongs here: GetQueuedCompletionStatusEx and the layout of what it writes.
+written stays in the batch until it is taken out of `entries`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
-import threading
 from typing import TYPE_CHECKING
 
 from ..winapi import BOOL, DWORD, HANDLE, OVERLAPPED_ENTRY, ULONG
-from .endless_calls import attempts
+from .endless_calls import endless_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,10 +26,7 @@ _ENTRY_WORDS = ctypes.sizeof(OVERLAPPED_ENTRY) // ctypes.sizeof(ctypes.c_size_t)
 
 
 class Batch:
-    """Room for `size` packets of the port `handle`; for one thread at a time.
-
-    ``ident`` is that thread's, ``rounds`` how often it has asked the kernel.
-    """
+    """Room for `size` packets of the port `handle`; for one thread at a time."""
 
     def __init__(
         self, dequeue: Callable[..., int], error_codes: Iterator[int], handle: int, size: int
@@ -53,15 +46,12 @@ class Batch:
             self._timeout_ms,
             BOOL(False),
         )
-        self._attempts = attempts(dequeue, arguments, error_codes)
+        self._attempts = endless_calls(dequeue, arguments, error_codes)
         #: The result and the error code of the last call; `_TAKEN` when the packets have come
         #: into `_entries`.
         self._outcome = _TAKEN
         self._entries: Iterator[Entry] = iter(())
         self.size = size
-        self.ident = threading.get_ident()
-        self.rounds = 0
-        self.interrupted = False
 
     @property
     def error(self) -> int:
@@ -71,7 +61,7 @@ class Batch:
     def fill(self, milliseconds: int) -> int:
         """Wait for packets; return how many have been dequeued, or 0 if the call failed."""
         self._timeout_ms.value = milliseconds
-        # Two C functions, and no call in between (see `attempts`) or until their results are
+        # Two C functions, and no call in between (see `endless_calls`) or until their results are
         # where they belong. 150 ns less than to assign a map of the two.
         for self._outcome in self._attempts:  # noqa: B020, it is an attribute
             break

@@ -1,8 +1,4 @@
-"""Completion: what became of one operation.
-
-What belongs here: the value that ``CompletionPort.wait`` hands out, and nothing that
-changes.
-"""
+"""Completion: what became of one operation, as ``CompletionPort.wait`` hands it out."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from ..errors import IocpError, error_of_status, failed
 from ..winapi.errorcodes import error_name, status_name
 
 if TYPE_CHECKING:
-    from .operation import Packet
+    from .packet import Packet
 
 
 class Completion:
@@ -60,7 +56,7 @@ class Completion:
         operation = self.operation
         if operation is None:
             return error_of_status("the operation", self.status)
-        if self.status in operation.ordinary_ends.values():
+        if self.status in operation.ends.ordinary:
             return None
         return error_of_status(
             operation.function_name, self.status, operation, operation.winerror_of

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..port import CompletionPort
     from .completion import Completion
-    from .queue import CompletionQueue
 
     _Base = list[Completion]
 else:
@@ -38,7 +38,7 @@ class Completions(_Base):
         )
 
 
-def drain(port: CompletionQueue, timeout: float = 0.1) -> Completions:
+def drain(port: CompletionPort, timeout: float = 0.1) -> Completions:
     """Take the completions that come, until none has come for a while; show them as a table.
 
     timeout: seconds without a completion after which it is over, at least 0.

@@ -1,4 +1,4 @@
-"""Attempts: a system call and the error code that it leaves, again and again.
+"""Endless calls: a system call and the error code that it leaves, again and again.
 
 Between the two, nothing may run: a garbage collection or a signal handler makes calls of its
 own, which replace the code, and a pending operation that is taken for a failed one would be
@@ -7,8 +7,6 @@ signal handler raises would leave nobody who knows them. So both calls are made 
 iterator that has no end, and their results are taken out of it by a ``for`` loop that is left
 at once: unlike ``next()`` that is no call, after which signal handlers run. It costs 60 ns less
 than to make a ``map`` of two functions for each attempt, and to unpack that.
-
-What belongs here: that iterator. What is attempted is known to an `Operation`.
 """
 
 from __future__ import annotations
@@ -22,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def error_codes(last_error: Callable[[], int]) -> Iterator[int]:
-    """Return what gives the error code of the last call, for any number of `attempts`."""
+    """Return what gives the error code of the last call, for any number of `endless_calls`."""
     return map(call, repeat(last_error))
 
 
-def attempts(
+def endless_calls(
     function: Callable[..., int], arguments: tuple[Any, ...], codes: Iterator[int]
 ) -> Iterator[tuple[int, int]]:
     """Return an endless iterator that makes the call; it gives the result and the error code.

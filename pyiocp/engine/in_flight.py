@@ -4,17 +4,15 @@ Everything that the kernel gets goes in here first, and comes out when it is the
 again, so it is also the place to look on from: what watches is told of both. A table that
 nobody watches is a plain dict, with a dict's own methods; it changes its class when somebody
 does. So watching costs nothing while it is off.
-
-What belongs here: the table. What is made of what is seen is in `statistics` and `debugging`.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from .operation import Packet
+    from .packet import Packet
 
     _Table = dict[int, Packet]
 else:
@@ -34,6 +32,26 @@ class Observer(Protocol):
 
     def cancel_asked(self, packet: Packet) -> None:
         """Somebody has asked for the operation to be cancelled."""
+
+
+class Watcher(Protocol):
+    """What counts the system calls that bring packets."""
+
+    def batch(self, packets: int) -> None:
+        """Count one that brought so many packets."""
+
+
+class Tracer(Protocol):
+    """What writes down who does what, and when."""
+
+    def now(self) -> int:
+        """Return the time, in nanoseconds."""
+
+    def slept(self, since_ns: int) -> None:
+        """Take note that this thread was asleep in the kernel, until now."""
+
+    def worked(self, on: Any, since_ns: int) -> None:
+        """Take note that this thread was at work on a completion or a call, until now."""
 
 
 class InFlightTable(_Table):

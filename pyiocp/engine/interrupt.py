@@ -10,8 +10,7 @@ A hook that never returns can be interrupted too: a second Ctrl-C before the fir
 raised is raised at once if it finds the main thread in a hook, which is what `calls_hooks`
 marks, or in the user's code besides; a third is raised wherever it is.
 
-What belongs here: the handler and its note. How a signal ends a wait is in
-`signal_receiver`.
+How a signal ends a wait is in `signals`.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _calling_hooks: set[CodeType] = set()
 MAIN_THREAD = threading.main_thread().ident
 
 #: How many Ctrl-C have been noted and not raised, and how many are.
-_noted = 0
+presses_noted = 0
 _NOTED_MAX = 2
 
 
@@ -68,12 +67,12 @@ def calls_hooks(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 def _handle(_number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, or take a note of it inside rings 2 and 3."""
-    global _noted
+    global presses_noted
     # The first waits for a hook to end, a second one does not.
-    if _noted < _NOTED_MAX and _is_guarded(frame, hooks_too=not _noted):
-        _noted += 1
+    if presses_noted < _NOTED_MAX and _is_guarded(frame, hooks_too=not presses_noted):
+        presses_noted += 1
         return
-    _noted = 0
+    presses_noted = 0
     raise KeyboardInterrupt
 
 
@@ -90,12 +89,12 @@ def _is_guarded(frame: FrameType | None, hooks_too: bool) -> bool:
 
 def noted() -> bool:
     """Tell whether a Ctrl-C is waiting to be raised."""
-    return _noted > 0
+    return presses_noted > 0
 
 
 def raise_noted(presses: int = 1) -> None:
     """Raise the KeyboardInterrupt that was noted, if there were so many; main thread only."""
-    global _noted
-    if _noted >= presses and in_main_thread():
-        _noted = 0
+    global presses_noted
+    if presses_noted >= presses and in_main_thread():
+        presses_noted = 0
         raise KeyboardInterrupt

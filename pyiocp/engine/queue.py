@@ -1,9 +1,9 @@
-"""The completion queue: a kernel port, the in-flight table and the ready queue.
+"""CompletionQueue: a kernel port, what is in flight on it, and what has ended.
 
 How a completion travels. An operation is entered in the in-flight table, keyed by the
 address of its OVERLAPPED, and submitted. It ends in one of two ways:
 
-- the kernel queues a packet. `CompletionQueue.gather` dequeues packets in batches
+- the kernel queues a packet. A `Poller` dequeues packets in batches
   (GetQueuedCompletionStatusEx), takes each operation out of the table by the address in
   its packet, and appends it to the ready queue;
 - it finishes on the spot and the kernel, told to skip the packet, queues nothing. The
@@ -18,94 +18,281 @@ and then looks at the ready queue again; whoever appends to the ready queue look
 `waiting` afterwards. So one of the two sees the other, and nobody sleeps while there is
 work. A thread is woken by an empty packet, at most one of which is under way.
 
-What gets in without a packet is in `intake`, the way of a packet in `delivery`.
-
-What belongs here: waiting for completions, and the end. Which kinds of handles and operations
-there are, and what servers do with them, is not known here.
+A signal handler of the user's may raise wherever it finds the main thread. CPython calls it
+after a call has returned, and at the end of a loop's body; so what leaves one place and enters
+another does so with neither in between, and comments say where that is the reason for the way
+a thing is written. `interrupt` sees to Ctrl-C.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import sys
+import logging
 import threading
-import time
-import warnings
+import weakref
 from collections import Counter, deque
+from functools import partial
 from itertools import islice
+from operator import call
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PortClosedError
-from ..memory.kept_memory import keep_for_ever
+from ..errors import PortClosedError, error_of_code
+from ..winapi import INVALID_HANDLE_VALUE
+from ..winapi.errorcodes import ERROR_INTERNAL_ERROR
 from . import interrupt
-from .delivery import Delivery
+from .completion import Completion
+from .endless_calls import error_codes
+from .in_flight import InFlightTable
+from .late_packets import Markers, Senders, Tags
+from .packet import COMPLETED, PENDING, Packet, PostedPacket
+from .poller import Poller
+from .signals import Signals
+from .timers import Call, ScheduledCall, Timers
+from .waker import Waker
 
 if TYPE_CHECKING:
-    from .completion import Completion
-    from .port_settings import PortSettings
+    from collections.abc import Callable
 
-#: After how long close() asks again for what is in flight to be cancelled.
-_CANCEL_AGAIN_S = 0.2
+    from ..handles.handle import Handle
+    from .in_flight import Tracer, Watcher
+    from .kernel import Kernel
+    from .operation import Operation
+    from .packet import Event
 
-#: How long close() sleeps before it looks at what is left.
-_LOOK_ROUND_S = 0.02
+logger = logging.getLogger("pyiocp")
 
-#: How long close() waits for threads to return that it has woken.
-_RELEASE_MAX_S = 5.0
+SPARE_LOCKS_MAX = 256
+"""How many locks of handles that are gone are kept for others."""
+
+#: How many packets are dispatched between two looks at the timers. At 2,000 connections, a
+#: look a round only let timers be 1.9 s late.
+_TIMERS_EVERY = 64
 
 
-class CompletionQueue(Delivery):
-    """An I/O completion port and the memory of everything in flight on it.
+class CompletionQueue:
+    """The engine of one `CompletionPort`.
 
-    This is ring 2 without its kinds of handle; users make a `CompletionPort`. What is put on
-    it is set before `_open` makes the kernel port: one that a signal cuts short is none.
+    port: whose it is. Lifetime: the port has its queue and not the other way round, so that a
+        port that is dropped is closed at once; a handle has both.
+
+    Raises ValueError for a number out of range.
     """
 
-    def __init__(self, settings: PortSettings) -> None:
-        super().__init__(settings)
-        self._unclaimed: deque[Completion] = deque()
-        # As in `Delivery`: a loop takes from it without a call.
-        self._next_unclaimed = iter(self._unclaimed.popleft, None)
-        self._close_lock = threading.Lock()
+    handle = 0
+    """The kernel port; 0 while there is none: not yet, or no more."""
 
-    def wait(self, timeout: float | None = None, limit: int = 64) -> list[Completion]:
-        """Wait until at least one operation has ended; return the completions there are.
+    def __init__(self, port: Any, *, concurrency: int, batch: int, kernel: Kernel) -> None:
+        if not 0 <= concurrency <= 0xFFFFFFFF:
+            raise ValueError(f"concurrency must be 0 or a number of threads, not {concurrency}")
+        if not 1 <= batch <= 65536:
+            raise ValueError(f"batch must be between 1 and 65536 packets, not {batch}")
+        self._port = weakref.ref(port)
+        self._name = type(port).__name__
+        self.closing = False
+        self.closed = False
+        self.concurrency = concurrency
+        self.batch_size = batch
+        self.kernel = kernel
+        self.error_codes = error_codes(kernel.last_error)
+        #: Every packet that the kernel may still write to, by the address of its OVERLAPPED.
+        # Lifetime: this table is the only owner; see operation.py.
+        self.in_flight = InFlightTable()
+        #: What counts what has been, once somebody has asked for it.
+        self.watcher: Watcher | None = None
+        #: What writes down who does what, and when, while somebody wants it.
+        self.tracer: Tracer | None = None
+        self.handles: set[Handle] = set()
+        self.ifs_handles_by_family: dict[int, bool] = {}
+        #: Locks that nobody holds any more, of handles that are gone. Up to CPython 3.12 a lock is
+        #: a semaphore of the kernel's: 20 to 40 us under Wine to make and to drop.
+        self.spare_locks: deque[threading.RLock] = deque(maxlen=SPARE_LOCKS_MAX)
+        #: Held by what lets a handle or a packet in, and by close(), which lets nothing more in.
+        #: Reentrant: the user's signal handler may post or stop, and interrupts the main
+        #: thread wherever it is.
+        self.entry_lock = threading.RLock()
+        self.waiting: set[int] = set()
+        #: Of the threads that ask the kernel, or have just been answered.
+        self.polling: set[Poller] = set()
+        self.pollers = threading.local()
+        """``of_thread`` is the thread's own, once it has waited."""
+        self.dispatching: set[int] = set()
+        """The threads that are calling receivers, and so perhaps hooks."""
+        self.timers = Timers(kernel.monotonic)
+        #: What sends packets of its own making, and what stands for an OVERLAPPED in others.
+        self.senders = Senders()
+        self.tags = Tags()
+        #: What tells when all that was queued has been routed.
+        self.markers = Markers(self, self.post, self.polling)
+        # Lifetime: an OVERLAPPED whose operation is over keeps its address to itself for as
+        # long as a packet may come that names it; see `settle`.
+        self.retired: dict[int, memoryview] = {}
+        #: What has ended, first in, first out.
+        self.ready: deque[Event] = deque()
+        # An iterator: a loop takes from it without a call. It raises IndexError at the end.
+        self._next_ready = iter(self.ready.popleft, None)
+        self._timer_heap = self.timers.heap
+        #: Completions that were dispatched and that no `wait` has returned yet.
+        self.unclaimed: deque[Completion] = deque()
+        self._next_unclaimed = iter(self.unclaimed.popleft, None)
+        self.waker = Waker(self)
+        self.signals = Signals(self)
+        self.close_lock = threading.Lock()
+        #: The thread that closes the port: the one that waits on.
+        self.closer: int | None = None
 
-        timeout: seconds; None waits for ever, 0 only looks. Below a millisecond it is
-            rounded up, not down to a busy loop.
-        limit: the most completions to return.
+    def open(self) -> None:
+        """Make the kernel port: last of all, for a port that a signal cuts short is none.
 
-        Returns an empty list when the time is over, or when the port was closed meanwhile.
-        The order is that in which the kernel, or the submitter, reported the ends.
+        Raises an `IocpError` if the system gives none.
 
-        Raises KeyboardInterrupt on Ctrl-C (in the main thread), without losing a
-        completion; `PortClosedError` on a closed port; ValueError for a negative timeout
-        or a limit below 1. Several threads may wait at once: each completion goes to one.
-
-        Source: https://learn.microsoft.com/windows/win32/fileio/getqueuedcompletionstatusex-func
+        Source: https://learn.microsoft.com/windows/win32/fileio/createiocompletionport
         """
+        handle = self.kernel.CreateIoCompletionPort(INVALID_HANDLE_VALUE, None, 0, self.concurrency)
+        if handle is None:
+            raise error_of_code("CreateIoCompletionPort", self.kernel.last_error())
+        self.handle = handle
+
+    @property
+    def port(self) -> Any:
+        """The `CompletionPort`; while that is being dropped, this, which shows the same."""
+        return self._port() or self
+
+    # What gets in
+
+    def enqueue(self, event: Event) -> None:
+        """Append an operation that has ended, and wake a thread if all of them sleep."""
+        self.ready.append(event)
+        if self.waiting:
+            self.wake()
+
+    def post(self, packet: PostedPacket, count: int) -> None:
+        """Queue a packet with the kernel, or raise an `IocpError`; see `CompletionPort.post`.
+
+        Source: https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus
+        """
+        kernel = self.kernel
+        post = partial(
+            kernel.PostQueuedCompletionStatus,
+            self.handle,
+            count,
+            0,
+            ctypes.byref(packet.overlapped),
+        )
+        # As in Operation: no bytecode between the two, and no call until they are made.
+        attempt = map(call, (post, kernel.last_error))
+        packet.state = PENDING
+        try:
+            self.in_flight[packet.address] = packet
+        except BaseException:  # an observer of the table was interrupted
+            self.in_flight.pop(packet.address, None)
+            raise
+        posted, code = attempt
+        if not posted:
+            del self.in_flight[packet.address]
+            raise error_of_code("PostQueuedCompletionStatus", code, None, self.port)
+
+    def settle(self, operation: Operation, address: int) -> None:
+        """Complete an operation that has ended, whether or not a packet comes for it.
+
+        address: that of the OVERLAPPED which it was submitted with.
+
+        Called with the lock of its handle; again, if a signal handler has raised meanwhile.
+        The operation gets a fresh OVERLAPPED, and the old one is retired until a packet that
+        names it would have come: so that cannot be taken for the next submission's.
+        """
+        event = operation, operation.transferred, operation.status
+        if operation.address == address:
+            # Before it is off the table: who does not find it there looks here.
+            self.retired[address] = operation.words
+            operation.renew()
+        if self.complete(address, event):
+            self.markers.call_when_passed(partial(self.retired.pop, address, None))
+
+    def complete(self, address: int, event: Event) -> bool:
+        """Take what was submitted with this address off the table, and append how it ended.
+
+        Returns False if it is not there: its packet has come. Called again, it does nothing.
+        """
+        try:
+            del self.in_flight[address]
+        except KeyError:
+            return False
+        except BaseException:  # an observer of the table was interrupted
+            self.in_flight.pop(address, None)
+            self.ready.append(event)
+            raise
+        self.ready.append(event)
+        if self.waiting:
+            self.wake()
+        return True
+
+    def call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have the port call a function; see `CompletionPort.call_soon`."""
+        self.enqueue_call(Call(function, arguments))
+
+    def enqueue_call(self, wanted: Call) -> None:
+        """Have a call made; see `call_soon`."""
+        if self.closed:
+            self.check_open("calls nothing any more")
+        self.ready.append((wanted, 0, 0))
+        if self.waiting:
+            self.wake()
+
+    def call_later(
+        self, seconds: float, function: Callable[..., object], *arguments: Any
+    ) -> ScheduledCall:
+        """Have the port call a function after a while; see `CompletionPort.call_later`."""
+        if self.closed:
+            self.check_open("calls nothing any more")
+        scheduled = self.timers.add(seconds, function, arguments)
+        # Whoever waits does so until the timer that was the next one before.
+        if self.waiting and self.timers.next_due() == scheduled.due:
+            self.wake()
+        return scheduled
+
+    def wake(self) -> None:
+        """Make one waiting thread return."""
+        self.waker.wake()
+
+    def check_open(self, then: str, *, closing: bool = False) -> None:
+        """Raise `PortClosedError` on a closed port: "… is closed: it", and `then`.
+
+        closing: also on one that has begun to close.
+        """
+        if self.closed or (closing and self.closing):
+            raise PortClosedError(f"{self!r} is closed: it {then}")
+
+    # What gets out
+
+    def wait(self, timeout: float | None, limit: int) -> list[Completion]:
+        """Return completions, when there are any; see `CompletionPort.wait`."""
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout}")
-        if self.closed or (self.closing and self._closer != threading.get_ident()):
+        if self.closing and (self.closed or self.closer != threading.get_ident()):
             raise PortClosedError(f"{self!r} is closed: nothing can be waited for")
         deadline = None if timeout is None else self.kernel.monotonic() + timeout
         completions: list[Completion] = []
+        try:
+            poller = self.pollers.of_thread
+        except AttributeError:
+            poller = self.poller()
         while True:
             try:
-                if self._unclaimed:
+                if self.unclaimed:
                     with contextlib.suppress(IndexError):  # no more
                         completions.extend(islice(self._next_unclaimed, limit))
-                if completions:
-                    deadline = 0.0
-                over = self.gather(deadline)
+                    if completions:
+                        deadline = 0.0
+                over = poller.gather(deadline)
                 self.dispatch(completions, limit)
-                interrupt.raise_noted()
+                if interrupt.presses_noted:
+                    interrupt.raise_noted()
             except BaseException:
                 # Raised with nothing in hand: what was dequeued waits for the next call.
-                self._unclaimed.extendleft(reversed(completions))
+                self.unclaimed.extendleft(reversed(completions))
                 if completions and self.waiting:
                     self.wake()
                 raise
@@ -113,136 +300,97 @@ class CompletionQueue(Delivery):
                 return completions
             # Sessions and calls may leave the ready queue never empty: the time is over then too.
             over = over or (deadline is not None and self.kernel.monotonic() >= deadline)
-            if (over or self.closing) and not self._unclaimed:
+            if (over or self.closing) and not self.unclaimed:
                 return completions
+
+    def poller(self) -> Poller:
+        """Return what this thread asks the kernel with."""
+        try:
+            poller: Poller = self.pollers.of_thread
+        except AttributeError:
+            poller = self.pollers.of_thread = Poller(self)
+        return poller
 
     def keep_for_wait(self, completions: list[Completion]) -> None:
         """Have `wait` return these, on this or another thread."""
-        self._unclaimed.extend(completions)
+        self.unclaimed.extend(completions)
         if self.waiting:
             self.wake()
 
-    # The end
+    def dispatch(self, completions: list[Completion], limit: int) -> None:
+        """Hand one round of the ready queue to its receivers, the rest to `completions`.
 
-    def close(self, timeout: float = 5.0) -> list[Completion]:
-        """Cancel what is in flight, dequeue it all, then close every handle and the port.
-
-        timeout: how many seconds to wait for the kernel to give back what it holds.
-
-        Returns the completions that nobody had waited for. What is still in flight when
-        the time is over is kept alive for the life of the process, on purpose, because
-        the kernel may yet write to it, and named in a ResourceWarning.
-
-        Closing twice does nothing. Threads that wait return. Any thread may call it.
+        One round is what is there now: what is appended meanwhile waits until the kernel
+        has been asked again.
         """
-        completions: list[Completion] = []
-        if self._closer == threading.get_ident():
-            return completions  # called by a hook that the draining below calls
-        with self._close_lock:
-            if self.closed:
-                return completions
-            self._closer = threading.get_ident()
-            try:
-                self._drain(completions, self.kernel.monotonic() + timeout)
-            except BaseException:
-                # A hook has ended it. The port is not closed yet: close() may be called again.
-                self._unclaimed.extendleft(reversed(completions))
-                raise
-            finally:
-                self._closer = None
-        completions.extend(self._unclaimed)
-        self._unclaimed.clear()
-        if self.in_flight:
-            keep_for_ever(self.in_flight)
-            kinds = ", ".join(f"{n} {kind}" for kind, n in self.in_flight_by_kind().items())
-            warnings.warn(
-                f"{self!r} closed with operations in flight after {timeout} s:"
-                f" {kinds or 'the port itself has some'}."
-                " Their memory is kept for the life of the process.",
-                ResourceWarning,
-                stacklevel=2,
-            )
-        interrupt.raise_noted()
-        return completions
+        if len(completions) >= limit:
+            return
+        ready, tracer = self.ready, self.tracer
+        begun_ns = 0
+        ident = threading.get_ident()
+        outermost = ident not in self.dispatching
+        self.dispatching.add(ident)
+        try:
+            # The loop takes an event and names it without a call in between: see the module.
+            for n, (packet, count, status) in enumerate(islice(self._next_ready, len(ready)), 1):
+                packet.state = COMPLETED
+                if tracer is not None:
+                    begun_ns = tracer.now()
+                try:
+                    if packet.receiver is None:
+                        # Not append(): after it, a handler might raise into the clause below.
+                        completions += (packet.finish(count, status),)
+                    else:
+                        packet.receiver(packet, count, status)
+                except BaseException as error:
+                    # Receivers see to their own errors. One that did not must not take the
+                    # other packets of the round, and the worker, with it.
+                    if packet.receiver is None:
+                        completions.append(_unfinished(packet, count, status, error))
+                    if not isinstance(error, Exception):
+                        raise
+                    logger.exception("the completion of %r could not be dealt with", packet)
+                if tracer is not None:
+                    tracer.worked(packet, begun_ns)
+                if len(completions) >= limit:
+                    return
+                if not n % _TIMERS_EVERY and self._timer_heap:
+                    self.enqueue_due_timers()
+        except IndexError:
+            return  # other threads were faster
+        finally:
+            if outermost:
+                self.dispatching.discard(ident)
 
-    def _drain(self, completions: list[Completion], deadline: float) -> None:
-        """Take back what is in flight, send every thread away, close handles and port."""
-        with self.door:
-            self.closing = True
-        if self._signals is not None:
-            self._signals.cancel()
-        cancel_at = 0.0
-        while self.in_flight or self.ready or self._hooks_elsewhere():
-            now = self.kernel.monotonic()
-            # Again and again: Wine forgets to cancel a send that is moving bytes just then.
-            if now >= cancel_at:
-                cancel_at = now + _CANCEL_AGAIN_S
-                for handle in list(self.handles):
-                    handle.cancel()
-            # Not for long: a hook or a function elsewhere may end without a word.
-            self.gather(min(deadline, cancel_at, now + _LOOK_ROUND_S))
-            self.dispatch(completions, sys.maxsize)
-            # Calls may beget calls: the time is over then, too, however full the queue is.
-            if self.kernel.monotonic() >= deadline:
-                break
-        with self.door:
-            for handle in list(self.handles):
-                handle.close()
-            if self._signals is not None:
-                self._signals.release()
-            self.closed = True
-        self._release_pollers()
-        number, self.handle = self.handle, 0
-        self.kernel.CloseHandle(number)
+    def enqueue_due_timers(self) -> None:
+        """Put timers that are due before all that is ready: a game's tick does not queue."""
+        due: list[Event] = []
+        try:
+            self.timers.pop_due(due)
+        finally:  # also those that were popped before a signal handler raised
+            self.ready.extendleft(due[::-1])
 
-    def _hooks_elsewhere(self) -> bool:
-        """Whether a hook on another thread has yet to end; of servers, see `CompletionPort`."""
-        return False
-
-    def _release_pollers(self) -> None:
-        """Wake the threads that still ask the kernel, one after the other, until none does.
-
-        One that came later would ask whatever port gets the number next.
-        """
-        deadline = self.kernel.monotonic() + _RELEASE_MAX_S
-        own = threading.get_ident()  # of a signal handler that has interrupted it, perhaps
-        while any(batch.ident != own for batch in list(self.polling)):
-            if self.kernel.monotonic() >= deadline:
-                return
-            self.wake()
-            time.sleep(0.001)
+    # What there is
 
     def in_flight_by_kind(self) -> dict[str, int]:
-        """Return how many operations are in flight, by kind: ``{"receive": 3, "send": 1}``.
-
-        What the port itself has pending, to hear of signals, is not counted.
-        """
+        """Return how many operations are in flight; see `CompletionPort.in_flight_by_kind`."""
         counts: Counter[str] = Counter()
         for packet in list(self.in_flight.values()):
             if not packet.internal:
                 counts[packet.kind] += 1
         return dict(counts)
 
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if self.handle:
-            message = f"unclosed {self!r}"
-            # A collection may come between somebody's call and their last_error().
-            code = ctypes.get_last_error()
-            # The kernel may be writing to what is in flight: it is drained, or kept, before
-            # the warning, which may be an exception.
-            with contextlib.suppress(OSError):
-                self.close(timeout=1.0)
-            ctypes.set_last_error(code)
-            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
-
     def __repr__(self) -> str:
         if self.closed:
-            return f"<{type(self).__name__} closed>"
+            return f"<{self._name} closed>"
         kinds = ", ".join(f"{n} {kind}" for kind, n in self.in_flight_by_kind().items())
-        return f"<{type(self).__name__} {self.handle:#x}: {kinds or 'nothing'} in flight>"
+        return f"<{self._name} {self.handle:#x}: {kinds or 'nothing'} in flight>"
+
+
+def _unfinished(packet: Packet, count: int, status: int, error: BaseException) -> Completion:
+    """Return the completion of a packet whose `finish` has raised."""
+    if isinstance(error, OSError):
+        return Completion(packet, packet.key, count, status, error)
+    internal = error_of_code(packet.function_name, ERROR_INTERNAL_ERROR, None, packet)
+    internal.__cause__ = error
+    return Completion(packet, packet.key, count, status, internal)

@@ -1,4 +1,4 @@
-"""SignalReceiver: ends a wait of the main thread when a signal comes.
+"""Signals: how a signal ends a wait of the main thread.
 
 Python runs signal handlers in the main thread only, between two bytecodes, and a thread
 inside GetQueuedCompletionStatusEx runs none. So the interpreter is told
@@ -6,7 +6,7 @@ inside GetQueuedCompletionStatusEx runs none. So the interpreter is told
 has a receive pending on the port: the write completes it, the wait returns, and the
 handler runs. It is a UDP socket connected to itself.
 
-What belongs here: that socket. What Ctrl-C then does is in `interrupt`.
+What Ctrl-C then does is in `interrupt`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,25 @@ import contextlib
 import math
 import signal
 import socket
+import threading
+import time
 from typing import TYPE_CHECKING
 
-from ..errors import PortClosedError, error_of_code
+from ..errors import (
+    AddressUnavailableError,
+    PortClosedError,
+    ResourceLimitError,
+    error_of_code,
+)
 from ..handles.socket_handle import SocketHandle
 from ..winapi.errorcodes import STATUS_SUCCESS
 from . import interrupt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .home import Home
     from .operation import Operation
-    from .queue import CompletionQueue
 
 #: Those of the ports that are open: while there are any, the handler is in force.
 _receivers: set[SignalReceiver] = set()
@@ -37,8 +46,66 @@ _holder: SignalReceiver | None = None
 _LOOK_S = 0.05
 
 
+class Signals:
+    """How one port's waits end when a signal comes, and who hears of it."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        #: Made when the main thread first waits.
+        self.receiver: SignalReceiver | None = None
+        self.main_wanted = False
+        """Whether the main thread is to have the next packet: see `rouse_main`."""
+        self.main_returns = 0
+        """How often the main thread has returned from its sleep; it counts itself."""
+
+    def hold(self) -> float:
+        """Have signals end the main thread's sleep; return for how many seconds they do.
+
+        Does nothing on another thread, for as long as you like.
+        """
+        if not interrupt.in_main_thread():
+            return math.inf
+        if self.receiver is None and not self._home.closing:
+            # Closed by another thread, just now; or too much memory is locked, or sockets or
+            # their numbers have run out: then the next wait tries again, and until then a
+            # signal is noticed within a second.
+            with contextlib.suppress(PortClosedError, ResourceLimitError, AddressUnavailableError):
+                self.receiver = SignalReceiver(self._home, self.rouse_main)
+        if self.receiver is None or self._home.closing:
+            return math.inf
+        return self.receiver.hold()
+
+    def rouse_main(self) -> None:
+        """Have the main thread return from its sleep, if it sleeps; called by another one.
+
+        The kernel hands a packet to whichever thread it likes. So those that it wakes
+        instead keep away from it until the main thread has had one.
+        """
+        main, returns = threading.main_thread().ident, self.main_returns
+        self.main_wanted = True
+        try:
+            while main in self._home.waiting and self.main_returns == returns:
+                self._home.wake()
+                time.sleep(0.001)
+        finally:
+            self.main_wanted = False
+
+    def cancel(self) -> None:
+        """Have the pending receive come back."""
+        if self.receiver is not None:
+            self.receiver.cancel()
+
+    def release(self) -> None:
+        """Give the interpreter's wake-up socket and the handler back."""
+        if self.receiver is not None:
+            self.receiver.release()
+
+
 class SignalReceiver:
     """A socket on a port that the interpreter writes to when a signal comes.
+
+    on_signal_elsewhere: called when a thread that is not the main one has taken the signal's
+        byte off the port.
 
     Made by a port when it first waits in the main thread. One port at a time holds the
     interpreter's wake-up socket: `hold` takes it over. If other code holds it, such as an
@@ -48,11 +115,12 @@ class SignalReceiver:
     `PortClosedError` if the port is closed. Then it has left nothing behind.
     """
 
-    def __init__(self, queue: CompletionQueue) -> None:
+    def __init__(self, home: Home, on_signal_elsewhere: Callable[[], None]) -> None:
         # First of all: from now on KeyboardInterrupt does not come in the middle of this.
         interrupt.install()
-        self._queue = queue
-        self._monotonic = queue.kernel.monotonic
+        self._home = home
+        self._on_signal_elsewhere = on_signal_elsewhere
+        self._monotonic = home.kernel.monotonic
         _receivers.add(self)
         self._released = False
         self._look_again = 0.0
@@ -60,13 +128,13 @@ class SignalReceiver:
             with _open_socket() as made:
                 self._number = made.fileno()
                 self._handle = SocketHandle(
-                    queue, self._number, family=socket.AF_INET, internal=True
+                    home, self._number, family=socket.AF_INET, internal=True
                 )
                 made.detach()
         except BaseException:
             self._leave()
             raise
-        queue.handles.discard(self._handle)  # closed here, not with the others
+        home.handles.discard(self._handle)  # closed here, not with the others
         self._receive = self._handle.receive_operation(bytearray(64))
         self._receive.receiver = self._on_signal
         try:
@@ -128,11 +196,11 @@ class SignalReceiver:
 
     def _on_signal(self, operation: Operation, count: int, status: int) -> None:
         """Take the next signal's byte; the handler itself has run, or is about to."""
-        if status == STATUS_SUCCESS and not self._queue.closing:
+        if status == STATUS_SUCCESS and not self._home.closing:
             with contextlib.suppress(PortClosedError):
                 self._receive.post()
             if not interrupt.in_main_thread():
-                self._queue.rouse_main()
+                self._on_signal_elsewhere()
 
     def __repr__(self) -> str:
         return f"<SignalReceiver on socket {self._number}>"

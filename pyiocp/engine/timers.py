@@ -1,18 +1,15 @@
-"""Timers: what shall happen on the port at a time, without a thread of its own.
+"""Timers: functions that the port calls at a time, without a thread of their own.
 
-A waiting thread waits no longer than until the next timer; what is due joins the ready
-queue and is dispatched like a completion.
-
-What belongs here: the heap of deadlines. Timers that are kernel objects are a kind of
-handle.
+A waiting thread waits no longer than until the next one is due. What is due joins the ready
+queue and is dispatched like a completion. (Timers that are kernel objects are a kind of handle.)
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 import threading
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from .interrupt import calls_hooks
@@ -28,10 +25,12 @@ class Call:
 
     __slots__ = ("_arguments", "_function", "state")
 
+    state: Any
+    """Set when it is made, as an operation's."""
+
     def __init__(self, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         self._function = function
         self._arguments = arguments
-        self.state: Any = None
 
     @calls_hooks
     def receiver(self, packet: Any, count: int, status: int) -> None:
@@ -46,7 +45,7 @@ class Call:
         return f"<{type(self).__name__} of {name}>"
 
 
-class Timer(Call):
+class ScheduledCall(Call):
     """A call at a time, which may be cancelled before. ``due`` is on the monotonic clock."""
 
     __slots__ = ("cancelled", "due")
@@ -54,7 +53,10 @@ class Timer(Call):
     def __init__(
         self, due: float, function: Callable[..., object], arguments: tuple[Any, ...]
     ) -> None:
-        super().__init__(function, arguments)
+        # Without super().__init__: there are many, and a call costs.
+        self._function = function
+        self._arguments = arguments
+        self.state = None
         self.due = due
         self.cancelled = False
 
@@ -72,7 +74,7 @@ class Timer(Call):
 
     def __repr__(self) -> str:
         if self.cancelled:
-            return "<Timer cancelled>"
+            return "<ScheduledCall cancelled>"
         return f"{super().__repr__()[:-1]}, due at {self.due:.3f}>"
 
 
@@ -86,20 +88,20 @@ class Timers:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         #: Empty if there is no timer: a look at it spares a call, or two for each wait.
-        self.heap: list[tuple[float, int, Timer]] = []
+        self.heap: list[tuple[float, int, ScheduledCall]] = []
         self._order = itertools.count()
         #: Reentrant, as the lock of a handle is.
         self._lock = threading.RLock()
 
     def add(
         self, seconds: float, function: Callable[..., object], arguments: tuple[Any, ...]
-    ) -> Timer:
+    ) -> ScheduledCall:
         """Add a timer that is due `seconds` from now; ValueError if that is negative."""
         if not seconds >= 0:
             raise ValueError(f"a timer needs at least 0 seconds, not {seconds}")
-        timer = Timer(self._monotonic() + seconds, function, arguments)
+        timer = ScheduledCall(self._monotonic() + seconds, function, arguments)
         with self._lock:
-            heapq.heappush(self.heap, (timer.due, next(self._order), timer))
+            heappush(self.heap, (timer.due, next(self._order), timer))
         return timer
 
     def next_due(self) -> float | None:
@@ -108,7 +110,7 @@ class Timers:
             return None
         with self._lock:
             while self.heap and self.heap[0][2].cancelled:
-                heapq.heappop(self.heap)
+                heappop(self.heap)
             return self.heap[0][0] if self.heap else None
 
     def pop_due(self, due: list[tuple[Any, int, int]]) -> None:
@@ -122,4 +124,4 @@ class Timers:
                 if not timer.cancelled:
                     # No call until it is off the heap, too: see `delivery`.
                     due += ((timer, 0, 0),)
-                heapq.heappop(self.heap)
+                heappop(self.heap)

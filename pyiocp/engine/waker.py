@@ -2,8 +2,6 @@
 
 Packets pile up in the kernel while no thread takes them, so one is posted only when none
 is under way: whoever dequeues it says so.
-
-What belongs here: that packet. Whom to wake, and when, is the port's business.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import error_of_code
 
 if TYPE_CHECKING:
-    from .intake import Intake
+    from .home import Home
 
 logger = logging.getLogger("pyiocp")
 
@@ -26,8 +24,8 @@ WAKE_KEY = 0xFFFFFFFF
 class Waker:
     """The wake-up packet of one port. Any thread may call any method."""
 
-    def __init__(self, queue: Intake) -> None:
-        self._queue = queue
+    def __init__(self, home: Home) -> None:
+        self._home = home
         #: Reentrant: the user's signal handler may wake, and interrupts the main thread
         #: wherever it is.
         self._lock = threading.RLock()
@@ -38,18 +36,18 @@ class Waker:
 
         Source: https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus
         """
-        queue = self._queue
+        home = self._home
         with self._lock:
-            if self._posted or not queue.handle:
+            if self._posted or not home.handle:
                 return
             self._posted = True
-            if queue.kernel.PostQueuedCompletionStatus(queue.handle, 0, WAKE_KEY, None):
+            if home.kernel.PostQueuedCompletionStatus(home.handle, 0, WAKE_KEY, None):
                 return
             # The kernel is out of memory. Whoever waits looks again within a second,
             # and the next wake() tries again.
             self._posted = False
-            code = queue.kernel.last_error()
-        logger.warning("%s", error_of_code("PostQueuedCompletionStatus", code, None, queue))
+            code = home.kernel.last_error()
+        logger.warning("%s", error_of_code("PostQueuedCompletionStatus", code, None, home.port))
 
     def arrived(self) -> None:
         """Take note that the packet has been dequeued."""

@@ -100,7 +100,7 @@ class AcceptOperation(Operation):
         if self._socket is None:  # first, for the system may have no AcceptEx
             self._make_calls()
         if self._into is None:
-            kernel = listening.port.kernel
+            kernel = listening.home.kernel
             self._accept_number = open_socket(kernel, listening.family, socket.SOCK_STREAM)
         else:
             self._into.check_reusable("accept")
@@ -115,7 +115,7 @@ class AcceptOperation(Operation):
         self._socket = SOCKET()
         self._calls(
             "AcceptEx",
-            listening.extension(listening.port.kernel.AcceptEx),
+            listening.extension(listening.home.kernel.AcceptEx),
             0,
             SOCKET(listening.number),
             self._socket,
@@ -158,7 +158,7 @@ class AcceptOperation(Operation):
 
     def _make_stream(self) -> Stream:
         listening = self._listening
-        kernel = listening.port.kernel
+        kernel = listening.home.kernel
         # Until this is done getpeername and shutdown do not work on the socket. It fails
         # when the client has gone away in the meantime.
         listener = SOCKET(listening.number)
@@ -187,7 +187,7 @@ class AcceptOperation(Operation):
     def _addresses(self) -> tuple[Any, Any]:
         """Return the local and the peer's address, out of the block."""
         listening = self._listening
-        look_up = listening.extension(listening.port.kernel.GetAcceptExSockaddrs)
+        look_up = listening.extension(listening.home.kernel.GetAcceptExSockaddrs)
         look_up(*self._look_up_arguments)
         return self._address(self._local), self._address(self._peer)
 
@@ -216,7 +216,7 @@ class AcceptOperation(Operation):
         """
         seconds = DWORD()
         size = ctypes.c_int(ctypes.sizeof(seconds))
-        kernel = self.handle.port.kernel
+        kernel = self.handle.home.kernel
         # Lifetime: under the lock the number stays this socket's; see `_give_up_number`.
         with self.handle.lock:
             if self._accept_number == INVALID_SOCKET:
@@ -241,4 +241,4 @@ class AcceptOperation(Operation):
     def _close_accepted(self) -> None:
         number = self._give_up_number()
         if number != INVALID_SOCKET and self._into is None:
-            self.handle.port.kernel.closesocket(number)
+            self.handle.home.kernel.closesocket(number)

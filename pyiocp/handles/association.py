@@ -9,7 +9,7 @@ What belongs here: questions about handles that may be anybody's.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AlreadyAssociatedError, IocpError, NotOverlappedError, error_of_code
 from ..winapi import (
@@ -31,7 +31,6 @@ from ..winapi import (
 
 if TYPE_CHECKING:
     from ..engine.kernel import Kernel
-    from .handle import Handle
 
 #: Room for the name of a type; the longest of Windows' own has 32 letters.
 _TYPE_SIZE = ctypes.sizeof(PUBLIC_OBJECT_TYPE_INFORMATION) + 256
@@ -102,11 +101,11 @@ def is_directory(kernel: Kernel, number: int) -> bool:
     return bool(standard.Directory)
 
 
-def association_error(kernel: Kernel, handle: Handle, code: int) -> IocpError:
-    """Return why CreateIoCompletionPort, which gave `code`, has not taken a handle."""
+def association_error(kernel: Kernel, number: int, code: int, handle: Any) -> IocpError:
+    """Return why CreateIoCompletionPort, which gave `code`, has not taken a handle's number."""
     kind: type[IocpError] | None = None
     if code == ERROR_INVALID_PARAMETER:
-        synchronous = is_synchronous(kernel, handle.number)
+        synchronous = is_synchronous(kernel, number)
         kind = NotOverlappedError if synchronous else AlreadyAssociatedError
     if kind is None:
         return error_of_code("CreateIoCompletionPort", code, None, handle)

@@ -77,5 +77,5 @@ class DisconnectOperation(Operation):
             # Under the lock: it may have been dequeued, and posted again, by another thread.
             with self.handle.lock:
                 if not self.unwritten:
-                    self.handle.port.settle(self, self.address)
+                    self.handle.home.settle(self, self.address)
         return done

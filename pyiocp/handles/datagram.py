@@ -54,15 +54,15 @@ from .control_data import (
 )
 from .datagram_receive import ReceiveFromOperation, ReceiveMessageOperation
 from .datagram_send import SendMessageOperation, SendToOperation
-from .socket_handle import SocketHandle, open_socket
+from .socket_handle import SocketHandle, number_and_family, open_socket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from typing_extensions import Buffer
 
+    from ..engine.home import Home
     from ..engine.operation import Operation
-    from ..engine.queue import CompletionQueue
 
     Data = Buffer | Sequence[Buffer]
     """A datagram to send: one buffer, or a list or tuple of them, sent as one datagram."""
@@ -91,21 +91,21 @@ class Datagram(SocketHandle):
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: Home,
         number: int,
         *,
         family: int,
         key: Any = None,
         report_unreachable: bool = False,
     ) -> None:
-        super().__init__(port, number, family=family, key=key, skip_on_success=False)
+        super().__init__(home, number, family=family, key=key, skip_on_success=False)
         self._socket = SOCKET(number)
-        self._sendto = port.kernel.sendto
+        self._sendto = home.kernel.sendto
         if report_unreachable:
             try:
                 self.report(unreachable=True)
             except BaseException:
-                port.handles.discard(self)  # the number stays the caller's
+                home.handles.discard(self)  # the number stays the caller's
                 raise
         else:
             # A provider that does not know these codes reports nothing, and all is well.
@@ -116,16 +116,33 @@ class Datagram(SocketHandle):
             self._control(SIO_UDP_NETRESET, False)
 
     @classmethod
-    def open(
-        cls, port: CompletionQueue, family: int, key: Any, report_unreachable: bool
-    ) -> Datagram:
+    def open(cls, home: Home, family: int, key: Any, report_unreachable: bool) -> Datagram:
         """Return the handle of a new socket; an `IocpError` if the system gives none."""
-        number = open_socket(port.kernel, family, socket.SOCK_DGRAM)
+        number = open_socket(home.kernel, family, socket.SOCK_DGRAM)
         try:
-            return cls(port, number, family=family, key=key, report_unreachable=report_unreachable)
+            return cls(home, number, family=family, key=key, report_unreachable=report_unreachable)
         except BaseException:
-            port.kernel.closesocket(number)
+            home.kernel.closesocket(number)
             raise
+
+    @classmethod
+    def of_socket(
+        cls,
+        home: Home,
+        sock: socket.socket | int | None,
+        family: int | None,
+        key: Any,
+        report_unreachable: bool,
+    ) -> Datagram:
+        """Return the handle of a caller's socket, or a new one; see `CompletionPort.datagram`."""
+        if sock is None:
+            family = socket.AF_INET if family is None else family
+            return cls.open(home, family, key, report_unreachable)
+        number, family = number_and_family(sock, socket.SOCK_DGRAM, family)
+        datagram = cls(home, number, key=key, family=family, report_unreachable=report_unreachable)
+        if isinstance(sock, socket.socket):
+            sock.detach()
+        return datagram
 
     # Receiving
 
@@ -321,7 +338,7 @@ class Datagram(SocketHandle):
                 self.set_blocking(False)
             # Lifetime: the system copies both before it returns.
             sent = self._sendto(self._socket, message, len(message), 0, target, len(target))
-            return self.port.kernel.last_error() if sent == SOCKET_ERROR else 0
+            return self.home.kernel.last_error() if sent == SOCKET_ERROR else 0
 
     def send(self, *buffers: Buffer) -> Operation:
         """Send one datagram, made of all the buffers, to the peer of a connected socket.

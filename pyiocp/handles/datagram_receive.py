@@ -18,13 +18,13 @@ because it does not wait. The socket is in `datagram`.
 from __future__ import annotations
 
 import ctypes
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..address_text import show_address
 from ..engine.completion import Completion
-from ..engine.endless_calls import attempts
+from ..engine.endless_calls import endless_calls
 from ..engine.operation import Operation
+from ..engine.packet import Ends
 from ..winapi import (
     DWORD,
     INT,
@@ -164,8 +164,9 @@ class DatagramReceive(Operation):
     __slots__ = ("_room",)
 
     prepares = True
-    queued_codes = frozenset((WSAEMSGSIZE,))
-    outcomes = MappingProxyType({WSAECONNRESET: STATUS_PORT_UNREACHABLE})
+    ends = Ends(
+        statuses={WSAECONNRESET: STATUS_PORT_UNREACHABLE}, warnings=frozenset((WSAEMSGSIZE,))
+    )
 
     def __init__(
         self, datagram: Datagram, kind: str, buffers: tuple[Buffer, ...], room: _Room
@@ -206,7 +207,7 @@ class ReceiveFromOperation(DatagramReceive):
         array = wsabufs(*(buffers or (bytearray(),)))
         self._calls(
             "WSARecvFrom",
-            datagram.port.kernel.WSARecvFrom,
+            datagram.home.kernel.WSARecvFrom,
             SOCKET_ERROR,
             SOCKET(datagram.number),
             ctypes.byref(array),
@@ -241,7 +242,7 @@ class ImmediateReceive:
         self.count = 0
         self._room = _room_for_sender(flags=0)
         room = self._room.structure
-        port = datagram.port
+        home = datagram.home
         # Lifetime: the array exports the buffer, and the arguments keep the array.
         arguments = (
             SOCKET(datagram.number),
@@ -251,7 +252,7 @@ class ImmediateReceive:
             ctypes.byref(room, _FromRoom.address.offset),
             ctypes.byref(room, _FromRoom.size.offset),
         )
-        self._attempts = attempts(port.kernel.recvfrom, arguments, port.error_codes)
+        self._attempts = endless_calls(home.kernel.recvfrom, arguments, home.error_codes)
 
     def receive(self) -> int:
         """Receive one datagram; return 0, or Winsock's code.
@@ -306,7 +307,7 @@ class ReceiveMessageOperation(DatagramReceive):
         self._room.keep_fresh()
         self._calls(
             "WSARecvMsg",
-            datagram.extension(datagram.port.kernel.WSARecvMsg),
+            datagram.extension(datagram.home.kernel.WSARecvMsg),
             SOCKET_ERROR,
             SOCKET(datagram.number),
             ctypes.byref(room),

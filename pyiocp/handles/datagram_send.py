@@ -54,7 +54,7 @@ class SendToOperation(DatagramSend):
         target = sockaddr(datagram.family, address)
         self._calls(
             "WSASendTo",
-            datagram.port.kernel.WSASendTo,
+            datagram.home.kernel.WSASendTo,
             SOCKET_ERROR,
             SOCKET(datagram.number),
             ctypes.byref(self.array),
@@ -92,7 +92,7 @@ class SendMessageOperation(DatagramSend):
         self._pointed_to = (self.array, target, control)
         self._calls(
             "WSASendMsg",
-            datagram.extension(datagram.port.kernel.WSASendMsg),
+            datagram.extension(datagram.home.kernel.WSASendMsg),
             SOCKET_ERROR,
             SOCKET(datagram.number),
             ctypes.byref(message),

@@ -77,7 +77,7 @@ from .handle import Handle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..engine.queue import CompletionQueue
+    from ..engine.home import Home
 
 logger = logging.getLogger("pyiocp")
 
@@ -152,7 +152,7 @@ class ReadChanges(Operation):
         self.buffers = (buffer,)
         self._calls(
             "ReadDirectoryChangesW",
-            directory.port.kernel.ReadDirectoryChangesW,
+            directory.home.kernel.ReadDirectoryChangesW,
             0,
             HANDLE(directory.number),
             ctypes.byref(ctypes.c_char.from_buffer(buffer)),
@@ -191,7 +191,7 @@ class Directory(Handle):
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: Home,
         number: int,
         *,
         path: Path,
@@ -216,12 +216,12 @@ class Directory(Handle):
         self._inbox = Inbox(self._on_failure)
         # ReadDirectoryChangesW returns the same whether it has completed or is pending, so
         # that nobody could tell for which of them no packet comes.
-        super().__init__(port, number, key=key, skip_on_success=False)
+        super().__init__(home, number, key=key, skip_on_success=False)
 
     @classmethod
     def open(
         cls,
-        port: CompletionQueue,
+        home: Home,
         path: str | os.PathLike[str],
         *,
         recursive: bool,
@@ -245,7 +245,7 @@ class Directory(Handle):
             )
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(f"a directory can be watched, and {str(folder)!r} is none")
-        kernel = port.kernel
+        kernel = home.kernel
         number = kernel.CreateFileW(
             str(folder),
             FILE_LIST_DIRECTORY,
@@ -260,7 +260,7 @@ class Directory(Handle):
             raise error_of_code("CreateFileW", kernel.last_error(), None, str(folder))
         try:
             return cls(
-                port,
+                home,
                 number,
                 path=folder,
                 recursive=bool(recursive),
@@ -351,7 +351,7 @@ class Directory(Handle):
         except (HandleClosedError, PortClosedError):
             other.refusal = _aborted(other)
         # It comes as a completion all the same: a watch does not fall silent.
-        self.port.enqueue((other, 0, STATUS_CANCELLED))
+        self.home.enqueue((other, 0, STATUS_CANCELLED))
 
     def _cancel_if_stopping(self) -> None:
         """Cancel what a signal handler, which called `cancel` just now, could not see."""

@@ -29,17 +29,17 @@ class Event(Waitable):
 
     @classmethod
     def open(
-        cls, port: CompletionQueue, manual_reset: bool, initially_set: bool, name: str, key: Any
+        cls, home: CompletionQueue, manual_reset: bool, initially_set: bool, name: str, key: Any
     ) -> Event:
         """Create an event, or open the one of that name; an `IocpError` if there is none to be had.
 
         Source: https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-createeventw
         """
-        kernel = port.kernel
+        kernel = home.kernel
         number = kernel.CreateEventW(None, manual_reset, initially_set, name or None)
         if number is None:
             raise error_of_code("CreateEventW", kernel.last_error(), None, name or None)
-        return cls.owning(port, number, key)
+        return cls.owning(home, number, key)
 
     def set(self) -> None:
         """Set the event: a wait for it ends, or all of them if it is reset by hand.
@@ -58,7 +58,7 @@ class Event(Waitable):
     def _call(self, function: str) -> None:
         with self.lock:
             self.check_open(function)
-            kernel = self.port.kernel
+            kernel = self.home.kernel
             if getattr(kernel, function)(self.number):
                 return
             code = kernel.last_error()

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..engine.queue import CompletionQueue
+    from ..engine.home import Home
 
 
 class File(Handle):
@@ -65,7 +65,7 @@ class File(Handle):
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: Home,
         number: int,
         *,
         key: Any = None,
@@ -81,13 +81,13 @@ class File(Handle):
         self.name = name
         self._mode = FileMode.of(mode)
         self.unbuffered = unbuffered
-        self.sector_size = volume_sector_size(port.kernel, number) if unbuffered else 1
-        super().__init__(port, number, key=key)
+        self.sector_size = volume_sector_size(home.kernel, number) if unbuffered else 1
+        super().__init__(home, number, key=key)
 
     @classmethod
     def open(
         cls,
-        port: CompletionQueue,
+        home: Home,
         path: str | bytes | os.PathLike[Any],
         mode: str,
         *,
@@ -95,13 +95,13 @@ class File(Handle):
         unbuffered: bool = False,
         **words: Any,
     ) -> File:
-        """Open or create a file on the port; see `HandlePort.file`."""
+        """Open or create a file on the port; see `CompletionPort.file`."""
         name = file_name(path)
-        number = open_file(port.kernel, name, mode, unbuffered=unbuffered, **words)
+        number = open_file(home.kernel, name, mode, unbuffered=unbuffered, **words)
         try:
-            return cls(port, number, key=key, name=name, mode=mode, unbuffered=unbuffered)
+            return cls(home, number, key=key, name=name, mode=mode, unbuffered=unbuffered)
         except BaseException:
-            port.kernel.CloseHandle(number)
+            home.kernel.CloseHandle(number)
             raise
 
     @property
@@ -146,7 +146,7 @@ class File(Handle):
         self._check_place("read()", offset, pin)
         operation = ReadOperation(self, "read", offset, pin.len, pin)
         operation.buffers = (buffer,)
-        self._transfers(operation, "ReadFile", self.port.kernel.ReadFile, pin)
+        self._transfers(operation, "ReadFile", self.home.kernel.ReadFile, pin)
         return operation
 
     def write(self, data: Buffer, offset: int) -> FileOperation:
@@ -312,7 +312,7 @@ class File(Handle):
         operation.buffers = (answer, data)
         operation._calls(
             "DeviceIoControl",
-            self.port.kernel.DeviceIoControl,
+            self.home.kernel.DeviceIoControl,
             0,
             HANDLE(self.number),
             DWORD(code),
@@ -364,7 +364,7 @@ class File(Handle):
         Source: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-flushfilebuffers
         """
         self._check_writable("flush()")
-        kernel = self.port.kernel
+        kernel = self.home.kernel
         process = kernel.GetCurrentProcess()
         # A handle of its own, because the lock that keeps ours open would be held for as
         # long as the disk takes.
@@ -390,7 +390,7 @@ class File(Handle):
         """
         with self.lock:
             self.check_open(function)
-            kernel = self.port.kernel
+            kernel = self.home.kernel
             if getattr(kernel, function)(self.number, *arguments):
                 return
             code = kernel.last_error()
@@ -422,7 +422,7 @@ class File(Handle):
     def _write(self, kind: str, data: Buffer, offset: int, pin: WSABUF) -> FileOperation:
         operation = FileOperation(self, kind, offset, pin.len, pin)
         operation.buffers = (data,)
-        self._transfers(operation, "WriteFile", self.port.kernel.WriteFile, pin)
+        self._transfers(operation, "WriteFile", self.home.kernel.WriteFile, pin)
         return operation
 
     def _transfers(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ctypes import byref
 from typing import TYPE_CHECKING
 
+from ..engine.packet import Ends
 from ..winapi import DWORD, HANDLE, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY
 from .file_operation import OFFSET_MAX, FileOperation, check_range
 
@@ -39,7 +40,7 @@ class LockOperation(FileOperation):
 
     __slots__ = ()
 
-    packet_is_certain = False
+    ends = Ends(certain=False)
 
     def __init__(self, file: File, offset: int, length: int, *, shared: bool, wait: bool) -> None:
         super().__init__(file, "lock", offset, length)
@@ -47,7 +48,7 @@ class LockOperation(FileOperation):
         flags |= 0 if wait else LOCKFILE_FAIL_IMMEDIATELY
         self._calls(
             "LockFileEx",
-            file.port.kernel.LockFileEx,
+            file.home.kernel.LockFileEx,
             0,
             HANDLE(file.number),
             DWORD(flags),

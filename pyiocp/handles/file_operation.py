@@ -6,10 +6,10 @@ differ from others'. Which there are, and what they check, stands with `File`.
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..engine.operation import PENDING, Operation
+from ..engine.operation import Operation
+from ..engine.packet import PENDING, Ends
 from ..winapi import WSABUF
 from ..winapi.errorcodes import ERROR_HANDLE_EOF, ERROR_MORE_DATA, STATUS_END_OF_FILE
 from .alignment import check_alignment
@@ -112,7 +112,9 @@ class ReadOperation(FileOperation):
 
     __slots__ = ()
 
-    ordinary_ends = MappingProxyType({ERROR_HANDLE_EOF: STATUS_END_OF_FILE})
+    ends = Ends(
+        statuses={ERROR_HANDLE_EOF: STATUS_END_OF_FILE}, ordinary=frozenset((STATUS_END_OF_FILE,))
+    )
 
 
 class ControlOperation(FileOperation):
@@ -120,4 +122,4 @@ class ControlOperation(FileOperation):
 
     __slots__ = ()
 
-    queued_codes = frozenset((ERROR_MORE_DATA,))
+    ends = Ends(warnings=frozenset((ERROR_MORE_DATA,)))

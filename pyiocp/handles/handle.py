@@ -1,7 +1,7 @@
 """Handle: what every kind of handle on a completion port has in common.
 
-What belongs here: association with the port, skip-on-success, closing, and giving the
-handle back. Operations belong to the kinds.
+Joining the port, skip-on-success, closing, and giving the handle back; operations belong to the
+kinds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from .association import association_error, skips_packets
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..engine.queue import CompletionQueue
+    from ..engine.home import Home
+    from ..port import CompletionPort
 
 _serials = itertools.count(1)
 
@@ -33,7 +34,7 @@ _serials = itertools.count(1)
 class Handle:
     """A handle or socket that is associated with a completion port.
 
-    ``number`` is the Win32 handle, ``port`` the completion port, ``key`` any object: it
+    ``number`` is the Win32 handle, ``port`` the `CompletionPort`, ``key`` any object: it
     comes back with every completion, and may be changed at any time. A handle stays on its
     port until it is closed or given back with `detach`. ``associated`` tells whether the
     kernel has it on the port: after `detach`, whether Windows could not take it off.
@@ -45,19 +46,23 @@ class Handle:
     """
 
     kind = "handle"
+    port: CompletionPort
+    """The port that it is on; a handle of the port's own has none, and keeps none open."""
     winerror_of: ClassVar[Mapping[int, int]] = WINERROR_OF
     """The Win32 code for the NTSTATUS that an operation ends in: the table for this kind."""
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: Home,
         number: int,
         *,
         key: Any = None,
         skip_on_success: bool = True,
         internal: bool = False,
     ) -> None:
-        self.port = port
+        self.home = home
+        if not internal:
+            self.port = home.port
         self.number = number
         self.key = key
         self.internal = internal
@@ -68,32 +73,32 @@ class Handle:
         #: Reentrant: what a garbage collection ends, such as the generator of `read_blocks`,
         #: cancels its operations, wherever the thread is.
         try:
-            self.lock = port.spare_locks.pop()
+            self.lock = home.spare_locks.pop()
         except IndexError:
             self.lock = threading.RLock()
         # Under the lock the port stays: its number would be another's, and 0 means a new one.
-        with port.door:
-            if port.closed:
-                raise PortClosedError(f"{port!r} is closed: it takes no {self.kind}")
+        with home.entry_lock:
+            if home.closed:
+                raise PortClosedError(f"{home!r} is closed: it takes no {self.kind}")
             self._associate()
             self.associated = True
             self.skips_on_success = skip_on_success and bool(
-                port.kernel.SetFileCompletionNotificationModes(
+                home.kernel.SetFileCompletionNotificationModes(
                     number, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE
                 )
             )
             if not self.skips_on_success:
                 # Whoever had it before may have set the mode, and nothing can unset it (C08).
-                self.skips_on_success = skips_packets(port.kernel, number)
-            port.handles.add(self)
+                self.skips_on_success = skips_packets(home.kernel, number)
+            home.handles.add(self)
 
     def _associate(self) -> None:
         """Have the kernel queue the handle's packets to the port; called with the port's door."""
         # The kernel's own key is a serial number: it shows in a debugger. Packets are routed
         # by their OVERLAPPED: socket numbers, and these, mean nothing to it.
-        kernel, serial = self.port.kernel, next(_serials)
-        if kernel.CreateIoCompletionPort(self.number, self.port.handle, serial, 0) is None:
-            raise association_error(kernel, self, kernel.last_error())
+        kernel, serial = self.home.kernel, next(_serials)
+        if kernel.CreateIoCompletionPort(self.number, self.home.handle, serial, 0) is None:
+            raise association_error(kernel, self.number, kernel.last_error(), self)
 
     def close(self) -> None:
         """Close the handle. Operations still pending complete, as cancelled or aborted.
@@ -116,11 +121,11 @@ class Handle:
             if cancel:
                 self._cancel_pending()
             self._close_number()
-        self.port.handles.discard(self)
+        self.home.handles.discard(self)
 
     def _close_number(self) -> None:
         """Give the number back to the system."""
-        self.port.kernel.CloseHandle(self.number)
+        self.home.kernel.CloseHandle(self.number)
 
     def cancel(self) -> None:
         """Ask the kernel to cancel every operation pending on the handle.
@@ -133,7 +138,7 @@ class Handle:
 
     def _cancel_pending(self) -> None:
         """Ask for all operations to be cancelled; called with the lock."""
-        self.port.kernel.CancelIoEx(self.number, None)
+        self.home.kernel.CancelIoEx(self.number, None)
 
     def detach(self) -> int:
         """Take the handle off the port and give it back: its number is the caller's to close.
@@ -154,13 +159,13 @@ class Handle:
             self.check_idle("detached")
             self.associated = not self._leave_port()
             self.closed = True
-        self.port.handles.discard(self)
+        self.home.handles.discard(self)
         return self.number
 
     def _leave_port(self) -> bool:
         """Take the handle off the port; tell whether the system could."""
         nowhere, outcome = FILE_COMPLETION_INFORMATION(), IO_STATUS_BLOCK()
-        status = self.port.kernel.NtSetInformationFile(
+        status = self.home.kernel.NtSetInformationFile(
             self.number,
             ctypes.byref(outcome),
             ctypes.byref(nowhere),
@@ -171,7 +176,7 @@ class Handle:
 
     def check_idle(self, wanted: str) -> None:
         """Raise RuntimeError while operations are in flight; `wanted` says what they hinder."""
-        in_flight = list(self.port.in_flight.values())
+        in_flight = list(self.home.in_flight.values())
         kinds = sorted({p.kind for p in in_flight if getattr(p, "handle", None) is self})
         if kinds:
             raise RuntimeError(

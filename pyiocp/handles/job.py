@@ -66,19 +66,21 @@ class Job(Handle):
 
     kind = "job"
 
-    def __init__(self, port: CompletionQueue, number: int, *, key: Any = None) -> None:
+    home: CompletionQueue
+
+    def __init__(self, home: CompletionQueue, number: int, *, key: Any = None) -> None:
         #: Held by each submission of a wait.
         self.posting = threading.Lock()
         #: The waits that are pending; changed with the lock.
         self.waiting: set[JobWaitOperation] = set()
         self._sender_key = 0
         self._checking = False
-        super().__init__(port, number, key=key, skip_on_success=False)
+        super().__init__(home, number, key=key, skip_on_success=False)
 
     @classmethod
     def open(
         cls,
-        port: CompletionQueue,
+        home: CompletionQueue,
         handle: int | None,
         name: str,
         kill_on_close: bool,
@@ -90,7 +92,7 @@ class Job(Handle):
 
         Source: https://learn.microsoft.com/windows/win32/api/jobapi2/nf-jobapi2-createjobobjectw
         """
-        kernel = port.kernel
+        kernel = home.kernel
         number = (
             kernel.CreateJobObjectW(None, name or None)
             if handle is None
@@ -99,7 +101,7 @@ class Job(Handle):
         if number is None:
             raise error_of_code("CreateJobObjectW", kernel.last_error(), None, name or None)
         try:
-            job = cls(port, number, key=key)
+            job = cls(home, number, key=key)
         except BaseException:
             kernel.CloseHandle(number)
             raise
@@ -128,7 +130,7 @@ class Job(Handle):
 
         Source: https://learn.microsoft.com/windows/win32/api/jobapi2/nf-jobapi2-assignprocesstojobobject
         """
-        kernel = self.port.kernel
+        kernel = self.home.kernel
         access = PROCESS_SET_QUOTA | PROCESS_TERMINATE
         number = process_handle(kernel, process, pid, handle, access)
         try:
@@ -209,12 +211,12 @@ class Job(Handle):
             operation.end(STATUS_SUCCESS)
         elif not self._checking:
             self._checking = True
-            self.port.call_later(_CHECK_S, self._check_again)
+            self.home.call_later(_CHECK_S, self._check_again)
         return 0
 
     def _on_packet(self, word: int, count: int) -> None:
         """Take a message off the port: hand it out, and look whether it was the last one's."""
-        self.port.enqueue((JobPacket(self, word), count, STATUS_SUCCESS))
+        self.home.enqueue((JobPacket(self, word), count, STATUS_SUCCESS))
         if self.waiting and count in ENDS:
             self._check()
 
@@ -232,14 +234,14 @@ class Job(Handle):
             self._checking = bool(self.waiting)
             if self._checking:
                 with contextlib.suppress(PortClosedError):
-                    self.port.call_later(_CHECK_S, self._check_again)
+                    self.home.call_later(_CHECK_S, self._check_again)
 
     def _associate(self) -> None:
-        self._sender_key = self.port.senders.add(self._on_packet)
+        self._sender_key = self.home.senders.add(self._on_packet)
         try:
-            self._set_port(self._sender_key, self.port.handle)
+            self._set_port(self._sender_key, self.home.handle)
         except IocpError as error:
-            self.port.senders.remove(self._sender_key)
+            self.home.senders.remove(self._sender_key)
             if error.winerror != ERROR_INVALID_PARAMETER:
                 raise
             raise AlreadyAssociatedError(error.function, error.winerror, None, self) from None
@@ -251,7 +253,7 @@ class Job(Handle):
     def _leave_port(self) -> bool:
         # What is on its way, and what comes because Windows 7 cannot take a job off its port,
         # is dropped when it is dequeued.
-        self.port.senders.remove(self._sender_key)
+        self.home.senders.remove(self._sender_key)
         try:
             self._set_port(None, None)
         except IocpError:
@@ -272,7 +274,7 @@ class Job(Handle):
         self._set(JobObjectExtendedLimitInformation, limits)
 
     def _set(self, which: int, information: ctypes.Structure) -> None:
-        kernel = self.port.kernel
+        kernel = self.home.kernel
         size = ctypes.sizeof(information)
         if not kernel.SetInformationJobObject(self.number, which, ctypes.byref(information), size):
             raise error_of_code("SetInformationJobObject", kernel.last_error(), None, self)
@@ -283,7 +285,7 @@ class Job(Handle):
             self._query_locked(which, information, size)
 
     def _query_locked(self, which: int, information: ctypes.Structure, size: int) -> None:
-        kernel = self.port.kernel
+        kernel = self.home.kernel
         where = ctypes.byref(information)
         if not kernel.QueryInformationJobObject(self.number, which, where, size, None):
             raise error_of_code("QueryInformationJobObject", kernel.last_error(), None, self)
@@ -301,7 +303,7 @@ class Job(Handle):
     def _call(self, function: str, argument: int) -> None:
         with self.lock:
             self.check_open(function)
-            kernel = self.port.kernel
+            kernel = self.home.kernel
             if getattr(kernel, function)(self.number, argument):
                 return
             code = kernel.last_error()

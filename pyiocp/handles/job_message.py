@@ -9,7 +9,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from ..engine.completion import Completion
-from ..engine.operation import PostedPacket
+from ..engine.packet import PostedPacket
 from ..winapi import (
     JOB_OBJECT_MSG_ABNORMAL_EXIT_PROCESS,
     JOB_OBJECT_MSG_ACTIVE_PROCESS_LIMIT,

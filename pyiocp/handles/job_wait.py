@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..engine.endless_calls import attempts, error_codes
-from ..engine.operation import PENDING, Operation
+from ..engine.endless_calls import endless_calls, error_codes
+from ..engine.operation import Operation
+from ..engine.packet import PENDING
 from ..winapi import STATUS_CANCELLED, STATUS_PENDING, STATUS_SUCCESS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class JobWaitOperation(Operation):
         self._failure = 0
         self._arguments = ()
         # Lifetime: no packet has it, the kernel knows nothing of this operation.
-        self.address = job.port.tags.new()
+        self.address = job.home.tags.new()
 
     @property
     def unwritten(self) -> bool:
@@ -37,7 +38,7 @@ class JobWaitOperation(Operation):
 
     def _submit(self, announce: bool) -> bool:
         with self._job.posting:
-            self._attempts = attempts(self._start, (), error_codes(self._code_of_start))
+            self._attempts = endless_calls(self._start, (), error_codes(self._code_of_start))
             if self.state is not PENDING:
                 self.words[0] = STATUS_SUCCESS
             try:
@@ -56,12 +57,12 @@ class JobWaitOperation(Operation):
 
     def end(self, status: int) -> bool:
         """Complete the operation, if it has not been completed."""
-        port = self._job.port
+        home = self._job.home
         self._job.waiting.discard(self)
-        if port.in_flight.pop(self.address, None) is None:
+        if home.in_flight.pop(self.address, None) is None:
             return False
         self.words[0] = status
-        port.enqueue((self, 0, status))
+        home.enqueue((self, 0, status))
         return True
 
     def cancel(self) -> bool:

@@ -41,7 +41,7 @@ from .pipe_operations import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..engine.queue import CompletionQueue
+    from ..engine.home import Home
 
 _LOCAL = "\\\\.\\pipe\\"
 
@@ -108,7 +108,7 @@ class Pipe(Handle):
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: Home,
         number: int,
         *,
         name: str,
@@ -122,10 +122,10 @@ class Pipe(Handle):
         # A message longer than the buffer ends a read with a warning, for which a packet
         # comes. What skip-on-success, which is for successes, does to that packet is not
         # documented (libuv#1672 is the same with datagrams), and Wine leaves it out.
-        super().__init__(port, number, key=key, skip_on_success=not message)
+        super().__init__(home, number, key=key, skip_on_success=not message)
 
     @classmethod
-    def open(cls, port: CompletionQueue, name: str, *, mode: str, message: bool, key: Any) -> Pipe:
+    def open(cls, home: Home, name: str, *, mode: str, message: bool, key: Any) -> Pipe:
         """Return a client's end of the pipe; see ``CompletionPort.pipe``.
 
         Raises ValueError for a bad name or mode, and an `IocpError` if the system refuses.
@@ -135,7 +135,7 @@ class Pipe(Handle):
         path = pipe_path(name)
         if mode not in _ACCESS:
             raise ValueError(f"mode must be 'r', 'w' or 'r+', not {mode!r}")
-        kernel = port.kernel
+        kernel = home.kernel
         # The server may learn who the client is, and may not act in its name, which it can
         # unless it is told otherwise.
         flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION
@@ -143,7 +143,7 @@ class Pipe(Handle):
         if number is None or number == INVALID_HANDLE_VALUE:
             raise error_of_code("CreateFileW", kernel.last_error(), None, path)
         try:
-            pipe = cls(port, number, name=path, message=message, server=False, key=key)
+            pipe = cls(home, number, name=path, message=message, server=False, key=key)
         except BaseException:
             kernel.CloseHandle(number)
             raise
@@ -289,7 +289,7 @@ class Pipe(Handle):
         """Call a Win32 function of this handle that returns 0 on failure."""
         with self.lock:
             self.check_open(function)
-            kernel = self.port.kernel
+            kernel = self.home.kernel
             if getattr(kernel, function)(self.number, *arguments):
                 return
             code = kernel.last_error()

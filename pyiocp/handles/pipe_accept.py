@@ -6,10 +6,10 @@ What belongs here: ConnectNamedPipe, and which of its failures are none.
 from __future__ import annotations
 
 import ctypes
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..engine.operation import Operation
+from ..engine.packet import Ends
 from ..winapi import HANDLE
 from ..winapi.errorcodes import (
     ERROR_NO_DATA,
@@ -32,8 +32,9 @@ class PipeAccept(Operation):
 
     # The client was faster; or it has come and gone, and what it wrote can be read. No packet
     # comes for either, and there is a pipe to hand over in both cases.
-    ordinary_ends = MappingProxyType(
-        {ERROR_PIPE_CONNECTED: STATUS_PIPE_CONNECTED, ERROR_NO_DATA: STATUS_PIPE_CLOSING}
+    ends = Ends(
+        statuses={ERROR_PIPE_CONNECTED: STATUS_PIPE_CONNECTED, ERROR_NO_DATA: STATUS_PIPE_CLOSING},
+        ordinary=frozenset((STATUS_PIPE_CONNECTED, STATUS_PIPE_CLOSING)),
     )
 
     def __init__(
@@ -45,7 +46,7 @@ class PipeAccept(Operation):
         self.accepted: Pipe | None = None
         self._calls(
             "ConnectNamedPipe",
-            pipe.port.kernel.ConnectNamedPipe,
+            pipe.home.kernel.ConnectNamedPipe,
             0,
             HANDLE(pipe.number),
             ctypes.byref(self.overlapped),

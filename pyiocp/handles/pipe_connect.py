@@ -9,10 +9,11 @@ What belongs here: when to try again, and when to give up.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..engine.completion import Completion
-from ..engine.operation import PENDING, Packet
+from ..engine.packet import PENDING, Packet
 from ..errors import PipeBusyError, PortClosedError, error_of_code
 from ..winapi.errorcodes import (
     ERROR_OPERATION_ABORTED,
@@ -23,10 +24,8 @@ from ..winapi.errorcodes import (
 from .pipe import Pipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..engine.queue import CompletionQueue
-    from ..engine.timers import Timer
+    from ..engine.timers import ScheduledCall
 
 _INTERVAL_S = 0.001
 _INTERVAL_MAX_S = 0.05
@@ -41,21 +40,39 @@ class PipeConnect(Packet):
     Thread safety: any thread may call any method.
     """
 
-    __slots__ = ("_deadline", "_error", "_interval", "_key", "_open", "_queue", "_timer", "pipe")
+    __slots__ = (
+        "_deadline",
+        "_error",
+        "_home",
+        "_interval",
+        "_key",
+        "_open_pipe",
+        "_timer",
+        "pipe",
+    )
 
     buffers = ()
     function_name = "CreateFileW"
 
     def __init__(
-        self, queue: CompletionQueue, key: Any, timeout: float | None, make: Callable[[], Pipe]
+        self,
+        home: CompletionQueue,
+        name: str,
+        *,
+        message: bool,
+        mode: str,
+        key: Any,
+        timeout: float | None,
     ) -> None:
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout}")
         super().__init__("connect")
-        self._queue = queue
+        self._home = home
         self._key = key
-        self._open = make
-        self._deadline = None if timeout is None else queue.kernel.monotonic() + timeout
+        self._open_pipe = partial(Pipe.open, home, name, mode=mode, message=message, key=key)
+        self._deadline = None if timeout is None else home.kernel.monotonic() + timeout
         self._interval = _INTERVAL_S
-        self._timer: Timer | None = None
+        self._timer: ScheduledCall | None = None
         self._error: OSError | None = None
         self.pipe: Pipe | None = None
 
@@ -68,11 +85,11 @@ class PipeConnect(Packet):
         """Open the pipe, or begin to wait; raise what is no matter of waiting."""
         self.state = PENDING
         # Whoever takes it out of the table ends it: an attempt, or cancel().
-        self._queue.in_flight[self.address] = self
+        self._home.in_flight[self.address] = self
         try:
             self._attempt()
         except BaseException:
-            self._queue.in_flight.pop(self.address, None)
+            self._home.in_flight.pop(self.address, None)
             raise
 
     def cancel(self) -> bool:
@@ -94,7 +111,8 @@ class PipeConnect(Packet):
 
     def _attempt(self) -> None:
         try:
-            pipe = self._open()
+            self._home.check_open("takes no pipe", closing=True)
+            pipe = self._open_pipe()
         except PipeBusyError as error:
             left = self._time_left()
             if left > 0:
@@ -109,14 +127,14 @@ class PipeConnect(Packet):
     def _time_left(self) -> float:
         if self._deadline is None:
             return _INTERVAL_MAX_S
-        return self._deadline - self._queue.kernel.monotonic()
+        return self._deadline - self._home.kernel.monotonic()
 
     def _try_again_in(self, seconds: float) -> None:
         self._interval = min(self._interval * 2, _INTERVAL_MAX_S)
-        self._timer = self._queue.call_later(seconds, self._try_again)
+        self._timer = self._home.call_later(seconds, self._try_again)
 
     def _try_again(self) -> None:
-        if self.address not in self._queue.in_flight:
+        if self.address not in self._home.in_flight:
             return  # cancelled meanwhile
         try:
             self._attempt()
@@ -127,9 +145,9 @@ class PipeConnect(Packet):
 
     def _end(self, error: OSError | None, status: int) -> bool:
         """Complete the wait, once; return whether it was this call that did."""
-        if self._queue.in_flight.pop(self.address, None) is None:
+        if self._home.in_flight.pop(self.address, None) is None:
             return False
         self._error = error
         self.words[0] = status
-        self._queue.enqueue((self, 0, status))
+        self._home.enqueue((self, 0, status))
         return True

@@ -13,11 +13,11 @@ What belongs here: those operations. Which pipe they are posted on is `pipe`'s b
 from __future__ import annotations
 
 import ctypes
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..engine.completion import Completion
 from ..engine.operation import Operation
+from ..engine.packet import Ends
 from ..winapi import DWORD, HANDLE, WSABUF
 from ..winapi.errorcodes import (
     ERROR_BROKEN_PIPE,
@@ -96,8 +96,11 @@ class PipeRead(PipeOperation):
     # No packet comes for a read that finds the pipe at its end, but one does for a read that
     # finds a message longer than its buffer: the former's status is an error, the latter's a
     # warning. (With packets skipped on success nobody says: see Pipe.)
-    ordinary_ends = MappingProxyType({ERROR_BROKEN_PIPE: STATUS_PIPE_BROKEN})
-    queued_codes = frozenset((ERROR_MORE_DATA,))
+    ends = Ends(
+        statuses={ERROR_BROKEN_PIPE: STATUS_PIPE_BROKEN},
+        ordinary=frozenset((STATUS_PIPE_BROKEN,)),
+        warnings=frozenset((ERROR_MORE_DATA,)),
+    )
 
     def finish(self, count: int, status: int) -> PipeCompletion:
         """Return the completion, with 0 bytes at the end of the pipe."""
@@ -109,7 +112,7 @@ class PipeTransaction(PipeRead):
 
     __slots__ = ()
 
-    ordinary_ends = MappingProxyType({})
+    ends = Ends(warnings=frozenset((ERROR_MORE_DATA,)))
 
 
 def read_operation(pipe: Pipe, buffer: Buffer) -> PipeRead:
@@ -118,7 +121,7 @@ def read_operation(pipe: Pipe, buffer: Buffer) -> PipeRead:
     operation.buffers = (buffer,)
     operation._calls(
         "ReadFile",
-        pipe.port.kernel.ReadFile,
+        pipe.home.kernel.ReadFile,
         0,
         HANDLE(pipe.number),
         *operation.export(buffer),
@@ -134,7 +137,7 @@ def write_operation(pipe: Pipe, data: Buffer) -> PipeOperation:
     operation.buffers = (data,)
     operation._calls(
         "WriteFile",
-        pipe.port.kernel.WriteFile,
+        pipe.home.kernel.WriteFile,
         0,
         HANDLE(pipe.number),
         *operation.export(data, read_only=True),
@@ -150,7 +153,7 @@ def transact_operation(pipe: Pipe, message: Buffer, buffer: Buffer) -> PipeTrans
     operation.buffers = (buffer, message)
     operation._calls(
         "TransactNamedPipe",
-        pipe.port.kernel.TransactNamedPipe,
+        pipe.home.kernel.TransactNamedPipe,
         0,
         HANDLE(pipe.number),
         *operation.export(message, read_only=True),

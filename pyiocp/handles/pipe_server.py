@@ -45,7 +45,7 @@ from .security import SecurityDescriptor
 if TYPE_CHECKING:
     from typing import Self
 
-    from ..engine.queue import CompletionQueue
+    from ..engine.home import Home
 
 #: The directions of a pipe, by the mode that its server has it in.
 _ACCESS = {"r+": PIPE_ACCESS_DUPLEX, "r": PIPE_ACCESS_INBOUND, "w": PIPE_ACCESS_OUTBOUND}
@@ -66,7 +66,7 @@ class PipeServer:
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: Home,
         name: str,
         *,
         mode: str,
@@ -87,7 +87,7 @@ class PipeServer:
             raise ValueError(f"instances must be None or between 1 and 254, not {instances}")
         if not 0 <= buffer_size <= _BUFFER_MAX:
             raise ValueError(f"buffer_size must be 0 to {_BUFFER_MAX} bytes, not {buffer_size}")
-        self.port = port
+        self.home = home
         self.name = path
         self.message = message
         self.key = key
@@ -102,9 +102,9 @@ class PipeServer:
         self._instances = PIPE_UNLIMITED_INSTANCES if instances is None else instances
         self._buffer_size = buffer_size
         self._security = (
-            SecurityDescriptor.of_this_user(port.kernel)
+            SecurityDescriptor.of_this_user(home.kernel)
             if security is None
-            else SecurityDescriptor(port.kernel, security)
+            else SecurityDescriptor(home.kernel, security)
         )
         self._lock = threading.Lock()
         self._accepting: set[Pipe] = set()
@@ -159,7 +159,7 @@ class PipeServer:
 
     def _make_instance(self, *, first: bool = False) -> Pipe:
         """Return a new instance on the port; an `IocpError` if the system gives none."""
-        kernel = self.port.kernel
+        kernel = self.home.kernel
         number = kernel.CreateNamedPipeW(
             self.name,
             self._open_mode | (FILE_FLAG_FIRST_PIPE_INSTANCE if first else 0),
@@ -174,7 +174,7 @@ class PipeServer:
             raise error_of_code("CreateNamedPipeW", kernel.last_error(), None, self)
         try:
             return Pipe(
-                self.port, number, name=self.name, message=self.message, server=True, key=self.key
+                self.home, number, name=self.name, message=self.message, server=True, key=self.key
             )
         except BaseException:
             kernel.CloseHandle(number)
@@ -185,7 +185,7 @@ class PipeServer:
         unused = isinstance(error, OperationCancelledError)
         with self._lock:
             self._accepting.discard(pipe)
-            open_still = not (self.closed or self.port.closing)
+            open_still = not (self.closed or self.home.closing)
             if open_still and unused and not pipe.closed:
                 self._free.append(pipe)
             elif open_still and not self._free and not self._accepting:

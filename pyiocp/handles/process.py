@@ -105,11 +105,11 @@ class Process(Waitable):
 
     @classmethod
     def open(
-        cls, port: CompletionQueue, process: Any, pid: int | None, handle: int | None, key: Any
+        cls, home: CompletionQueue, process: Any, pid: int | None, handle: int | None, key: Any
     ) -> Process:
         """Return the process that is meant; raises what `process_handle` raises."""
-        number = process_handle(port.kernel, process, pid, handle, PROCESS_WAIT_ACCESS)
-        return cls.owning(port, number, key)
+        number = process_handle(home.kernel, process, pid, handle, PROCESS_WAIT_ACCESS)
+        return cls.owning(home, number, key)
 
     def wait(self) -> ProcessWaitOperation:
         """Wait for the end of the process: the `ProcessCompletion` has its ``exit_code``.
@@ -131,7 +131,7 @@ class Process(Waitable):
         """
         with self.lock:
             self.check_open("question")
-            kernel = self.port.kernel
+            kernel = self.home.kernel
             pid = kernel.GetProcessId(self.number)
             if pid:
                 return pid
@@ -153,7 +153,7 @@ class Process(Waitable):
         Source: https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-getexitcodeprocess
         """
         with self.lock:
-            kernel = self.port.kernel
+            kernel = self.home.kernel
             # The code alone does not tell: 259 is also what a process may end with.
             if self.closed or kernel.WaitForSingleObject(self.number, 0) != WAIT_OBJECT_0:
                 return None

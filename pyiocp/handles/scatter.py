@@ -67,7 +67,7 @@ def scatter_operation(file: File, buffers: tuple[Buffer, ...], offset: int) -> F
     operation.buffers = buffers
     operation._calls(
         "ReadFileScatter",
-        file.port.kernel.ReadFileScatter,
+        file.home.kernel.ReadFileScatter,
         0,
         HANDLE(file.number),
         byref(segments("read_scatter()", pins)),
@@ -89,7 +89,7 @@ def gather_operation(file: File, buffers: tuple[Buffer, ...], offset: int) -> Fi
     operation.buffers = buffers
     operation._calls(
         "WriteFileGather",
-        file.port.kernel.WriteFileGather,
+        file.home.kernel.WriteFileGather,
         0,
         HANDLE(file.number),
         byref(segments("write_gather()", pins)),

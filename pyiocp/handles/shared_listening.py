@@ -59,11 +59,11 @@ class SharedListening(Stream):
 
     may_skip = False  # the setting would be that of all processes
 
-    def __init__(self, port: CompletionQueue, number: int, *, family: int, key: Any = None) -> None:
-        self.event = Event.open(port, False, False, "", None)
+    def __init__(self, home: CompletionQueue, number: int, *, family: int, key: Any = None) -> None:
+        self.event = Event.open(home, False, False, "", None)
         self.event.internal = True
         try:
-            super().__init__(port, number, family=family, key=key)
+            super().__init__(home, number, family=family, key=key)
         except BaseException:
             self.event.close()
             raise
@@ -73,7 +73,7 @@ class SharedListening(Stream):
         try:
             wait.post()
         except BaseException:
-            self.port.handles.discard(self)  # the number stays the caller's
+            self.home.handles.discard(self)  # the number stays the caller's
             self.event.close()
             raise
 
@@ -90,7 +90,7 @@ class SharedListening(Stream):
 
     def look(self) -> int:
         """Complete the accepts that have ended; return how many are pending."""
-        in_flight = self.port.in_flight
+        in_flight = self.home.in_flight
         pending = 0
         # Under the lock nobody is between entering an accept in the table and the call that
         # makes the kernel say that it is pending.
@@ -101,7 +101,7 @@ class SharedListening(Stream):
                 if operation.unwritten:
                     pending += 1
                 elif in_flight.pop(operation.address, None) is not None:
-                    self.port.enqueue((operation, operation.transferred, operation.status))
+                    self.home.enqueue((operation, operation.transferred, operation.status))
         return pending
 
     def _on_event(self, operation: WaitOperation, count: int, status: int) -> None:
@@ -116,7 +116,7 @@ class SharedListening(Stream):
     def _poll(self) -> None:
         """Look until none is pending: they have been cancelled. The event goes last."""
         if self.look():
-            self.port.call_later(_LOOK_EVERY_S, self._poll)
+            self.home.call_later(_LOOK_EVERY_S, self._poll)
         elif self.closed:
             self.event.close()
 

@@ -7,6 +7,7 @@ socket does depends on its kind.
 from __future__ import annotations
 
 import ctypes
+import socket
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from ..engine.home import Home
     from ..engine.kernel import Kernel
-    from ..engine.queue import CompletionQueue
 
 _FIONBIO = FIONBIO - (1 << 32)
 """As ioctlsocket takes it: its parameter is signed."""
@@ -61,6 +62,28 @@ def open_socket(kernel: Kernel, family: int, kind: int) -> int:
     return number
 
 
+_KINDS = {socket.SOCK_STREAM: "stream", socket.SOCK_DGRAM: "datagram"}
+
+
+def number_and_family(
+    sock: socket.socket | int, kind: socket.SocketKind, family: int | None
+) -> tuple[int, int]:
+    """Return the number and family of a caller's socket, which has to be of a kind.
+
+    Raises TypeError for what is neither a socket nor a number, ValueError for one of another
+    kind, or a closed one.
+    """
+    if isinstance(sock, int):
+        return sock, socket.AF_INET if family is None else family
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"a socket or its number is needed, not {sock!r}")
+    if sock.type != kind:
+        raise ValueError(f"a {_KINDS[kind]} socket is needed, not {sock!r}")
+    if sock.fileno() < 0:
+        raise ValueError(f"{sock!r} is closed")
+    return sock.fileno(), sock.family
+
+
 class SocketHandle(Handle):
     """A socket on a completion port. ``family`` is AF_INET or AF_INET6."""
 
@@ -74,7 +97,7 @@ class SocketHandle(Handle):
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: Home,
         number: int,
         *,
         family: int,
@@ -83,7 +106,7 @@ class SocketHandle(Handle):
         internal: bool = False,
     ) -> None:
         self.family = int(family)
-        super().__init__(port, number, key=key, skip_on_success=skip_on_success, internal=internal)
+        super().__init__(home, number, key=key, skip_on_success=skip_on_success, internal=internal)
 
     def receive_operation(self, *buffers: Buffer, peek: bool = False) -> Operation:
         """Return a receive that has not been posted yet, to be posted again and again."""
@@ -92,7 +115,7 @@ class SocketHandle(Handle):
         array = wsabufs(*(buffers or (bytearray(),)))
         operation._calls(
             "WSARecv",
-            self.port.kernel.WSARecv,
+            self.home.kernel.WSARecv,
             SOCKET_ERROR,
             SOCKET(self.number),
             ctypes.byref(array),
@@ -116,7 +139,7 @@ class SocketHandle(Handle):
         array = wsabufs(*buffers, read_only=True)
         operation._calls(
             "WSASend",
-            self.port.kernel.WSASend,
+            self.home.kernel.WSASend,
             SOCKET_ERROR,
             SOCKET(self.number),
             ctypes.byref(array),
@@ -188,11 +211,11 @@ class SocketHandle(Handle):
         """Call a Winsock function of this socket that returns 0 on success."""
         with self.lock:
             self.check_open(function)
-            kernel = self.port.kernel
+            kernel = self.home.kernel
             if not getattr(kernel, function)(self.number, *arguments):
                 return
             code = kernel.last_error()
         raise error_of_code(function, code, None, self)
 
     def _close_number(self) -> None:
-        self.port.kernel.closesocket(self.number)
+        self.home.kernel.closesocket(self.number)

@@ -14,7 +14,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..engine.operation import PENDING, Operation
+from ..engine.operation import Operation
+from ..engine.packet import PENDING
 from ..errors import IocpError
 from ..winapi import (
     ADDRESS_FAMILY,
@@ -40,13 +41,13 @@ from ..winapi.errorcodes import WSAEINVAL
 from .accept import FIRST_DATA_MAX, AcceptOperation
 from .connect import ConnectOperation, DisconnectOperation
 from .hand_over import open_shared, share
-from .socket_handle import SocketHandle, open_socket
+from .socket_handle import SocketHandle, number_and_family, open_socket
 from .transmit import FilePart, SendFileOperation, SendPacketsOperation
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..engine.queue import CompletionQueue
+    from ..engine.home import Home
 
 _ROOM_AFTER_UNIX_ADDRESS = 512
 
@@ -68,17 +69,17 @@ def _roomy(address: SOCKADDR) -> SOCKADDR:
     return type(address).from_buffer(memory)
 
 
-def has_ifs_handles(port: CompletionQueue, number: int, family: int) -> bool:
+def has_ifs_handles(home: Home, number: int, family: int) -> bool:
     """Tell whether the family's stream sockets are real file handles; asked once a port.
 
     Sockets of a layered provider that are not lose packets, or see them twice, when
     skip-on-success is set on them, although setting it succeeds.
     """
-    answers = port.ifs_handles_by_family
+    answers = home.ifs_handles_by_family
     if family not in answers:
         information = WSAPROTOCOL_INFOW()
         size = ctypes.c_int(ctypes.sizeof(information))
-        asked = port.kernel.getsockopt(
+        asked = home.kernel.getsockopt(
             number, SOL_SOCKET, SO_PROTOCOL_INFOW, ctypes.byref(information), ctypes.byref(size)
         )
         answers[family] = not asked and bool(information.dwServiceFlags1 & XP1_IFS_HANDLES)
@@ -107,7 +108,7 @@ class Stream(SocketHandle):
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: Home,
         number: int,
         *,
         family: int,
@@ -120,28 +121,41 @@ class Stream(SocketHandle):
         self._options: dict[tuple[int, int], int | bytes] | None = None
         self._disconnect: DisconnectOperation | None = None
         self._shared = False
-        skips = self.may_skip and has_ifs_handles(port, number, family)
-        super().__init__(port, number, family=family, key=key, skip_on_success=skips)
+        skips = self.may_skip and has_ifs_handles(home, number, family)
+        super().__init__(home, number, family=family, key=key, skip_on_success=skips)
 
     @classmethod
-    def open(cls, port: CompletionQueue, family: int, key: Any) -> Stream:
+    def open(cls, home: Home, family: int, key: Any) -> Stream:
         """Return the stream of a new socket; an `IocpError` if the system gives none."""
-        number = open_socket(port.kernel, family, socket.SOCK_STREAM)
-        return cls._of_own(port, number, family, key)
+        number = open_socket(home.kernel, family, socket.SOCK_STREAM)
+        return cls._of_own(home, number, family, key)
 
     @classmethod
-    def of_share(cls, port: CompletionQueue, shared: Buffer, key: Any) -> Stream:
+    def of_socket(
+        cls, home: Home, sock: socket.socket | int | None, family: int | None, key: Any
+    ) -> Stream:
+        """Return the stream of a caller's socket, or of a new one; see `CompletionPort.stream`."""
+        if sock is None:
+            return cls.open(home, socket.AF_INET if family is None else family, key)
+        number, family = number_and_family(sock, socket.SOCK_STREAM, family)
+        stream = cls(home, number, key=key, family=family)
+        if isinstance(sock, socket.socket):
+            sock.detach()
+        return stream
+
+    @classmethod
+    def of_share(cls, home: Home, shared: Buffer, key: Any) -> Stream:
         """Return the stream of a socket that another process has shared; copies the pass."""
-        number, family = open_shared(port.kernel, shared)
-        return cls._of_own(port, number, family, key)
+        number, family = open_shared(home.kernel, shared)
+        return cls._of_own(home, number, family, key)
 
     @classmethod
-    def _of_own(cls, port: CompletionQueue, number: int, family: int, key: Any) -> Stream:
+    def _of_own(cls, home: Home, number: int, family: int, key: Any) -> Stream:
         """Return the stream of a socket that is nobody else's: closed if it cannot be."""
         try:
-            return cls(port, number, family=family, key=key)
+            return cls(home, number, family=family, key=key)
         except BaseException:
-            port.kernel.closesocket(number)
+            home.kernel.closesocket(number)
             raise
 
     # Operations
@@ -252,7 +266,7 @@ class Stream(SocketHandle):
         operation.exported = array = wsabufs(data, read_only=True)
         operation._calls(
             "ConnectEx",
-            self.extension(self.port.kernel.ConnectEx),
+            self.extension(self.home.kernel.ConnectEx),
             0,
             SOCKET(self.number),
             ctypes.byref(target),
@@ -333,7 +347,7 @@ class Stream(SocketHandle):
         operation = DisconnectOperation(self, reuse)
         operation._calls(
             "DisconnectEx",
-            self.extension(self.port.kernel.DisconnectEx),
+            self.extension(self.home.kernel.DisconnectEx),
             0,
             SOCKET(self.number),
             ctypes.byref(operation.overlapped),
@@ -388,7 +402,7 @@ class Stream(SocketHandle):
                 )
             try:
                 # Only now: the pass is a handle in the other process, which nobody would close.
-                shared = share(self.port.kernel, self.number, process_id, self)
+                shared = share(self.home.kernel, self.number, process_id, self)
             except BaseException:
                 self._associate()
                 raise
@@ -406,7 +420,7 @@ class Stream(SocketHandle):
             shared, self._shared = self._shared, False
             if shared:
                 self._close_number()
-        self.port.handles.discard(self)
+        self.home.handles.discard(self)
 
     def disconnected(self) -> None:
         """Be as a new socket, but for the options; called when a disconnect has ended."""
@@ -464,7 +478,7 @@ class Stream(SocketHandle):
 
     def sibling(self, number: int, local: Any, peer: Any) -> Stream:
         """Return the stream of a socket that this listening stream has accepted."""
-        return Stream(self.port, number, family=self.family, local=local, peer=peer)
+        return Stream(self.home, number, family=self.family, local=local, peer=peer)
 
     def _bind_for_connect(self) -> None:
         """Bind to any address if not bound yet: ConnectEx, unlike connect, asks for that."""

@@ -19,7 +19,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..engine.completion import Completion
-from ..engine.operation import PENDING
+from ..engine.packet import PENDING
 from ..errors import HandleClosedError, OperationCancelledError, PortClosedError, error_of_code
 from ..winapi import (
     CREATE_WAITABLE_TIMER_HIGH_RESOLUTION,
@@ -84,11 +84,11 @@ class TimerOperation(WaitOperation):
             super().post()  # which refuses; when it is due stays as it is
         self._stopped = False
         self._ticks = 0
-        self.due = self._first = self.handle.port.kernel.perf_counter() + self._seconds
+        self.due = self._first = self.handle.home.kernel.perf_counter() + self._seconds
         super().post()
 
     def _start(self) -> int:
-        kernel = self.handle.port.kernel
+        kernel = self.handle.home.kernel
         if self._stopped:
             self._code = ERROR_OPERATION_ABORTED  # by a cancel, between two ticks
             return 0
@@ -109,7 +109,7 @@ class TimerOperation(WaitOperation):
     def finish(self, count: int, status: int) -> TimerCompletion:
         """Tell how late it is, and set the timer for the next tick of a series."""
         super().finish(count, status)
-        now = self.handle.port.kernel.perf_counter()
+        now = self.handle.home.kernel.perf_counter()
         completion = TimerCompletion(self, self.key, 0, status)
         completion.late = now - self.due
         completion.missed = 0
@@ -143,12 +143,12 @@ class Timer(Waitable):
     high_resolution = False
 
     @classmethod
-    def open(cls, port: CompletionQueue, key: Any) -> Timer:
+    def open(cls, home: CompletionQueue, key: Any) -> Timer:
         """Create a timer, of high resolution if the system has them; an `IocpError` if it cannot.
 
         Source: https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-createwaitabletimerexw
         """
-        kernel = port.kernel
+        kernel = home.kernel
         exact = True
         flags = CREATE_WAITABLE_TIMER_HIGH_RESOLUTION
         number = kernel.CreateWaitableTimerExW(None, None, flags, TIMER_ALL_ACCESS)
@@ -157,7 +157,7 @@ class Timer(Waitable):
             number = kernel.CreateWaitableTimerExW(None, None, 0, TIMER_ALL_ACCESS)
         if number is None:
             raise error_of_code("CreateWaitableTimerExW", kernel.last_error())
-        timer = cls.owning(port, number, key)
+        timer = cls.owning(home, number, key)
         timer.high_resolution = exact
         return timer
 
@@ -208,7 +208,7 @@ class Timer(Waitable):
 
     def _cancel_pending(self) -> None:
         super()._cancel_pending()
-        self.port.kernel.CancelWaitableTimer(self.number)
+        self.home.kernel.CancelWaitableTimer(self.number)
 
 
 def _checked(seconds: float, least: float) -> float:

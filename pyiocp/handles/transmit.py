@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..engine.completion import Completion
-from ..engine.operation import IDLE, PENDING, Operation
+from ..engine.operation import Operation
+from ..engine.packet import IDLE, PENDING
 from ..errors import error_of_code, failed
 from ..winapi import (
     DWORD,
@@ -135,7 +136,7 @@ class _TransmitFile(Operation):
         stream = whole.handle
         self._calls(
             "TransmitFile",
-            stream.extension(stream.port.kernel.TransmitFile),
+            stream.extension(stream.home.kernel.TransmitFile),
             0,
             SOCKET(stream.number),
             # A count of 0 means the whole file: without bytes to send there is no file.
@@ -184,15 +185,15 @@ class SendFileOperation(Operation):
                 raise RuntimeError(f"{self!r} is still pending: dequeue its completion first")
             self.state = PENDING
             # Also between two parts: close() waits until the table is empty.
-            self.handle.port.in_flight[self.address] = self
+            self.handle.home.in_flight[self.address] = self
         try:
             self.handle.check_open(self.kind)
-            _, self._at, self._end = range_of(self.handle.port.kernel, self._file, self)
+            _, self._at, self._end = range_of(self.handle.home.kernel, self._file, self)
             self._sent, self._cancelled, self._error = 0, False, None
             self._part = self._next_part(self._head)
             self._part.post()
         except BaseException:
-            self.handle.port.in_flight.pop(self.address, None)
+            self.handle.home.in_flight.pop(self.address, None)
             self.state = IDLE
             raise
         return False
@@ -217,8 +218,8 @@ class SendFileOperation(Operation):
                 return
         self.words[0] = status
         with self.handle.lock:  # it cannot be posted again meanwhile
-            self.handle.port.enqueue((self, self._sent, status))
-            self.handle.port.in_flight.pop(self.address, None)
+            self.handle.home.enqueue((self, self._sent, status))
+            self.handle.home.in_flight.pop(self.address, None)
 
     def _go_on(self) -> int:
         """Start the next part; return why there is none, as NTSTATUS."""
@@ -226,7 +227,7 @@ class SendFileOperation(Operation):
             self._part = part = self._next_part()
             part.post()
         except (OSError, ValueError) as error:
-            if self.handle.closed or self.handle.port.closing:
+            if self.handle.closed or self.handle.home.closing:
                 return STATUS_CANCELLED
             # A ValueError: somebody has closed the file meanwhile.
             closed = error_of_code(self.function_name, ERROR_INVALID_HANDLE, None, self)
@@ -269,7 +270,7 @@ class SendPacketsOperation(Operation):
 
     def __init__(self, stream: Stream, pieces: Sequence[Buffer | FilePart]) -> None:
         super().__init__(stream, "send_packets")
-        function = stream.extension(stream.port.kernel.TransmitPackets)
+        function = stream.extension(stream.home.kernel.TransmitPackets)
         elements: list[TRANSMIT_PACKETS_ELEMENT] = []
         sources: list[Any] = []
         total = 0
@@ -283,7 +284,7 @@ class SendPacketsOperation(Operation):
         for piece in pieces:
             element = TRANSMIT_PACKETS_ELEMENT()
             if isinstance(piece, FilePart):
-                number, start, end = range_of(stream.port.kernel, check_part(piece), self)
+                number, start, end = range_of(stream.home.kernel, check_part(piece), self)
                 length = end - start
                 element.dwElFlags = TP_ELEMENT_FILE
                 element.hFile, element.nFileOffset = number, start

@@ -20,8 +20,9 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..engine.endless_calls import attempts, error_codes
-from ..engine.operation import PENDING, Operation
+from ..engine.endless_calls import endless_calls, error_codes
+from ..engine.operation import Operation
+from ..engine.packet import PENDING
 from ..errors import HandleInvalidError, error_of_code
 from ..winapi import (
     DUPLICATE_SAME_ACCESS,
@@ -90,10 +91,10 @@ class WaitOperation(Operation):
             waitable.check_free(self)
             # Lifetime: a tag of its own for each time. A packet that is late, because a
             # cancel was faster, finds nothing then.
-            self.address = waitable.port.tags.new()
+            self.address = waitable.home.tags.new()
             self._wait = waitable.take_wait()
             self.function_name = self._wait.function_name
-            self._attempts = attempts(self._start, (), error_codes(self._code_of_start))
+            self._attempts = endless_calls(self._start, (), error_codes(self._code_of_start))
             self.words[0] = STATUS_SUCCESS
             try:
                 return super()._submit(announce)
@@ -109,7 +110,7 @@ class WaitOperation(Operation):
         waitable = self._waitable
         waitable.waiting.add(self)
         self.words[0] = STATUS_PENDING
-        self._code = self._wait.start(waitable.port.handle, waitable.number, self.address)
+        self._code = self._wait.start(waitable.home.handle, waitable.number, self.address)
         return not self._code
 
     def _code_of_start(self) -> int:
@@ -129,8 +130,8 @@ class WaitOperation(Operation):
 
     def cancel_locked(self) -> bool:
         """Stop waiting; called with the handle's lock."""
-        port = self.handle.port
-        if self._wait is None or self.address not in port.in_flight:
+        home = self._waitable.home
+        if self._wait is None or self.address not in home.in_flight:
             return False
         outcome = self._wait.cancel()
         if outcome is Cancelled.PACKET_COMES:
@@ -138,14 +139,14 @@ class WaitOperation(Operation):
         self.words[0] = STATUS_CANCELLED
         if outcome is Cancelled.UNCERTAIN:
             # The packet would say that the object was signalled: it comes first, if it comes.
-            port.markers.call_when_passed(partial(self._end_cancelled, self.address))
+            home.markers.call_when_passed(partial(self._end_cancelled, self.address))
         else:
             self._end_cancelled(self.address)
         return True
 
     def _end_cancelled(self, address: int) -> None:
         """Complete the wait that was submitted with this address, if no packet has."""
-        self.handle.port.complete(address, (self, 0, STATUS_CANCELLED))
+        self._waitable.home.complete(address, (self, 0, STATUS_CANCELLED))
 
     def finish(self, count: int, status: int) -> Completion:
         """Give back what waited."""
@@ -165,22 +166,24 @@ class Waitable(Handle):
 
     kind = "waitable"
 
-    def __init__(self, port: CompletionQueue, number: int, *, key: Any = None) -> None:
+    home: CompletionQueue
+
+    def __init__(self, home: CompletionQueue, number: int, *, key: Any = None) -> None:
         #: Held by each submission, from before a tag is taken.
         self.posting = threading.Lock()
         #: The operations that have something to wait with; changed with the lock.
         self.waiting: set[WaitOperation] = set()
         self._idle: list[ObjectWait] = []
-        super().__init__(port, number, key=key, skip_on_success=False)
+        super().__init__(home, number, key=key, skip_on_success=False)
 
     @classmethod
-    def of_handle(cls, port: CompletionQueue, number: Any, key: Any) -> Self:
+    def of_handle(cls, home: CompletionQueue, number: Any, key: Any) -> Self:
         """Return the waitable of the object of a caller's handle, which stays the caller's.
 
         Raises ValueError for a mutex, `HandleInvalidError` for what is not open, and what
         `duplicate` raises.
         """
-        kernel = port.kernel
+        kernel = home.kernel
         kind = object_type(kernel, number) if isinstance(number, int) and number > 0 else ""
         if kind is None:
             raise HandleInvalidError("DuplicateHandle", ERROR_INVALID_HANDLE, None, hex(number))
@@ -189,18 +192,18 @@ class Waitable(Handle):
                 f"handle {number:#x} is of a mutex: who waits for one owns it, and here that"
                 " would be a thread of the system's. Use a semaphore or an event"
             )
-        return cls.owning(port, duplicate(kernel, number), key)
+        return cls.owning(home, duplicate(kernel, number), key)
 
     @classmethod
-    def owning(cls, port: CompletionQueue, number: int, key: Any) -> Self:
+    def owning(cls, home: CompletionQueue, number: int, key: Any) -> Self:
         """Return the waitable that owns the handle `number`; if that fails it is closed.
 
         Source: https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-closehandle
         """
         try:
-            return cls(port, number, key=key)
+            return cls(home, number, key=key)
         except BaseException:
-            port.kernel.CloseHandle(number)
+            home.kernel.CloseHandle(number)
             raise
 
     def wait(self) -> WaitOperation:
@@ -226,7 +229,7 @@ class Waitable(Handle):
         try:
             return self._idle.pop()
         except IndexError:
-            return make_wait(self.port.kernel)
+            return make_wait(self.home.kernel)
 
     def give_back(self, operation: WaitOperation) -> None:
         """Take back what an operation has waited with; its packet has come, or never will."""

@@ -21,7 +21,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..engine.operation import IDLE
+from ..engine.packet import IDLE
 from ..errors import failed
 from .pages import rounded_up
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..engine.operation import Packet
+    from ..engine.packet import Packet
 
 logger = logging.getLogger("pyiocp")
 

@@ -16,7 +16,7 @@ from ..errors import failed
 from ..winapi import STATUS_CANCELLED, STATUS_PENDING
 
 if TYPE_CHECKING:
-    from ..engine.operation import Packet
+    from ..engine.packet import Packet
 
 #: What was still in flight when a port had to close: the kernel may yet write there.
 kept_for_ever: list[dict[int, Packet]] = []

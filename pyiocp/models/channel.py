@@ -4,23 +4,19 @@ To a session it is what a `Stream` is: something with operations that are posted
 end is reported. Only how that comes about differs from model to model: a model has a
 class of operation, which says what happens when one is posted, and a loop, which finds out
 that one has ended.
-
-What belongs here: how a socket gets by without a port, and `DirectOperation`, a receive or
-send without an OVERLAPPED.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..engine.operation import Operation
 from ..handles.stream import Stream
 from ..winapi import DWORD, STATUS_CANCELLED, STATUS_SUCCESS
 
 if TYPE_CHECKING:
-    from ..engine.queue import CompletionQueue
     from .connection import ModelConnection
     from .loop import Loop
 
@@ -41,10 +37,7 @@ class Channel(Stream):
         self, loop: Loop, number: int, *, family: int, key: Any = None, peer: Any = None
     ) -> None:
         self.loop = loop
-        # A stream asks its port for what a loop has, too: the kernel, who is open, what is
-        # in flight, and to be told of what has ended.
-        port = cast("CompletionQueue", loop)
-        super().__init__(port, number, family=family, key=key, peer=peer)
+        super().__init__(loop, number, family=family, key=key, peer=peer)
 
     def _associate(self) -> None:
         """Stay on no port."""
@@ -94,10 +87,10 @@ class DirectOperation(Operation):
     def end(self, code: int) -> None:
         """Have the loop report how it ended: 0 for success, or Winsock's code."""
         if code:
-            self.handle.port.enqueue((self, 0, FAILED_WITH | code))
+            self.handle.home.enqueue((self, 0, FAILED_WITH | code))
         else:
-            self.handle.port.enqueue((self, self.transferred, STATUS_SUCCESS))
+            self.handle.home.enqueue((self, self.transferred, STATUS_SUCCESS))
 
     def end_cancelled(self) -> None:
         """Have the loop report that it was cancelled."""
-        self.handle.port.enqueue((self, 0, STATUS_CANCELLED))
+        self.handle.home.enqueue((self, 0, STATUS_CANCELLED))

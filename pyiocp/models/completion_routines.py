@@ -56,7 +56,7 @@ class RoutineOperation(Operation):
         self, name: str, function: Callable[..., int], failure: int, *arguments: Any
     ) -> None:
         """Put the routine in its place, the last one."""
-        loop = cast("CompletionRoutinesLoop", self.handle.port)
+        loop = cast("CompletionRoutinesLoop", self.handle.home)
         super()._calls(name, function, failure, *arguments[:-1], loop.routine)
 
 

@@ -2,15 +2,12 @@
 
 It is ring 3's own `Connection`, states, water marks, time limits and all: that is why a
 session runs unchanged under every model, and why a difference between two of them is one
-of the models.
-
-What belongs here: what a loop asks of it that a completion port does not. A port takes
-operations from any thread; a loop starts them in its own.
+of the models. A port takes operations from any thread; a loop starts them in its own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..engine.interrupt import calls_hooks
 from ..errors import IocpError, error_of_code
@@ -22,10 +19,9 @@ from .channel import FAILED_WITH
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..engine.queue import CompletionQueue
     from ..servers.gathered_send import GatheredSend
-    from ..servers.layer import Hooks
     from ..servers.session import Session
+    from ..servers.transport import Hooks
     from .loop import Loop
 
 
@@ -35,9 +31,7 @@ class ModelConnection(Connection):
     def __init__(
         self, loop: Loop, session: Session, on_end: Callable[[Session], None], hooks: Hooks
     ) -> None:
-        # A connection asks its port for what a loop has, too: the time, and calls on it.
-        port = cast("CompletionQueue", loop)
-        super().__init__(port, session, loop.spares, on_end, hooks)
+        super().__init__(loop, session, loop.idle_operations, on_end, hooks)
         self.sends = _LoopSends(self, loop)
 
     def error_of(self, function: str, status: int) -> IocpError:

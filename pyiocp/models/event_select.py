@@ -63,7 +63,7 @@ class EventSelectChannel(ReadinessChannel):
 
     def begin(self) -> None:
         """Tie the socket to an event of its own; that makes it non-blocking as well."""
-        kernel = self.port.kernel
+        kernel = self.home.kernel
         self.event = make_event(kernel)
         # An accepted socket is tied to the listening one's event until this.
         select_events(kernel, self.number, self.event, FD_READ | FD_WRITE | FD_CLOSE)

@@ -22,20 +22,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..engine import interrupt
 from ..engine.endless_calls import error_codes
 from ..engine.in_flight import InFlightTable
-from ..engine.intake import SPARE_LOCKS_MAX
-from ..engine.operation import COMPLETED
-from ..engine.timers import Call, Timer, Timers
+from ..engine.packet import COMPLETED
+from ..engine.queue import SPARE_LOCKS_MAX
+from ..engine.timers import Call, ScheduledCall, Timers
 from ..errors import error_of_code
 from ..memory.kept_memory import keep_for_ever
-from ..servers.spares import Spares
+from ..servers.idle_operations import IdleOperations
 from ..winapi import INVALID_SOCKET, SOCKADDR_STORAGE, WSAEWOULDBLOCK, address_of
 from .channel import Channel
 from .limit import ModelLimitError
 from .waker import Waker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
+    from ..engine.operation import Operation
     from ..handles.handle import Handle
     from .connection import ModelConnection
     from .server import LoopServer
@@ -63,7 +64,8 @@ class Loop:
     """What limits that: its name, and why."""
 
     closing = closed = False
-    waiting = ()
+    handle = 0
+    waiting: Collection[int] = ()
     """Whom a port wakes when an operation is posted; here only the loop itself posts."""
 
     def __init__(self, server: LoopServer) -> None:
@@ -73,10 +75,10 @@ class Loop:
         self.connections: set[ModelConnection] = set()
         self.places_taken = 0
         """How many connections it has, or is about to have; guarded by the server's lock."""
-        self.spares = Spares()
+        self.idle_operations = IdleOperations()
         # What a port has, too, for the streams and operations on it.
         self.error_codes = error_codes(self.kernel.last_error)
-        self.door = threading.RLock()
+        self.entry_lock = threading.RLock()
         self.handles: set[Handle] = set()
         self.ifs_handles_by_family: dict[int, bool] = {}
         self.spare_locks: deque[threading.RLock] = deque(maxlen=SPARE_LOCKS_MAX)
@@ -101,6 +103,20 @@ class Loop:
 
     # From any thread
 
+    @property
+    def port(self) -> Loop:
+        """What a session's stream is on: this."""
+        return self
+
+    def wake(self) -> None:
+        """Make the loop's thread return from its wait."""
+        self.waker.wake()
+
+    def settle(self, operation: Operation, address: int) -> None:
+        """Let an operation out that has ended: here no packet comes for any."""
+        del self.in_flight[address]
+        self.enqueue((operation, operation.transferred, operation.status))
+
     def enqueue(self, event: Any) -> None:
         """Queue an operation that has ended, or a call."""
         self.ready.append(event)
@@ -111,7 +127,9 @@ class Loop:
         """Have the loop's thread call a function."""
         self.enqueue((Call(function, arguments), 0, 0))
 
-    def call_later(self, seconds: float, function: Callable[..., object], *arguments: Any) -> Timer:
+    def call_later(
+        self, seconds: float, function: Callable[..., object], *arguments: Any
+    ) -> ScheduledCall:
         """Have the loop's thread call a function after some time; the timer can be cancelled."""
         timer = self._timers.add(seconds, function, arguments)
         if not self.runs_here():

@@ -37,7 +37,7 @@ class OverlappedChannel(Channel):
 
     def begin(self) -> None:
         """Untie it from the listening socket's event, which it has inherited."""
-        select_events(self.port.kernel, self.number, None, 0)
+        select_events(self.home.kernel, self.number, None, 0)
         self.skips_on_success = self.ends_on_the_spot
 
 

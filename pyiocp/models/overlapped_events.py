@@ -40,7 +40,7 @@ class EventOperation(Operation):
 
     def _submit(self, announce: bool) -> bool:
         """Borrow an event for it, and give it back if nothing is in flight after all."""
-        loop = cast("OverlappedEventsLoop", self.handle.port)
+        loop = cast("OverlappedEventsLoop", self.handle.home)
         # Lifetime: the kernel keeps the event itself; the number is lent to nobody else
         # before the operation has ended.
         self.overlapped.hEvent = loop.borrow()

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from ..engine.operation import IDLE, PENDING
+from ..engine.packet import IDLE, PENDING
 from ..errors import error_of_code
 from ..winapi import WSAEWOULDBLOCK
 from .channel import Channel, DirectOperation

@@ -1,23 +1,20 @@
-"""ModelServer: a server under one of the network models, as `models.serve` returns it.
-
-What belongs here: its life, and the sessions. How a model waits is in the `loop` of the
-model; a model with several threads has several loops.
-"""
+"""ModelServer: a server under one of the network models, as `models.serve` returns it."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from ..engine import interrupt
 from ..engine.kernel import Kernel
 from ..errors import PortClosedError
 from ..servers.framed_session import FramedSession, Framer
-from ..servers.layer import Hooks, Layer, connect_layers
+from ..servers.layer import Layer, connect_layers
 from ..servers.listening_socket import open_listening
 from ..servers.session import Session
+from ..servers.transport import Hooks, check_new
 from ..winapi import SOMAXCONN
 from .channel import Channel
 from .connection import ModelConnection
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from ..engine.queue import CompletionQueue
     from .loop import Loop
 
 logger = logging.getLogger("pyiocp")
@@ -297,33 +293,27 @@ class LoopServer(ModelServer):
         Raises TypeError if the factory makes no `Session`, ValueError if it is not new.
         """
         session = self._factory()
-        if not isinstance(session, Session):
-            raise TypeError(f"the factory must return a Session, not {session!r}")
-        if "_pyiocp" in session.__dict__:
-            raise ValueError(f"the factory returned {session!r} before: make a new one each time")
-        made: list[ModelConnection] = []
+        check_new(session, Session)
 
         def on_end(_session: Session) -> None:
-            loop.connections.discard(made[0])
+            loop.connections.discard(connection)
             self.leave(loop)
-
-        def make(hooks: Hooks) -> ModelConnection:
-            made.append(ModelConnection(loop, session, on_end, hooks))
-            return made[0]
 
         kinds: list[Callable[[Any, Hooks], Layer]] = []
         if isinstance(session, FramedSession):
             kinds.append(Framer)
-        connect_layers(session, kinds, make)
+        connection = connect_layers(
+            session, kinds, lambda hooks: ModelConnection(loop, session, on_end, hooks)
+        )
         with self._lock:
             self._accepted += 1
-        return made[0]
+        return connection
 
 
 def _listen(loop: Loop, address: Any) -> Channel:
     """Return a channel that listens at the address, and never waits."""
     listening = open_listening(
-        cast("CompletionQueue", loop),  # it asks for no more of a port than a loop has
+        loop,  # it asks for no more of a port than a loop has
         address,
         backlog=SOMAXCONN,
         exclusive=True,

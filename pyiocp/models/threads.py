@@ -37,7 +37,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
-from ..engine.operation import COMPLETED, PENDING
+from ..engine.packet import COMPLETED, PENDING
 from ..errors import error_of_code
 from ..winapi import (
     POLLRDNORM,
@@ -77,7 +77,7 @@ class BlockingOperation(DirectOperation):
         self, name: str, function: Callable[..., int], failure: int, *arguments: Any
     ) -> None:
         """Take the function that lets other threads run while it waits."""
-        super()._calls(name, self.handle.port.kernel.that_wait[name], failure, *arguments)
+        super()._calls(name, self.handle.home.kernel.that_wait[name], failure, *arguments)
 
     def _submit(self, announce: bool) -> bool:
         """Leave it to the thread that is to make it: pending, whatever comes of it."""
@@ -180,12 +180,12 @@ class ThreadChannel(Channel):
             self._inside.discard(threading.current_thread())
             if not self._inside:
                 # No thread can be about to use the number: now it may become another's.
-                self.port.kernel.closesocket(self.number)
+                self.home.kernel.closesocket(self.number)
         cast("ThreadsLoop", self.loop).threads.discard(threading.current_thread())
 
     def cancel_calls(self) -> bool:
         """Have the threads come out of the kernel, if they are in it."""
-        return bool(self.port.kernel.CancelIoEx(self.number, None))
+        return bool(self.home.kernel.CancelIoEx(self.number, None))
 
     def _cancel_pending(self) -> None:
         """Tell the threads that it is over."""

@@ -4,9 +4,6 @@ Four limits, each for a reason of its own: how many sessions there may be, in al
 address, and how many may begin in a second, in all and from one address. An address over
 its limit, or a full server, cannot be helped by waiting: such a connection is reset. Too
 many in a second, all in all, can: the rest waits its turn, in the system's backlog.
-
-What belongs here: counting, and the answer. What is done about it is the `listener`'s, or the
-`datagram_server`'s.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 Each wait is twice the one before, up to a limit, so that what is down is not hammered; and
 part of it is chance, so that clients that were disconnected together do not come back
 together.
-
-What belongs here: those figures. Who waits is not known here.
 """
 
 from __future__ import annotations

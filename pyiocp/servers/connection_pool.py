@@ -1,7 +1,4 @@
-"""ConnectionPool: connections to one address that are used again, instead of made anew.
-
-What belongs here: which connection is whose. How they are made is the `connector`'s business.
-"""
+"""ConnectionPool: connections to one address that are used again, instead of made anew."""
 
 from __future__ import annotations
 
@@ -13,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 from ..address_text import show_address
 from ..engine.interrupt import calls_hooks
 from .connector import Connector
-from .layer import Hooks, Layer
-from .resolve import check_address
+from .layer import Layer, connection_of
 from .session_state import CLOSED, OPEN
+from .target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from ssl import SSLContext
 
-    from ..engine.timers import Timer
+    from ..engine.timers import ScheduledCall
     from ..port import CompletionPort
     from .session import Session
+    from .transport import Hooks
 
 
 class _Pooled(Layer):
@@ -75,8 +73,7 @@ class ConnectionPool:
         server_hostname: str | None = None,
         handshake_timeout: float = 30.0,
     ) -> None:
-        for each in address if isinstance(address, list) else [address]:
-            check_address(each)
+        self._target = Target(address, timeout, no_delay, tls, server_hostname, handshake_timeout)
         if not callable(factory):
             raise TypeError(f"factory must be callable and return a Session, not {factory!r}")
         if maximum < 1:
@@ -86,19 +83,16 @@ class ConnectionPool:
         self.address = address
         self.maximum = maximum
         self.closed = False
-        self._port = port
+        self._service = port._service
         self._factory = factory
         self._idle_timeout = idle_timeout
-        self._timeout = timeout
-        self._no_delay = no_delay
-        self._tls = port.client_tls(address, tls, server_hostname, handshake_timeout)
         #: Held for a moment each; nobody's code is called with it.
         self._lock = threading.Lock()
         self._connecting: set[Session] = set()
         self._reserved = 0
         """Connections that are about to be begun."""
         self._busy: set[Session] = set()
-        self._idle: dict[Session, Timer] = {}
+        self._idle: dict[Session, ScheduledCall] = {}
         self._waiters: deque[Future[Session]] = deque()
 
     # What a user calls
@@ -138,7 +132,7 @@ class ConnectionPool:
             while self._idle and found is None:
                 session, timer = self._idle.popitem()
                 timer.cancel()
-                if session._pyiocp.quiet:
+                if connection_of(session).quiet:
                     self._busy.add(session)
                     found = session
                 else:
@@ -198,19 +192,14 @@ class ConnectionPool:
                     self._reserved -= 1
 
     def _begin(self) -> None:
-        self._port.check_open("connect")
-        connector = Connector(
-            self._port,
-            self.address,
-            timeout=self._timeout,
-            no_delay=self._no_delay,
-            retry=None,
-        )
+        self._service.check_open("connect")
         session = self._factory()
-        self._port.attach_session(session, self._tls, on_end=self._on_end, layer=self._layer)
+        connection = self._service.attach_session(
+            session, self._target.tls, on_end=self._on_end, layer=self._layer
+        )
         with self._lock:
             self._connecting.add(session)
-        connector.start(session)
+        Connector(self._service, self._target, connection, retry=None).start()
 
     def _layer(self, session: Session, hooks: Hooks) -> Layer:
         return _Pooled(session, hooks, self._connected)
@@ -237,7 +226,7 @@ class ConnectionPool:
             if future is not None:
                 self._busy.add(session)
             elif keep:
-                self._idle[session] = self._port.call_later(
+                self._idle[session] = self._service.home.call_later(
                     self._idle_timeout, self._expire, session
                 )
         if future is not None:
@@ -260,10 +249,10 @@ class ConnectionPool:
             timer = self._idle.pop(session, None)
         if timer is not None:
             timer.cancel()
-        error = session._pyiocp.error
+        error = connection_of(session).error
         if failed and error is not None:
             self._fail_one(error)
-        self._port.forget(session)
+        self._service.forget(session)
         self._connect()
 
     @calls_hooks

@@ -5,9 +5,6 @@ it was asked to. Whatever ends it, the session hears of it once.
 
 Everything here runs in an inbox of its own, so that an attempt that ends, the deadline and
 the session's end, on several threads, come one after the other.
-
-What belongs here: the way to one connection. The race is in `happy_eyeballs`, what comes
-after the connection in `reconnecting`.
 """
 
 from __future__ import annotations
@@ -20,16 +17,18 @@ from ..engine.inbox import Inbox
 from ..errors import IocpError, PortClosedError, error_of_code
 from ..winapi.errorcodes import WSAETIMEDOUT
 from .happy_eyeballs import Race
-from .resolve import check_address, is_numeric, resolve_all
+from .resolve import is_numeric, resolve_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..engine.timers import Timer
+    from ..engine.timers import ScheduledCall
     from ..handles.stream import Stream
-    from ..port import CompletionPort
     from .backoff import Backoff
+    from .connection import Connection
+    from .service import Service
     from .session import Session
+    from .target import Target
 
 logger = logging.getLogger("pyiocp")
 
@@ -37,40 +36,34 @@ logger = logging.getLogger("pyiocp")
 class Connector:
     """Connects one session. Made by ``CompletionPort.connect``.
 
+    connection: the session's, which is told how it ended.
+
+    retry: when to try again after an attempt has failed; None: not at all.
     failures: how many attempts in a row have failed before.
     on_connected: called when there is a connection, before the session hears of it.
-
-    Raises TypeError and ValueError for bad arguments, before anything has begun.
     """
 
     def __init__(
         self,
-        port: CompletionPort,
-        address: Any,
+        service: Service,
+        target: Target,
+        connection: Connection,
         *,
-        timeout: float | None,
-        no_delay: bool,
         retry: Backoff | None,
         failures: int = 0,
         on_connected: Callable[[Session], None] | None = None,
     ) -> None:
-        self._addresses = tuple(address) if isinstance(address, list) else (address,)
-        if not self._addresses:
-            raise ValueError("an address to connect to is needed, not an empty list")
-        for each in self._addresses:
-            check_address(each)
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout must be None or more than 0 seconds, not {timeout}")
-        self._port = port
-        self._timeout = timeout
-        self._no_delay = no_delay
+        self._service = service
+        self._target = target
+        self._connection = connection
+        self._session = connection.session
         self._retry = retry
-        self._inbox = Inbox(self._on_failure)
+        self._deliver = Inbox(self._on_failure).deliver
         #: What is under way, one at a time: a look-up, a race, or the wait for the next.
         self._look_up: object | None = None
         self._race: Race | None = None
-        self._wait: Timer | None = None
-        self._deadline: Timer | None = None
+        self._wait: ScheduledCall | None = None
+        self._deadline: ScheduledCall | None = None
         self._timed_out = False
         self._cancelled = False
         self._failures = failures
@@ -78,15 +71,11 @@ class Connector:
         #: Whether the caller of connect() has not returned yet: no hook before that.
         self._starting = True
 
-    def start(self, session: Session) -> None:
-        """Begin; the session's connection will be told of the end."""
-        self._session = session
-        session._pyiocp.begin_connect(self._cancel)
+    def start(self) -> None:
+        """Begin."""
+        self._connection.begin_connect(self._cancel)
         self._deliver(self._begin)
         self._starting = False
-
-    def _deliver(self, function: Callable[..., None], *arguments: Any) -> None:
-        self._inbox.deliver(function, *arguments)
 
     def _on_failure(self, error: Exception) -> None:
         """Pass on what nobody has thought of."""
@@ -104,20 +93,23 @@ class Connector:
         if self._cancelled:
             return
         self._timed_out = False
-        if self._timeout is not None:
-            self._deadline = self._port.call_later(
-                self._timeout, self._deliver, self._on_timeout, self._failures
+        timeout, addresses = self._target.timeout, self._target.addresses
+        if timeout is not None:
+            self._deadline = self._service.home.call_later(
+                timeout, self._deliver, self._on_timeout, self._failures
             )
-        if all(map(is_numeric, self._addresses)):
-            self._run([pair for each in self._addresses for pair in resolve_all(each)])
+        if all(map(is_numeric, addresses)):
+            self._run([pair for each in addresses for pair in resolve_all(each)])
             return
         look_up = self._look_up = object()
 
-        def found(addresses: list[tuple[int, Any]], errors: list[Exception]) -> None:
+        def found(numeric: list[tuple[int, Any]], errors: list[Exception]) -> None:
             with contextlib.suppress(PortClosedError):
-                self._port.call_soon(self._deliver, self._looked_up, look_up, addresses, errors)
+                self._service.home.call_soon(
+                    self._deliver, self._looked_up, look_up, numeric, errors
+                )
 
-        self._port.resolver.look_up(self._addresses, found)
+        self._service.resolver.look_up(addresses, found)
 
     def _looked_up(
         self, look_up: object, addresses: list[tuple[int, Any]], errors: list[Exception]
@@ -131,13 +123,13 @@ class Connector:
             self._failed(errors)
 
     def _run(self, addresses: list[tuple[int, Any]]) -> None:
-        self._session._pyiocp.connecting_to(addresses[0][1])
+        self._connection.connecting_to(addresses[0][1])
         self._race = Race(
-            self._port,
+            self._service.home,
             addresses,
             self._deliver,
             self._race_ended,
-            no_delay=self._no_delay,
+            no_delay=self._target.no_delay,
             key=self._session,
         )
         self._race.start()
@@ -179,13 +171,13 @@ class Connector:
         error = None if self._cancelled else self._error_of(errors)
         self._failures += 1
         wait = None
-        if not self._cancelled and self._retry is not None and not self._port.closing:
+        if not self._cancelled and self._retry is not None and not self._service.home.closing:
             wait = self._retry.wait(self._failures)
         if wait is None:
             self._end(None, None, error)
             return
         logger.debug("%r tries again in %.3g s: %s", self, wait, error)
-        self._wait = self._port.call_later(wait, self._deliver, self._begin)
+        self._wait = self._service.home.call_later(wait, self._deliver, self._begin)
 
     def _error_of(self, errors: list[Exception]) -> Exception:
         """Return one error for all attempts: the last, or that it took too long."""
@@ -208,14 +200,24 @@ class Connector:
             self._deadline.cancel()
         if stream is not None and self._on_connected is not None:
             self._on_connected(self._session)
-        end_connect = self._session._pyiocp.end_connect
+        end_connect = self._connection.end_connect
         if self._starting:
             # No hook runs in connect(). On a port that closes the session is told by that.
             with contextlib.suppress(PortClosedError):
-                self._port.call_soon(end_connect, stream, peer, error)
+                self._service.home.call_soon(end_connect, stream, peer, error)
         else:
             end_connect(stream, peer, error)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{host}:{port}" for host, port, *_ in self._addresses)
+        shown = ", ".join(f"{host}:{port}" for host, port, *_ in self._target.addresses)
         return f"<Connector of {self._session!r} to {shown}>"
+
+
+def connect(
+    service: Service, target: Target, factory: Callable[[], Session], retry: Backoff | None
+) -> Session:
+    """Begin to connect, and return the session; see `CompletionPort.connect`."""
+    session = factory()
+    connection = service.attach_session(session, target.tls)
+    Connector(service, target, connection, retry=retry).start()
+    return session

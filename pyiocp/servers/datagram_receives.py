@@ -7,10 +7,8 @@ and datagrams stay in the order in which they have come. While nobody is, Window
 own buffer for the socket holds, and drops the rest without a word. So the receive is posted again
 whatever it ended in; if the system refuses that, a little later.
 
-Receiving is short: a datagram is copied, and goes to its conversation. The hooks are called after
+Receiving is short: a datagram is copied, and goes to its peer. The hooks are called after
 that, by several threads if there are.
-
-What belongs here: receiving, in order. Whose a datagram is, is known to who made this.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ..engine.interrupt import calls_hooks
-from ..engine.operation import PENDING
+from ..engine.packet import PENDING
 from ..errors import (
     HandleClosedError,
     IocpError,
@@ -39,10 +37,10 @@ from ..winapi.errorcodes import STATUS_BUFFER_OVERFLOW, WSAEMSGSIZE, WSAEWOULDBL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.queue import CompletionQueue
     from ..handles.datagram import Datagram
     from ..handles.datagram_receive import ReceiveFromOperation
-    from .conversation import Conversation
-    from .session_port import SessionPort
+    from .peer import Peer
 
 logger = logging.getLogger("pyiocp")
 
@@ -67,33 +65,33 @@ class DatagramReceives:
 
     size: bytes of the longest datagram.
     take: called with the socket address of who sent it, each datagram, and whether it was
-        truncated; by one thread at a time. It returns the conversation that has something to
+        truncated; by one thread at a time. It returns the peer that has something to
         do now, if any.
     unreachable: called when a peer's host has answered that nobody has the port; likewise.
     """
 
     def __init__(
         self,
-        port: SessionPort,
+        home: CompletionQueue,
         datagram: Datagram,
         *,
         size: int,
-        take: Callable[[bytes, bytes, bool], Conversation | None],
-        unreachable: Callable[[], Conversation | None],
+        take: Callable[[bytes, bytes, bool], Peer | None],
+        unreachable: Callable[[], Peer | None],
     ) -> None:
         self.datagram = datagram
         self.paused = False
         self.unreachable = 0
         self.errors = 0
-        self._port = port
+        self._home = home
         self._size = size
         self._take = take
         self._on_unreachable = unreachable
         self._make()
         #: Whether it is not posted: not yet, because of a pause, or the system has refused it.
         self._resting = True
-        #: The conversations that a thread has yet to see to, and whether one has been asked to.
-        self._to_work: deque[Conversation] = deque()
+        #: The peers that a thread has yet to see to, and whether one has been asked to.
+        self._to_work: deque[Peer] = deque()
         self._asked = False
         #: Held to post the receive and to take note of it, both or neither.
         self._lock = threading.Lock()
@@ -167,7 +165,7 @@ class DatagramReceives:
         if not self._retrying:
             self._retrying = True
             with contextlib.suppress(PortClosedError):
-                self._port.call_later(self._retry_s, self._retry)
+                self._home.call_later(self._retry_s, self._retry)
 
     def _retry(self) -> None:
         with self._lock:
@@ -190,7 +188,7 @@ class DatagramReceives:
                 refusal = self._failed(error_of_status("WSARecvFrom", status, None, winerror_of))
         except BaseException:  # of a signal handler: somebody has to see to what came before
             with contextlib.suppress(PortClosedError):
-                self._port.call_soon(self._help)
+                self._home.call_soon(self._help)
             raise
         finally:
             with self._lock:
@@ -225,9 +223,9 @@ class DatagramReceives:
     @calls_hooks
     def _arrived(self, sender: bytes, count: int, truncated: bool) -> None:
         """Give a datagram to who takes it."""
-        conversation = self._take(sender, self._view[:count].tobytes(), truncated)
-        if conversation is not None:
-            self._to_work.append(conversation)
+        peer = self._take(sender, self._view[:count].tobytes(), truncated)
+        if peer is not None:
+            self._to_work.append(peer)
 
     @calls_hooks
     def _failed(self, error: IocpError) -> IocpError | None:
@@ -236,9 +234,9 @@ class DatagramReceives:
             return None
         if isinstance(error, PeerResetError):
             self.unreachable += 1
-            conversation = self._on_unreachable()
-            if conversation is not None:
-                self._to_work.append(conversation)
+            peer = self._on_unreachable()
+            if peer is not None:
+                self._to_work.append(peer)
         elif not isinstance(error, OperationCancelledError):  # because of a pause, or by a user
             self.errors += 1
             return error
@@ -248,18 +246,18 @@ class DatagramReceives:
 
     @calls_hooks
     def _work(self) -> None:
-        """Have the conversations that have something to do do it."""
+        """Have the peers that have something to do do it."""
         while True:
             try:
-                conversation = self._to_work.popleft()
+                peer = self._to_work.popleft()
             except IndexError:
                 return
             if self._to_work and not self._asked:
                 # A hook may block: another thread, if one is free, sees to the others.
                 self._asked = True
                 with contextlib.suppress(PortClosedError):
-                    self._port.call_soon(self._help)
-            conversation.inbox.work()
+                    self._home.call_soon(self._help)
+            peer.inbox.work()
 
     @calls_hooks
     def _help(self) -> None:

@@ -3,9 +3,6 @@
 The system takes a datagram nearly always on the spot, into its own buffer: so it is asked to do
 that first, without an operation. What it has no room for is sent by an operation, of which there
 may be many: as many as peers that get the world in one tick. These are used again and again.
-
-What belongs here: these operations. What a dropped datagram means is known to the
-`conversation`.
 """
 
 from __future__ import annotations
@@ -22,11 +19,11 @@ from .gathered_send import SendBuffer
 
 if TYPE_CHECKING:
     from ..handles.datagram import Datagram
-    from .conversation import Conversation
+    from .peer import Peer
 
 logger = logging.getLogger("pyiocp")
 
-_SPARES_MAX = 1024
+_IDLE_MAX = 1024
 """Operations that are kept for later: as many as a large broadcast needs at once."""
 
 
@@ -41,7 +38,7 @@ class PeerSend:
 
     def __init__(self, sends: DatagramSends, datagram: Datagram) -> None:
         self._sends = sends
-        self.owner: Conversation | None = None
+        self.owner: Peer | None = None
         self.size = 0
         self.waits = False
         self.operation = Operation(datagram, "send_to")
@@ -67,7 +64,7 @@ class PeerSend:
             None,
         )
 
-    def load(self, owner: Conversation | None, address: bytes, message: bytes) -> None:
+    def load(self, owner: Peer | None, address: bytes, message: bytes) -> None:
         """Make it a send of `message` to the bytes of a socket address."""
         self.owner = owner
         self.size = len(message)
@@ -98,7 +95,7 @@ class DatagramSends:
         self.bytes_max = datagram.bytes_max
         self._datagram = datagram
         self._limit = limit
-        self._spares: list[PeerSend] = []
+        self._idle: list[PeerSend] = []
         self._made = 0
         #: Held to count what is made; not needed to use it again.
         self._lock = threading.Lock()
@@ -106,7 +103,7 @@ class DatagramSends:
     @property
     def under_way(self) -> int:
         """How many are under way."""
-        return self._made - len(self._spares)
+        return self._made - len(self._idle)
 
     def take(self, address: bytes, message: bytes) -> bool:
         """Have the system take a datagram at once; False if it did not, for whatever reason.
@@ -118,14 +115,14 @@ class DatagramSends:
         except REFUSALS:
             return False
 
-    def start(self, owner: Conversation | None, address: bytes, message: bytes) -> PeerSend | None:
+    def start(self, owner: Peer | None, address: bytes, message: bytes) -> PeerSend | None:
         """Begin to send a datagram; None if that was refused. An owner calls this with its lock.
 
-        owner: whose `Conversation.sent` is called when it has ended.
+        owner: whose `Peer.sent` is called when it has ended.
         address: the bytes of a socket address of the socket's family.
         """
         try:
-            send = self._spares.pop()
+            send = self._idle.pop()
         except IndexError:
             with self._lock:
                 if self._made >= self._limit:
@@ -154,8 +151,8 @@ class DatagramSends:
 
     def _take_back(self, send: PeerSend) -> None:
         send.unload()
-        if len(self._spares) < _SPARES_MAX and not send.operation.unwritten:
-            self._spares.append(send)
+        if len(self._idle) < _IDLE_MAX and not send.operation.unwritten:
+            self._idle.append(send)
         else:
             with self._lock:
                 self._made -= 1

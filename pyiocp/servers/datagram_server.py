@@ -5,36 +5,37 @@ it may be made up. So an address costs as little as possible before it has been 
 `admit` decides, if the user has given one, from the address and the datagram alone: a game
 answers with a cookie there, and lets in who brings it back. Then the limits do. Only what is
 let in has a session, and is remembered.
-
-What belongs here: which sessions there are. How datagrams come in is in `datagram_receives`, how
-they go out in `datagram_sends`; what a session does with them in `conversation`.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 from ..address_text import show_address
 from ..engine.interrupt import calls_hooks
+from ..handles.datagram import Datagram
 from ..winapi import AF_INET6, SO_RCVBUF, SOL_SOCKET, address_of, sockaddr
 from .admission import Admission, Limits, RefusalLog
-from .conversation import Conversation
 from .datagram_receives import DatagramReceives, check_size
 from .datagram_sends import DatagramSends
 from .datagram_session import DatagramSession
 from .datagram_statistics import DatagramServerStatistics, DatagramSessionStatistics
+from .listening_socket import open_bound
+from .peer import Peer
+from .transport import check_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Buffer
 
-    from ..engine.timers import Timer
-    from ..handles.datagram import Datagram
-    from .session_port import SessionPort
+    from ..engine.timers import ScheduledCall
+    from ..port import CompletionPort
+    from .service import Service
 
     Admit = Callable[[Any, memoryview], bool | Buffer]
     """Whether to let an address in, or what to answer it."""
@@ -72,7 +73,7 @@ class DatagramServer:
 
     def __init__(
         self,
-        port: SessionPort,
+        service: Service,
         open_datagram: Callable[[], Datagram],
         factory: Callable[[], DatagramSession],
         *,
@@ -81,7 +82,6 @@ class DatagramServer:
         receive_buffer: int | None,
         sends: int,
         limits: Limits | None,
-        on_close: Callable[[DatagramServer], None],
     ) -> None:
         if not callable(factory):
             raise TypeError(f"factory must be callable and return a session, not {factory!r}")
@@ -98,20 +98,20 @@ class DatagramServer:
                 f" not {receive_buffer}"
             )
         limits = _DEFAULT_LIMITS if limits is None else limits
-        self.port = port
+        self._service = service
+        home = service.home
         self.accepted = self.not_admitted = self.refused = self.failed = 0
         self._truncated_first = 0
         self._factory = factory
         self._admit = admit
-        self._on_close = on_close
-        self._admission = Admission(limits, port.kernel.monotonic, waits=False)
-        self._refusals = RefusalLog(limits, port.kernel.monotonic)
-        self._peers: dict[bytes, Conversation] = {}
+        self._admission = Admission(limits, home.kernel.monotonic, waits=False)
+        self._refusals = RefusalLog(limits, home.kernel.monotonic)
+        self._peers: dict[bytes, Peer] = {}
         self._past = _NOTHING
         self._lock = threading.Lock()
         self._closed = False
         self._shutting_down = False
-        self._deadline: Timer | None = None
+        self._deadline: ScheduledCall | None = None
         self.datagram = open_datagram()
         self.datagram.key = self
         try:
@@ -120,7 +120,7 @@ class DatagramServer:
             self.address = self.datagram.local_address()
             self._sends = DatagramSends(self.datagram, sends)
             self._receives = DatagramReceives(
-                port,
+                home,
                 self.datagram,
                 size=datagram_size,
                 take=self._take,
@@ -131,12 +131,48 @@ class DatagramServer:
             self.datagram.close()
             raise
 
+    @classmethod
+    def open(
+        cls,
+        service: Service,
+        address: Any,
+        factory: Callable[[], DatagramSession],
+        *,
+        exclusive: bool,
+        dual_stack: bool,
+        report_unreachable: bool,
+        **settings: Any,
+    ) -> DatagramServer:
+        """Return a server at the address, one of the port's; see `CompletionPort.serve_datagrams`.
+
+        settings: those of a server itself.
+        """
+
+        def open_datagram() -> Datagram:
+            if isinstance(address, socket.socket):
+                return Datagram.of_socket(service.home, address, None, None, report_unreachable)
+            return open_bound(
+                lambda family: Datagram.open(service.home, family, None, report_unreachable),
+                address,
+                exclusive=exclusive,
+                dual_stack=dual_stack,
+            )
+
+        server = cls(service, open_datagram, factory, **settings)
+        service.datagram_servers.add(server)
+        return server
+
     # What a user calls
+
+    @property
+    def port(self) -> CompletionPort:
+        """The port that it is on."""
+        return self.datagram.port
 
     @property
     def sessions(self) -> set[DatagramSession]:
         """The sessions that have not ended: a new set."""
-        return {conversation.session for conversation in list(self._peers.values())}
+        return {peer.session for peer in list(self._peers.values())}
 
     @property
     def closed(self) -> bool:
@@ -158,8 +194,8 @@ class DatagramServer:
 
     def resume(self) -> None:
         """Receive again."""
-        for conversation in list(self._peers.values()):
-            conversation.touch()
+        for peer in list(self._peers.values()):
+            peer.touch()
         self._receives.resume()
 
     def send_to(self, data: Buffer, address: Any) -> bool:
@@ -192,7 +228,7 @@ class DatagramServer:
             session.abort()
         self._receives.close()
         self._cancel_deadline()
-        self._on_close(self)
+        self._service.datagram_servers.discard(self)
 
     def shutdown(self, timeout: float = 5.0) -> None:
         """Close every session in order, then the socket; returns at once.
@@ -203,7 +239,7 @@ class DatagramServer:
 
         ValueError if `timeout` is negative.
         """
-        self._deadline = self.port.call_later(timeout, self.close)
+        self._deadline = self._service.home.call_later(timeout, self.close)
         self._shutting_down = True
         for session in self.sessions:
             session.close()
@@ -213,7 +249,7 @@ class DatagramServer:
         """Return what the server has received and sent so far. Any thread may call it."""
         with self._lock:
             figures = [self._past]
-            figures += [talk.statistics() for talk in self._peers.values()]
+            figures += [peer.statistics() for peer in self._peers.values()]
         total = functools.reduce(_sum, figures)
         return DatagramServerStatistics(
             sessions=len(figures) - 1,
@@ -238,55 +274,55 @@ class DatagramServer:
     # What came: one thread at a time
 
     @calls_hooks
-    def _take(self, sender: bytes, data: bytes, truncated: bool) -> Conversation | None:
-        """Give a datagram to the conversation with its peer."""
+    def _take(self, sender: bytes, data: bytes, truncated: bool) -> Peer | None:
+        """Give a datagram to its peer."""
         key = peer_key(self.datagram.family, sender)
-        conversation = self._peers.get(key)
-        if conversation is None:
+        peer = self._peers.get(key)
+        if peer is None:
             try:
-                conversation = self._begin(key, data, truncated)
+                peer = self._begin(key, data, truncated)
             except Exception:
                 self.failed += 1
                 logger.exception("%r: no session could be made", self)
-        if conversation is not None:
-            conversation.take(data, truncated)
-        return conversation
+        if peer is not None:
+            peer.take(data, truncated)
+        return peer
 
     @calls_hooks
-    def _begin(self, key: bytes, data: bytes, truncated: bool) -> Conversation | None:
-        """Begin a conversation with who sent this, if it may be."""
-        peer = address_of(key)
+    def _begin(self, key: bytes, data: bytes, truncated: bool) -> Peer | None:
+        """Make a peer of who sent this, if it may be."""
+        address = address_of(key)
         if truncated:
             self._truncated_first += 1
-            logger.debug("%r: dropped a first datagram from %s: too long", self, peer)
+            logger.debug("%r: dropped a first datagram from %s: too long", self, address)
             return None
         if self._shutting_down or self._closed:
             self.refused += 1
             return None
-        if self._admit is not None and not self._is_admitted(self._admit, peer, data):
+        if self._admit is not None and not self._is_admitted(self._admit, address, data):
             self.not_admitted += 1
             return None
-        limit = self._admission.enter(peer)
+        limit = self._admission.enter(address)
         if limit is not None:
             self.refused += 1
             self._refusals.refused(self, self.refused, limit)
             return None
         try:
             session = self._factory()
-            check_new(session)
+            check_new(session, DatagramSession)
         except BaseException:
-            self._admission.leave(peer)
+            self._admission.leave(address)
             raise
-        conversation = Conversation(self.port, session, self._session_ended)
-        session._pyiocp = conversation
-        conversation.aim(self._receives, self._sends, key, peer, self.address)
+        peer = Peer(self._service.home, session, self._session_ended)
+        session._pyiocp = peer
+        peer.aim(self._receives, self._sends, key, address, self.address)
         with self._lock:
-            self._peers[key] = conversation
+            self._peers[key] = peer
         self.accepted += 1
-        self.port.sessions.add(session)
-        conversation.inbox.put(conversation.begin)
+        self._service.sessions.add(session)
+        peer.inbox.put(peer.begin)
         self._end_if_late(session)
-        return conversation
+        return peer
 
     def _end_if_late(self, session: DatagramSession) -> None:
         """End a session that began while the server ended, which may not have seen it."""
@@ -296,23 +332,24 @@ class DatagramServer:
             session.close()
 
     @calls_hooks
-    def _is_admitted(self, admit: Admit, peer: Any, data: bytes) -> bool:
+    def _is_admitted(self, admit: Admit, address: Any, data: bytes) -> bool:
         """Ask the user; and send the answer, if that is one."""
-        answer = admit(peer, memoryview(data))
+        answer = admit(address, memoryview(data))
         if answer is True or answer is False:
             return answer
-        self.send_to(answer, peer)
+        self.send_to(answer, address)
         return False
 
     def _session_ended(self, session: DatagramSession) -> None:
-        conversation = session._pyiocp
+        peer = session._pyiocp
+        assert isinstance(peer, Peer), "its end is told by it"
         with self._lock:
-            self._past = _sum(self._past, conversation.statistics())
-            del self._peers[conversation.key]
-        self._admission.leave(conversation.peer)
+            self._past = _sum(self._past, peer.statistics())
+            del self._peers[peer.key]
+        self._admission.leave(peer.peer_address)
         if self._shutting_down:
             self._close_if_over()
-        self.port.forget(session)
+        self._service.forget(session)
 
     def _close_if_over(self) -> None:
         if not self._peers:
@@ -338,11 +375,3 @@ def _sum(
 
 
 _NOTHING = DatagramSessionStatistics(0, 0, 0, 0, 0, 0.0, 0, 0, 0)
-
-
-def check_new(session: Any) -> None:
-    """Raise TypeError for what is no `DatagramSession`, ValueError for one that is not new."""
-    if not isinstance(session, DatagramSession):
-        raise TypeError(f"the factory must return a DatagramSession, not {session!r}")
-    if session._pyiocp is not DatagramSession._pyiocp:
-        raise ValueError(f"the factory returned {session!r} before: make a new one each time")

@@ -1,21 +1,17 @@
-"""DatagramSession: what one peer of a datagram socket sends and gets, as hooks and methods.
-
-What belongs here: what a user of datagram servers sees. How it is done is in `conversation`.
-"""
+"""DatagramSession: what one peer of a datagram socket sends and gets, as hooks and methods."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from ..address_text import show_address
-from .connection import NoConnection
-from .conversation import Conversation
+from .transport import NoConnection, show_session
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .datagram_statistics import DatagramSessionStatistics
     from .session_state import SessionState
+    from .transport import DatagramTransport
 
 
 class DatagramSession:
@@ -114,12 +110,12 @@ class DatagramSession:
     @property
     def peer_address(self) -> Any:
         """The peer's address; None while a name is being looked up."""
-        return self._pyiocp.peer
+        return self._pyiocp.peer_address
 
     @property
     def local_address(self) -> Any:
         """The address of the socket, or None before ``on_connect``."""
-        return self._pyiocp.local
+        return self._pyiocp.local_address
 
     @property
     def state(self) -> SessionState:
@@ -136,15 +132,7 @@ class DatagramSession:
         return self._pyiocp.statistics()
 
     def __repr__(self) -> str:
-        conversation = self._pyiocp
-        if conversation is DatagramSession._pyiocp:
-            return f"<{type(self).__name__} of no port yet>"
-        peer = "nobody" if conversation.peer is None else show_address(conversation.peer)
-        waiting = conversation.queued_bytes
-        queue = f", {waiting:,} bytes wait to be sent" if waiting else ""
-        return f"<{type(self).__name__} with {peer}: {conversation.state.value}{queue}>"
+        return show_session(self, self._pyiocp)
 
-    _pyiocp: Conversation = cast(
-        "Conversation", NoConnection("port.serve_datagrams() and port.connect_datagram()")
-    )
-    """The conversation, set before the first hook; the one name that is not the user's."""
+    _pyiocp: DatagramTransport = NoConnection("port.serve_datagrams() and port.connect_datagram()")
+    """What is below it, set before the first hook; the one name that is not the user's."""

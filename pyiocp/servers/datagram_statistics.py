@@ -1,7 +1,4 @@
-"""What datagram sessions, and servers, have received, sent and dropped.
-
-What belongs here: the figures. They are counted where they arise.
-"""
+"""What datagram sessions, and servers, have received, sent and dropped."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ chunk again.
 Frames are looked for one at a time, as they are taken, so that whoever takes them can stop
 after any of them. Where the parser is stands in ``_chunk`` and ``_at`` before each frame is
 handed over, not only in the generator: that may be dropped at any time.
-
-What belongs here: the parsers, and their errors. How frames are marked is told by `framing`.
 """
 
 from __future__ import annotations

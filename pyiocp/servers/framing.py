@@ -10,10 +10,6 @@ the stream is cut::
     frames = [bytes(frame) for frame in parser.feed(bytes.fromhex("0002 6869 0003 62"))]
     frames += [bytes(frame) for frame in parser.feed(b"ye")]
     assert frames == [b"hi", b"bye"]
-
-What belongs here: the framings, and their errors; nothing here knows of sockets or sessions.
-How a parser copes with chunks is in `frame_parser`; the session that has one is in
-`framed_session`.
 """
 
 from __future__ import annotations

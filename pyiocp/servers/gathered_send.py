@@ -5,8 +5,6 @@ gets that one. Large ones it gets where they are, several at once.
 
 It belongs to a session only while that has something to do: an idle one gives it back, and
 another session of the same port takes it over, socket, receiver and all.
-
-What belongs here: that operation. When it is posted is known to the `send_queue`.
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..engine.operation import PENDING
+from ..engine.packet import PENDING
 from ..winapi import DWORD, SOCKET, SOCKET_ERROR, ULONG
 
 if TYPE_CHECKING:
-    from ..engine.operation import Receiver
+    from ..engine.packet import Receiver
     from ..handles.stream import Stream
 
 _GATHER_MAX = 16
@@ -112,11 +110,11 @@ class GatheredSend:
             self.queue, self._count, self._room, self._first, self._room_address
         )
         #: What sends without an operation, and the first of its arguments.
-        self.at_once = stream.port.kernel.send
+        self.at_once = stream.home.kernel.send
         self.sockets = (SOCKET(stream.number),)
         self.operation._calls(
             "WSASend",
-            stream.port.kernel.WSASend,
+            stream.home.kernel.WSASend,
             SOCKET_ERROR,
             *self.sockets,
             ctypes.byref(buffers),

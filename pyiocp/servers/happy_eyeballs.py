@@ -5,9 +5,6 @@ before they try the IPv4 address. So the second address is tried when the first 
 answered for 250 ms, or has failed, and so on; who answers first wins, and the others are
 closed. That is known as happy eyeballs.
 
-What belongs here: one such race. Names are looked up elsewhere; when to give up, and
-whether to try again, is known to the `connector`.
-
 Source: https://www.rfc-editor.org/rfc/rfc8305
 """
 
@@ -23,9 +20,9 @@ from ..winapi import IPPROTO_TCP, TCP_NODELAY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.home import Home
     from ..engine.operation import Operation
-    from ..engine.timers import Timer
-    from ..port import CompletionPort
+    from ..engine.timers import ScheduledCall
 
 STAGGER_S = 0.25
 """How long an attempt has for itself: the Connection Attempt Delay of RFC 8305."""
@@ -42,7 +39,7 @@ class Race:
 
     def __init__(
         self,
-        port: CompletionPort,
+        home: Home,
         addresses: list[tuple[int, Any]],
         deliver: Callable[..., None],
         on_end: Callable[[Stream | None, Any], None],
@@ -51,14 +48,14 @@ class Race:
         key: Any,
     ) -> None:
         self.errors: list[Exception] = []
-        self._port = port
+        self._home = home
         self._waiting = deque(addresses)
         self._attempts: dict[Operation, tuple[Stream, Any]] = {}
         self._deliver = deliver
         self._on_end = on_end
         self._no_delay = no_delay
         self._key = key
-        self._timer: Timer | None = None
+        self._timer: ScheduledCall | None = None
         self._over = self._won = False
 
     def start(self) -> None:
@@ -92,14 +89,14 @@ class Race:
                 self.errors.append(error)
                 continue
             if self._waiting:
-                self._timer = self._port.call_later(STAGGER_S, self._deliver, self._next)
+                self._timer = self._home.call_later(STAGGER_S, self._deliver, self._next)
             return
         if not self._attempts and not self._over:
             self._over = True
             self._on_end(None, None)
 
     def _attempt(self, family: int, address: Any) -> None:
-        stream = Stream.open(self._port, family, self._key)
+        stream = Stream.open(self._home, family, self._key)
         try:
             if self._no_delay:
                 stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)

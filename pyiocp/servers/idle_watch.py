@@ -3,8 +3,6 @@
 A message only leaves the time behind. One timer per session looks at it, and is set again
 for when the time would be over if nothing else happened: so it rings about once per time
 limit, however many messages there are.
-
-What belongs here: that timer. What follows from idleness is known to the `connection`.
 """
 
 from __future__ import annotations
@@ -14,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..engine.queue import CompletionQueue
-    from ..engine.timers import Timer
+    from ..engine.home import Home
+    from ..engine.timers import ScheduledCall
 
 
 class IdleWatch:
@@ -25,21 +23,21 @@ class IdleWatch:
     deliver: has a function called in the session's turn.
     """
 
-    __slots__ = ("_calls", "_deliver", "_limits", "_port", "_timer", "active_at", "now")
+    __slots__ = ("_calls", "_deliver", "_home", "_limits", "_timer", "active_at", "now")
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: Home,
         deliver: Callable[[Callable[[], None]], None],
-        limits: list[tuple[float, Callable[[], None]]],
+        limits: tuple[tuple[float, Callable[[], None]], ...],
     ) -> None:
-        self.now = port.kernel.monotonic
+        self.now = home.kernel.monotonic
         self.active_at = self.now()
         """When something was received or sent; whoever does that sets it to ``now()``."""
-        self._port = port
+        self._home = home
         self._deliver = deliver
         self._limits = sorted(limits, key=lambda limit: limit[0])
-        self._timer: Timer | None = None
+        self._timer: ScheduledCall | None = None
         self._set(self._limits[0][0])
 
     def stop(self) -> None:
@@ -49,7 +47,7 @@ class IdleWatch:
             self._timer.cancel()
 
     def _set(self, seconds: float) -> None:
-        self._timer = self._port.call_later(seconds, self._deliver, self._look)
+        self._timer = self._home.call_later(seconds, self._deliver, self._look)
 
     def _look(self) -> None:
         """Call what is due, and set the timer for what is next. In the session's turn."""

@@ -4,14 +4,12 @@ A number of AcceptEx are pending at any time, so that a burst of clients finds s
 ready. Whatever happens to one client is the end of that client only: the next accept is
 posted before anybody looks at what the last one brought, and when the system refuses to
 take one, because it is out of memory or sockets, it is tried again a little later.
-
-What belongs here: accepting. How the socket came to listen is in `listening_socket`, whom
-the limits keep out in `admission`, what a connection does is the session's business.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -21,16 +19,19 @@ from ..engine.interrupt import calls_hooks
 from ..errors import HandleClosedError, IocpError, OperationCancelledError, PortClosedError
 from ..handles.hand_over import share
 from .admission import Admission, Limits, RefusalLog
+from .layer import connection_of
+from .listening_socket import open_listening, take_over
 from .session import Session
 from .silent_clients import SilentClients, silent_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..engine.timers import Timer
+    from ..engine.timers import ScheduledCall
     from ..handles.accept import AcceptOperation
     from ..handles.stream import Stream
     from ..port import CompletionPort
+    from .service import Service
     from .tls_side import TlsSide
 
 logger = logging.getLogger("pyiocp")
@@ -60,7 +61,7 @@ class Listener:
 
     def __init__(
         self,
-        port: CompletionPort,
+        service: Service,
         open_stream: Callable[[], Stream],
         factory: Callable[[], Session],
         *,
@@ -80,7 +81,8 @@ class Listener:
             raise ValueError(f"first_data_timeout must be above 0, not {first_data_timeout}")
         if limits is not None and not isinstance(limits, Limits):
             raise TypeError(f"limits must be a Limits, not {limits!r}")
-        self.port = port
+        self._service = service
+        self._home = home = service.home
         self.accepted = self.failed = self.refused = self.silent = 0
         self._lock = threading.Lock()
         self._sessions_open = 0
@@ -93,11 +95,11 @@ class Listener:
         self._retry_s = _RETRY_FIRST_S
         self._paused = False
         self._shutting_down = False
-        self._deadline: Timer | None = None
+        self._deadline: ScheduledCall | None = None
         self._admission: Admission | None = None
         if limits is not None:
-            self._admission = Admission(limits, port.kernel.monotonic)
-            self._refusals = RefusalLog(limits, port.kernel.monotonic)
+            self._admission = Admission(limits, home.kernel.monotonic)
+            self._refusals = RefusalLog(limits, home.kernel.monotonic)
         self._silent_clients: SilentClients | None = None
         self._silent_now = 0
         self._operations: set[AcceptOperation] = set()
@@ -114,10 +116,49 @@ class Listener:
             raise
         if first_data:
             self._silent_clients = SilentClients(
-                port, first_data_timeout, lambda: list(self._operations), self._on_look
+                home, first_data_timeout, lambda: list(self._operations), self._on_look
             )
 
+    @classmethod
+    def open(
+        cls,
+        service: Service,
+        address: Any,
+        factory: Callable[[], Session],
+        *,
+        backlog: int,
+        exclusive: bool,
+        dual_stack: bool,
+        no_delay: bool,
+        **settings: Any,
+    ) -> Listener:
+        """Return a listener at the address, one of the port's; see `CompletionPort.listen`.
+
+        settings: those of a listener itself.
+        """
+
+        def open_stream() -> Stream:
+            if isinstance(address, (bytes, socket.socket)):
+                return take_over(service.home, address)
+            return open_listening(
+                service.home,
+                address,
+                backlog=backlog,
+                exclusive=exclusive,
+                dual_stack=dual_stack,
+                no_delay=no_delay,
+            )
+
+        listener = cls(service, open_stream, factory, **settings)
+        service.listeners.add(listener)
+        return listener
+
     # What a user calls
+
+    @property
+    def port(self) -> CompletionPort:
+        """The port that it is on."""
+        return self._stream.port
 
     @property
     def closed(self) -> bool:
@@ -133,8 +174,8 @@ class Listener:
         ours = self._on_session_end
         return {
             session
-            for session in list(self.port.sessions)
-            if isinstance(session, Session) and session._pyiocp.on_end is ours
+            for session in list(self._service.sessions)
+            if isinstance(session, Session) and connection_of(session).on_end is ours
         }
 
     @property
@@ -162,7 +203,7 @@ class Listener:
         self._stream.close()
         if self._silent_clients is not None:
             self._silent_clients.stop()
-        self.port.listeners.discard(self)
+        self._service.listeners.discard(self)
 
     def shutdown(self, timeout: float = 5.0) -> None:
         """Stop listening, and close every session in order; returns at once.
@@ -172,7 +213,7 @@ class Listener:
 
         ValueError if `timeout` is negative.
         """
-        self._deadline = self.port.call_later(timeout, self._abort_sessions)
+        self._deadline = self._home.call_later(timeout, self._abort_sessions)
         self._shutting_down = True
         self.close()
         for session in self.sessions:
@@ -198,7 +239,7 @@ class Listener:
         with stream.lock:
             if stream.closed:
                 raise HandleClosedError(f"{self!r} is closed: there is nothing to share")
-            return share(self.port.kernel, stream.number, process_id, self)
+            return share(self._home.kernel, stream.number, process_id, self)
 
     # Accepting
 
@@ -239,7 +280,7 @@ class Listener:
         if seconds:
             # Its operation waits too: so at most `accepts` connections do, the others in
             # the backlog.
-            self.port.call_later(seconds, self._let_in, operation, stream, peer, first)
+            self._home.call_later(seconds, self._let_in, operation, stream, peer, first)
         else:
             self._let_in(operation, stream, peer, first)
 
@@ -269,7 +310,7 @@ class Listener:
                 return
             except IocpError as error:
                 logger.warning("%r tries again in %g s: %s", self, self._retry_s, error)
-                self.port.call_later(self._retry_s, self._post, operation)
+                self._home.call_later(self._retry_s, self._post, operation)
                 self._retry_s = min(self._retry_s * 2, _RETRY_MAX_S)
             if self.paused:  # by another thread, which may not have seen it pending yet
                 self._cancel(operation)
@@ -300,30 +341,29 @@ class Listener:
     def _make_session(self, stream: Stream, peer: Any, first: bytes) -> None:
         try:
             session = self._factory()
-            self.port.attach_session(session, self._tls, on_end=self._on_session_end)
+            connection = self._service.attach_session(
+                session, self._tls, on_end=self._on_session_end
+            )
         except Exception:
             self._count(failed=1)
             logger.exception("%r: no session could be made, the connection is closed", self)
-            self._left(peer)
+            if self._admission is not None:
+                self._admission.leave(peer)
             stream.close()
             return
         self._count(accepted=1)
-        session._pyiocp.attach(stream, peer, first)
+        connection.attach(stream, peer, first)
         if self._shutting_down:
             session.close()
 
     def _session_ended(self, session: Session) -> None:
         with self._lock:
             self._sessions_open -= 1
-        self._left(session._pyiocp.peer)
-        self.port.forget(session)
-
-    def _left(self, peer: Any) -> None:
-        """A connection that was let in has ended."""
         if self._admission is not None:
-            self._admission.leave(peer)
+            self._admission.leave(session._pyiocp.peer_address)
         if self._shutting_down:
             self._cancel_deadline()
+        self._service.forget(session)
 
     def _refuse(self, stream: Stream, limit: str) -> None:
         """Reset a connection over a limit."""

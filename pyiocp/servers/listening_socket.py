@@ -1,8 +1,4 @@
-"""How a socket of a server is made: bound to an address, or taken over from another process.
-
-What belongs here: a socket at its address. Who accepts from it is the `listener`, who receives
-from it the `datagram_server`.
-"""
+"""How a socket of a server is made: bound to an address, or taken over from another process."""
 
 from __future__ import annotations
 
@@ -28,6 +24,7 @@ from .resolve import resolve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.home import Home
     from ..engine.queue import CompletionQueue
     from ..handles.socket_handle import SocketHandle
 
@@ -61,7 +58,7 @@ def open_bound(
 
 
 def open_listening(
-    port: CompletionQueue,
+    home: Home,
     address: Any,
     *,
     backlog: int,
@@ -77,7 +74,7 @@ def open_listening(
     Raises what `open_bound` raises.
     """
     stream = open_bound(
-        lambda family: kind.open(port, family, None),
+        lambda family: kind.open(home, family, None),
         address,
         exclusive=exclusive,
         dual_stack=dual_stack,
@@ -93,7 +90,7 @@ def open_listening(
     return stream
 
 
-def take_over(port: CompletionQueue, listening: socket.socket | bytes) -> Stream:
+def take_over(home: CompletionQueue, listening: socket.socket | bytes) -> Stream:
     """Return a stream of a socket that listens already; see `CompletionPort.listen`.
 
     listening: a socket of Python's, which is detached, or what ``Listener.share`` gave.
@@ -101,27 +98,27 @@ def take_over(port: CompletionQueue, listening: socket.socket | bytes) -> Stream
     Raises ValueError for what does not listen, an `IocpError` for a share that is used up.
     """
     if isinstance(listening, bytes):
-        number, family = open_shared(port.kernel, listening)
+        number, family = open_shared(home.kernel, listening)
     else:
         number, family = listening.fileno(), int(listening.family)
     try:
-        _check_listening(port, number, listening)
-        stream = SharedListening(port, number, family=family)
+        _check_listening(home, number, listening)
+        stream = SharedListening(home, number, family=family)
     except BaseException:
         if isinstance(listening, bytes):
-            port.kernel.closesocket(number)
+            home.kernel.closesocket(number)
         raise
     if not isinstance(listening, bytes):
         listening.detach()
     return stream
 
 
-def _check_listening(port: CompletionQueue, number: int, listening: socket.socket | bytes) -> None:
+def _check_listening(home: CompletionQueue, number: int, listening: socket.socket | bytes) -> None:
     listens = DWORD()
     size = ctypes.c_int(ctypes.sizeof(listens))
-    if port.kernel.getsockopt(
+    if home.kernel.getsockopt(
         number, SOL_SOCKET, SO_ACCEPTCONN, ctypes.byref(listens), ctypes.byref(size)
     ):
-        raise error_of_code("getsockopt", port.kernel.last_error(), None, listening)
+        raise error_of_code("getsockopt", home.kernel.last_error(), None, listening)
     if not listens.value:
         raise ValueError(f"a socket that listens is needed, not {listening!r}")

@@ -12,9 +12,6 @@ Which sessions are slowest: those whose bytes wait to be sent, first the one who
 not moved for longest, then the one with the longest queue; after them, those that have
 received the fewest messages a second since they connected. That a queue has not moved is
 seen from one sample to the next.
-
-What belongs here: what a sample says, and handing it out. What is made of samples is
-`cli.monitor`'s.
 """
 
 from __future__ import annotations
@@ -30,6 +27,7 @@ from ..address_text import show_address
 from .admission import Limits
 from .framed_session import FramedSession
 from .framing import Delimited
+from .layer import connection_of
 from .listener import Listener
 from .listening_socket import open_listening
 from .session_state import CONNECTING, OPEN
@@ -37,10 +35,12 @@ from .session_state import CONNECTING, OPEN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.home import Home
     from ..handles.stream import Stream
-    from ..port import CompletionPort
+    from ..statistics import Statistics
     from .datagram_session import DatagramSession
     from .datagram_statistics import DatagramSessionStatistics
+    from .service import Service
     from .session import Session
     from .session_statistics import SessionStatistics
 
@@ -62,9 +62,16 @@ class Monitor:
     ``address`` is where it listens: ``(host, port)``. Any thread may call any method.
     """
 
-    def __init__(self, port: CompletionPort, address: Any) -> None:
+    def __init__(
+        self,
+        service: Service,
+        address: Any,
+        statistics: Callable[[], Statistics],
+        watch: Callable[[], None],
+    ) -> None:
         """Listen; see `CompletionPort.monitor`."""
-        self._port = port
+        self._service = service
+        self._statistics = statistics
         #: Held while a session moves from those that live to those that have been.
         self._lock = threading.Lock()
         self._ended = dict.fromkeys(_COUNTS, 0)
@@ -72,9 +79,9 @@ class Monitor:
         #: Of sessions with bytes that wait: how many were taken, and since when that is so.
         self._queues: dict[AnySession, tuple[int, float]] = {}
         self._listener = Listener(
-            port,
-            lambda: _open_unseen(port, _on_loopback(address)),
-            lambda: MonitorSession(self.sample, port.watch),
+            service,
+            lambda: _open_unseen(service.home, _on_loopback(address)),
+            lambda: MonitorSession(self.sample, watch),
             accepts=1,
             first_data=0,
             first_data_timeout=10.0,
@@ -90,14 +97,14 @@ class Monitor:
     def close(self) -> None:
         """Stop listening, and send away who looks. Closing twice does nothing."""
         self._listener.close()
-        for session in list(self._port.monitor_sessions):
+        for session in list(self._service.monitor_sessions):
             session.close()
 
     def session_ended(self, session: AnySession) -> None:
         """Keep what a session has done, and take it from those that live."""
         with self._lock:
-            if session in self._port.sessions:
-                self._port.sessions.discard(session)
+            if session in self._service.sessions:
+                self._service.sessions.discard(session)
                 self._ended_sessions += 1
                 add_counts(self._ended, session.statistics())
 
@@ -111,23 +118,23 @@ class Monitor:
         """
         if not 0 <= slowest <= SLOWEST_MAX:
             raise ValueError(f"slowest must be 0 to {SLOWEST_MAX}, not {slowest}")
-        port = self._port
-        now = port.kernel.monotonic()
+        service = self._service
+        now = service.home.kernel.monotonic()
         with self._lock:
-            living = [(session, session.statistics()) for session in list(port.sessions)]
+            living = [(session, session.statistics()) for session in list(service.sessions)]
             counts = dict(self._ended)
             ended = self._ended_sessions
         for _, figures in living:
             add_counts(counts, figures)
         states = [session.state for session, _ in living]
-        statistics = port.statistics()
+        statistics = self._statistics()
         return {
             "pyiocp_monitor": FORMAT,
             "process": os.getpid(),
             "time_s": now,
             "listeners": [
                 {"address": show_address(listener.address), "accepted": listener.accepted}
-                for listener in list(port.listeners)
+                for listener in list(service.listeners)
             ],
             "sessions": {
                 "open": states.count(OPEN),
@@ -207,7 +214,7 @@ class MonitorSession(FramedSession):
 
     def on_connect(self) -> None:
         """Have the port count, and count nothing of this connection itself."""
-        self._pyiocp.open_stream.internal = True
+        connection_of(self).open_stream.internal = True
         self._look()
 
     def on_frame(self, frame: memoryview) -> None:
@@ -249,10 +256,10 @@ def slowest_wanted(question: bytes) -> int:
     return slowest
 
 
-def _open_unseen(port: CompletionPort, address: tuple[str, int]) -> Stream:
+def _open_unseen(home: Home, address: tuple[str, int]) -> Stream:
     """Return a stream that listens, and whose accepts count nowhere."""
     stream = open_listening(
-        port, address, backlog=_CLIENTS_MAX, exclusive=True, dual_stack=False, no_delay=True
+        home, address, backlog=_CLIENTS_MAX, exclusive=True, dual_stack=False, no_delay=True
     )
     stream.internal = True
     return stream

@@ -1,8 +1,4 @@
-"""QueuedFile: a file, or a part of one, in its place between what a session sends.
-
-What belongs here: what becomes of the file. How it is sent is in `handles.transmit`, when in
-`send_queue`; with TLS, both are in `tls_file` and `tls_backlog`.
-"""
+"""QueuedFile: a file, or a part of one, in its place between what a session sends."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from ..handles.transmit import FilePart, SendFileOperation, check_part, file_num
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..engine.operation import Receiver
+    from ..engine.packet import Receiver
     from ..handles.stream import Stream
 
 logger = logging.getLogger("pyiocp")

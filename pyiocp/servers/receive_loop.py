@@ -9,8 +9,6 @@ There are two ways of waiting for the next bytes:
 - idle, with a receive of zero bytes. When that completes, a buffer is borrowed from the port
   and another receive takes what is there, on the spot. That is one system call more per
   ``on_receive``, and no memory at all while nothing comes.
-
-What belongs here: receiving. When a session ends is known to the `connection`.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from sys import getrefcount
 from typing import TYPE_CHECKING
 
 from ..engine.interrupt import calls_hooks
-from ..engine.operation import PENDING
+from ..engine.packet import PENDING
 from ..errors import REFUSALS, IocpError, ResourceLimitError, failed
 from ..winapi import STATUS_CANCELLED
 from .session_receive import zero_byte_receive
@@ -103,13 +101,15 @@ class ReceiveLoop:
 
     def _give_back(self) -> None:
         if self._receive is not None:
-            self._connection.spares.give_receive(self._receive)
+            self._connection.idle_operations.give_receive(self._receive)
             self._receive = None
 
     def _take(self) -> BufferedReceive:
         size = self._session.receive_size
         connection = self._connection
-        receive = connection.spares.take_receive(connection.open_stream, size, self._on_received)
+        receive = connection.idle_operations.take_receive(
+            connection.open_stream, size, self._on_received
+        )
         self._receive = receive
         return receive
 

@@ -1,26 +1,23 @@
-"""ReconnectingClient: a client that comes back, with a new session, when its server has gone.
-
-What belongs here: when to connect again. How that is done is known to the `connector`.
-"""
+"""ReconnectingClient: a client that comes back, with a new session, when its server has gone."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..address_text import show_address
 from ..engine.interrupt import calls_hooks
+from .backoff import Backoff
 from .connector import Connector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..engine.timers import Timer
-    from ..port import CompletionPort
-    from .backoff import Backoff
+    from ..engine.timers import ScheduledCall
+    from .service import Service
     from .session import Session
-    from .tls_side import TlsSide
+    from .target import Target
 
 logger = logging.getLogger("pyiocp")
 
@@ -42,35 +39,28 @@ class ReconnectingClient:
 
     def __init__(
         self,
-        port: CompletionPort,
-        address: Any,
+        service: Service,
+        target: Target,
         factory: Callable[[], Session],
-        *,
-        timeout: float | None,
-        no_delay: bool,
-        backoff: Backoff,
-        tls: TlsSide | None,
+        backoff: Backoff | None,
     ) -> None:
         self.session: Session | None = None
         self.connections = 0
         self.closed = False
-        self._port = port
-        self._address = address
+        self._service = service
+        self._target = target
         self._factory = factory
-        self._timeout = timeout
-        self._no_delay = no_delay
-        self._backoff = backoff
-        self._tls = tls
+        self._backoff = Backoff() if backoff is None else backoff
         self._failures = 0
         self._stood_at: float | None = None
-        self._timer: Timer | None = None
+        self._timer: ScheduledCall | None = None
         #: Held to change `session`, `closed` and the timer together.
         self._lock = threading.Lock()
-        port.clients.add(self)
+        service.clients.add(self)
         try:
             self._connect()
         except BaseException:
-            port.clients.discard(self)
+            service.clients.discard(self)
             raise
 
     def close(self) -> None:
@@ -80,29 +70,29 @@ class ReconnectingClient:
             session = self.session
             if self._timer is not None:
                 self._timer.cancel()
-        self._port.clients.discard(self)
+        self._service.clients.discard(self)
         if session is not None:
             session.close()
 
     @calls_hooks
     def _connect(self) -> None:
-        connector = Connector(
-            self._port,
-            self._address,
-            timeout=self._timeout,
-            no_delay=self._no_delay,
-            retry=self._backoff,
-            failures=self._failures,
-            on_connected=self._on_connected,
-        )
         session = self._factory()
         with self._lock:
             if self.closed:
                 return
-            self._port.attach_session(session, self._tls, on_end=self._on_end)
+            connection = self._service.attach_session(
+                session, self._target.tls, on_end=self._on_end
+            )
             self.session = session
             self._stood_at = None
-        connector.start(session)
+        Connector(
+            self._service,
+            self._target,
+            connection,
+            retry=self._backoff,
+            failures=self._failures,
+            on_connected=self._on_connected,
+        ).start()
 
     def _connect_again(self) -> None:
         try:
@@ -113,7 +103,7 @@ class ReconnectingClient:
 
     def _on_connected(self, session: Session) -> None:
         self.connections += 1
-        self._stood_at = self._port.kernel.monotonic()
+        self._stood_at = self._service.home.kernel.monotonic()
 
     def _on_end(self, session: Session) -> None:
         stood_at = self._stood_at
@@ -121,10 +111,10 @@ class ReconnectingClient:
         if stood_at is None:  # all attempts of its connector have failed, or it was aborted
             self.close()
         else:
-            if self._port.kernel.monotonic() - stood_at >= self._backoff.maximum:
+            if self._service.home.kernel.monotonic() - stood_at >= self._backoff.maximum:
                 self._failures = 0
             self._wait()
-        self._port.forget(session)
+        self._service.forget(session)
 
     def _wait(self) -> None:
         """Connect after a while, or give up."""
@@ -135,8 +125,8 @@ class ReconnectingClient:
             return
         with self._lock:
             if not self.closed:
-                self._timer = self._port.call_later(seconds, self._connect_again)
+                self._timer = self._service.home.call_later(seconds, self._connect_again)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else repr(self.session) if self.session else "waiting"
-        return f"<ReconnectingClient to {show_address(self._address)}: {state}>"
+        return f"<ReconnectingClient to {show_address(self._target.address)}: {state}>"

@@ -1,7 +1,4 @@
-"""Addresses as users write them, turned into what the system takes.
-
-What belongs here: ``("localhost", 9000)`` to families and numeric addresses.
-"""
+"""Addresses as users write them, turned into what the system takes."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 A name server may take seconds to answer, and a port's workers have other things to do
 meanwhile. GetAddrInfoExW does not help: it is asynchronous on Windows 8 and later only, and
 its completion does not come by way of a port.
-
-What belongs here: these threads. What names mean is in `resolve`.
 """
 
 from __future__ import annotations

@@ -8,9 +8,6 @@ more than that is spared the call that makes a socket non-blocking.)
 
 Any thread may add to the queue; what completes goes through the connection's inbox, because it may
 end in a hook.
-
-What belongs here: sending, the water marks, and the limit. When a session ends is known to
-the `connection`.
 """
 
 from __future__ import annotations
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ..engine.operation import Operation
+    from ..handles.stream import Stream
     from ..handles.transmit import SendFileOperation
     from .connection import Connection
     from .gathered_send import GatheredSend
@@ -120,9 +118,9 @@ class SendQueue:
         """Whether the system has taken everything."""
         return self._send is None or not self._send.queue
 
-    def open(self) -> None:
+    def open(self, stream: Stream) -> None:
         """Begin, with the connection's stream; nobody sends before that."""
-        self.lock = self._connection.open_stream.lock
+        self.lock = stream.lock
         self.frugal = self._session.zero_byte_after == 0
 
     def end(self) -> bool:
@@ -138,7 +136,7 @@ class SendQueue:
 
     def _rest(self) -> None:
         if self._send is not None and not self.sending and not self._send.queue:
-            self._connection.spares.give_send(self._send)
+            self._connection.idle_operations.give_send(self._send)
             self._send = None
 
     def drop(self) -> None:
@@ -177,10 +175,12 @@ class SendQueue:
                 self.messages += 1
                 send = self._send
                 if send is None:
-                    send, begun = self._take(), False
-                else:
-                    begun = not send.queue and self._send_at_once(send, message)
-                if not begun:
+                    send = self._take()
+                elif not send.queue and self._send_at_once(send, message):
+                    if not send.queue and session.high_water:
+                        return not self._over_high_water
+                    message = None  # what is left of it is in the queue
+                if message is not None:
                     if type(message) is memoryview:
                         message = message.tobytes()
                     self._queued_bytes_ever += len(message)
@@ -203,7 +203,8 @@ class SendQueue:
         whatever reason: the operation will tell.
         """
         connection = self._connection
-        stream = connection.open_stream
+        stream = connection.stream
+        assert stream is not None, "nobody sends before it is open"
         size = len(message)
         if size > _AT_ONCE_MAX or not stream.takes_at_once or stream.closed:
             return False
@@ -264,7 +265,7 @@ class SendQueue:
     def _take(self) -> GatheredSend:
         """Return what is to be sent with, borrowed just now. Called with the lock."""
         connection = self._connection
-        self._send = connection.spares.take_send(connection.open_stream, self._on_sent)
+        self._send = connection.idle_operations.take_send(connection.open_stream, self._on_sent)
         return self._send
 
     def _flush(self, send: GatheredSend, piece: int = 0) -> None:

@@ -1,14 +1,10 @@
-"""Session: one connection of a server or a client, as hooks and methods.
-
-What belongs here: what a user of servers sees. How it is done is in `connection`.
-"""
+"""Session: one connection of a server or a client, as hooks and methods."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from ..address_text import show_address
-from .connection import Connection, NoConnection
+from .transport import NoConnection, show_session
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -16,6 +12,7 @@ if TYPE_CHECKING:
     from .session_state import SessionState
     from .session_statistics import SessionStatistics
     from .tls import TlsInfo
+    from .transport import Transport
 
 
 class Session:
@@ -167,12 +164,12 @@ class Session:
     @property
     def peer_address(self) -> Any:
         """The peer's address, also while it is being connected to; None before that."""
-        return self._pyiocp.peer
+        return self._pyiocp.peer_address
 
     @property
     def local_address(self) -> Any:
         """This side's address, or None before the connection stands."""
-        return self._pyiocp.local
+        return self._pyiocp.local_address
 
     @property
     def state(self) -> SessionState:
@@ -194,13 +191,7 @@ class Session:
         return self._pyiocp.tls
 
     def __repr__(self) -> str:
-        connection = self.__dict__.get("_pyiocp")
-        if connection is None:
-            return f"<{type(self).__name__} of no port yet>"
-        peer = "nobody" if connection.peer is None else show_address(connection.peer)
-        waiting = connection.queued_bytes
-        queue = f", {waiting:,} bytes wait to be sent" if waiting else ""
-        return f"<{type(self).__name__} with {peer}: {connection.state.value}{queue}>"
+        return show_session(self, self._pyiocp)
 
-    _pyiocp: Connection = cast("Connection", NoConnection("port.listen() and port.connect()"))
-    """The connection, set before the first hook; the one name that is not the user's."""
+    _pyiocp: Transport = NoConnection("port.listen() and port.connect()")
+    """What is below it, set before the first hook; the one name that is not the user's."""

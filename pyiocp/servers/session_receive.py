@@ -3,8 +3,6 @@
 The second is a receive of zero bytes: it completes when there is something to receive, and
 until then no memory is locked, and no buffer needed. Then the first, borrowed from the port
 for the moment, takes what is there.
-
-What belongs here: these operations. When they are posted is known to the `receive_loop`.
 """
 
 from __future__ import annotations
@@ -16,7 +14,8 @@ from typing import TYPE_CHECKING
 from ..winapi import DWORD, SOCKET, SOCKET_ERROR, WSABUF, wsabufs
 
 if TYPE_CHECKING:
-    from ..engine.operation import Operation, Receiver
+    from ..engine.operation import Operation
+    from ..engine.packet import Receiver
     from ..handles.stream import Stream
 
 
@@ -41,7 +40,7 @@ class BufferedReceive:
         self._socket = SOCKET(stream.number)
         self.operation._calls(
             "WSARecv",
-            stream.port.kernel.WSARecv,
+            stream.home.kernel.WSARecv,
             SOCKET_ERROR,
             self._socket,
             ctypes.byref(array),
@@ -73,7 +72,7 @@ def zero_byte_receive(stream: Stream, receiver: Receiver) -> Operation:
     # What all of them can share, they do: an idle connection has little besides this.
     operation._calls(
         "WSARecv",
-        stream.port.kernel.WSARecv,
+        stream.home.kernel.WSARecv,
         SOCKET_ERROR,
         SOCKET(stream.number),
         _NO_BYTES,

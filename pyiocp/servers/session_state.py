@@ -7,8 +7,6 @@ The states::
 
 ``CLOSED`` means that the socket is closed. The session ends, with ``on_close``, when the
 last of its operations has been dequeued after that.
-
-What belongs here: the states. What leads from one to the next is in `connection`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""SessionStatistics: what a session has received and sent.
-
-What belongs here: the figures. They are counted where they arise.
-"""
+"""SessionStatistics: what a session has received and sent."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ An AcceptEx with room for data completes when data has come. A client that sends
 it, and a few such clients keep all of them, so that nobody else is let in (C34). So this
 looks, every now and then, which of the pending accepts have had a client for too long, and
 closes those; and as long as clients are silent, it has as many more accepts posted.
-
-What belongs here: that look. Accepting is the `listener`'s business.
 """
 
 from __future__ import annotations
@@ -39,17 +37,17 @@ class SilentClients:
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: CompletionQueue,
         seconds: float,
         operations: Callable[[], Iterable[AcceptOperation]],
         on_look: Callable[[int, int], None],
     ) -> None:
-        self._port = port
+        self._home = home
         self._seconds = math.ceil(seconds)
         self._operations = operations
         self._on_look = on_look
         self._stopped = False
-        self._timer = port.call_later(_LOOK_EVERY_S, self._look)
+        self._timer = home.call_later(_LOOK_EVERY_S, self._look)
 
     def stop(self) -> None:
         """Look no more; any thread may call it."""
@@ -67,7 +65,7 @@ class SilentClients:
             else:
                 silent += 1
         self._on_look(silent, closed)
-        self._timer = self._port.call_later(_LOOK_EVERY_S, self._look)
+        self._timer = self._home.call_later(_LOOK_EVERY_S, self._look)
         if self._stopped:
             self._timer.cancel()
 

@@ -4,9 +4,6 @@ Without a file there is no backlog: what is sent is encrypted at once. A file ta
 and what is sent after it waits behind it, as it came. Then, again and again: if there is room
 in the connection's queue, a block is read, encrypted and queued there. So there is no more
 in memory than that queue's `high_water`, a block, and what waits.
-
-What belongs here: the order, and when to go on. Reading is in `tls_file`, encrypting in
-`tls_layer`.
 """
 
 from __future__ import annotations
@@ -58,7 +55,7 @@ class TlsBacklog:
         self._entries.append(file)
         self.files += 1
         if len(self._entries) == 1:
-            self._layer.below.submit(self.go_on)
+            self._layer.connection.submit(self.go_on)
 
     @calls_hooks
     def go_on(self) -> None:
@@ -80,10 +77,10 @@ class TlsBacklog:
         """Have the next block read; return False if the file is over."""
         layer = self._layer
         try:
-            if file.read(layer.below.open_stream.port):
+            if file.read(layer.connection.open_stream.home):
                 return True
         except (*REFUSALS, ValueError) as error:  # the latter for a file that is closed
-            layer.below.break_off(error)
+            layer.connection.break_off(error)
             return True
         with layer.lock:
             self._entries.popleft()
@@ -92,7 +89,7 @@ class TlsBacklog:
         return False
 
     def _on_read(self, file: TlsFile, count: int, status: int) -> None:
-        self._layer.below.inbox.deliver(self._take, file, count, status)
+        self._layer.connection.inbox.deliver(self._take, file, count, status)
 
     @calls_hooks
     def _take(self, file: TlsFile, count: int, status: int) -> None:
@@ -103,7 +100,7 @@ class TlsBacklog:
         try:
             block = file.take(count, status)
         except OSError as error:
-            layer.below.break_off(error)
+            layer.connection.break_off(error)
             return
         with layer.lock:
             layer.encrypt(block)

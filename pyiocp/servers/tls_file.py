@@ -4,9 +4,6 @@ What the system sends by itself cannot be encrypted, so the bytes have to come h
 user's handle may be one of Python's files, which no port can read; so the file is opened
 once more, by that handle (ReOpenFile), for overlapped reads. The user's own position in it
 does not change then, either.
-
-What belongs here: reading one file. What else waits, and when there is room for the next
-block, is known to the `tls_backlog`.
 """
 
 from __future__ import annotations
@@ -30,8 +27,8 @@ from .queued_file import LentFile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.home import Home
     from ..engine.operation import Operation
-    from ..engine.queue import CompletionQueue
     from ..handles.file_operation import FileOperation
     from ..handles.transmit import FilePart
 
@@ -58,13 +55,13 @@ class TlsFile(LentFile):
         self.reading = False
         """Whether a block is being read."""
 
-    def read(self, port: CompletionQueue) -> bool:
+    def read(self, home: Home) -> bool:
         """Begin to read the next block; False if there is none.
 
         Raises an `IocpError` if the system refuses, ValueError if the file is closed.
         """
         if self._operation is None:
-            self._operation = self._open(port)
+            self._operation = self._open(home)
         if self._at >= self._end:
             return False
         self._operation.offset = self._at
@@ -76,9 +73,9 @@ class TlsFile(LentFile):
             raise
         return True
 
-    def _open(self, port: CompletionQueue) -> FileOperation:
+    def _open(self, home: Home) -> FileOperation:
         """Open the file once more, and return what reads it."""
-        kernel = port.kernel
+        kernel = home.kernel
         number, self._at, self._end = range_of(kernel, self.part, self)
         again = kernel.ReOpenFile(
             number,
@@ -89,7 +86,7 @@ class TlsFile(LentFile):
         if again is None or again == INVALID_HANDLE_VALUE:
             raise error_of_code("ReOpenFile", kernel.last_error(), None, self)
         try:
-            self._file = File(port, again, mode="r")
+            self._file = File(home, again, mode="r")
         except BaseException:
             kernel.CloseHandle(again)
             raise

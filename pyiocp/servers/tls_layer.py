@@ -11,9 +11,6 @@ How it ends:
   While a file is being sent (`tls_backlog`), it waits for that.
 - The peer's ``close_notify`` is the end of the stream (``on_eof``).
 - The end of the TCP stream without it may be an attacker's: `TlsTruncatedError`.
-
-What belongs here: that. Contexts are in `tls_side`; sockets, queues and deadlines for closing
-are the connection's.
 """
 
 from __future__ import annotations
@@ -28,7 +25,7 @@ from ..engine.interrupt import calls_hooks
 from ..errors import error_of_code
 from ..handles.transmit import FilePart
 from ..winapi.errorcodes import WSAETIMEDOUT
-from .layer import Hooks, Layer
+from .layer import Layer
 from .session_state import CLOSING, CONNECTING, OPEN, SessionState
 from .tls import TlsError, TlsHandshakeError, TlsInfo, TlsTruncatedError
 from .tls_backlog import TlsBacklog
@@ -36,32 +33,15 @@ from .tls_backlog import TlsBacklog
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..engine.timers import Timer
+    from ..engine.timers import ScheduledCall
     from .connection import Connection
     from .session import Session
     from .session_statistics import SessionStatistics
     from .tls_side import TlsSide
+    from .transport import Hooks, Transport
 
 _RECORD = 16384
 """Bytes of content that a TLS record may have; one read returns no more."""
-
-_SAME = {
-    "abort",
-    "attach",
-    "begin_connect",
-    "break_off",
-    "connecting_to",
-    "end_connect",
-    "error",
-    "inbox",
-    "local",
-    "on_end",
-    "peer",
-    "quiet",
-    "stream",
-    "submit",
-}
-"""What of a connection is the same with TLS."""
 
 _ENCRYPT_AT_ONCE = 1 << 18
 """Bytes of a large message that are in memory twice while it is encrypted."""
@@ -70,9 +50,10 @@ _ENCRYPT_AT_ONCE = 1 << 18
 class TlsLayer(Layer):
     """The layer that encrypts what a session sends, and decrypts what it receives."""
 
+    tls: TlsInfo | None = None
+
     def __init__(self, session: Session, hooks: Hooks, side: TlsSide) -> None:
         super().__init__(session, hooks)
-        self.tls: TlsInfo | None = None
         self._side = side
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -87,7 +68,7 @@ class TlsLayer(Layer):
         self._closing = False
         self._ending = False
         #: That of the handshake, and then that of a `close` that waits.
-        self._deadline: Timer | None = None
+        self._deadline: ScheduledCall | None = None
         self._established = False
         self._paused = False
         #: What each side has said: a close_notify.
@@ -96,21 +77,11 @@ class TlsLayer(Layer):
         #: What was decrypted before it could be handed over.
         self._waiting: deque[bytes] = deque()
 
-    def stand_on(self, below: Connection) -> None:
+    def stand_on(self, below: Transport, connection: Connection) -> None:
         """Take note of what is below, before anything comes from there."""
-        super().stand_on(below)
+        super().stand_on(below, connection)
+        self.sends = self  # whatever sends must not come past it
         self._send_below = below.sends.send
-
-    @property
-    def sends(self) -> TlsLayer:
-        """What the session sends with."""
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what is the same with TLS: whatever sends must not come past it."""
-        if name not in _SAME:
-            raise NotImplementedError(f"{name} cannot be had with TLS [{self.session!r}]")
-        return getattr(self.below, name)
 
     @property
     def state(self) -> SessionState:
@@ -167,7 +138,7 @@ class TlsLayer(Layer):
         queued_bytes = self.queued_bytes
         if queued_bytes > self.session.send_limit:
             self._ending = True
-            self.below.sends.overflow(queued_bytes)
+            self.connection.sends.overflow(queued_bytes)
         if queued_bytes >= self.session.high_water or self._backlog.many_files:
             self._told_no = True
         return not self._told_no
@@ -183,7 +154,7 @@ class TlsLayer(Layer):
                 went_on = self._send_below(self._outgoing.read())
                 self.has_room &= went_on
         except ssl.SSLError as error:  # it broke off, and this thread hears of it first
-            self.below.submit(self._fail, error)
+            self.connection.submit(self._fail, error)
             return False
         return went_on
 
@@ -212,8 +183,8 @@ class TlsLayer(Layer):
                 self._close_below()
             elif self.state is OPEN:
                 self._closing = True
-                self._deadline = self.below.open_stream.port.call_later(
-                    self.session.close_timeout, self.below.close_timed_out
+                self._deadline = self.connection.open_stream.home.call_later(
+                    self.session.close_timeout, self.connection.close_timed_out
                 )
 
     def _close_below(self) -> None:
@@ -255,7 +226,7 @@ class TlsLayer(Layer):
     def resume(self) -> None:
         """Hand over what waits, then receive again; see `Session.resume_receiving`."""
         self._paused = False
-        self.below.submit(self._go_on)
+        self.connection.submit(self._go_on)
 
     @calls_hooks
     def _go_on(self) -> None:
@@ -269,18 +240,18 @@ class TlsLayer(Layer):
 
     def on_connect(self) -> None:
         """Begin the handshake; what is above is told when it is over."""
-        self._deadline = self.below.open_stream.port.call_later(
+        self._deadline = self.connection.open_stream.home.call_later(
             self._side.handshake_timeout, self._on_deadline
         )
         self._shake_hands()
 
     def _on_deadline(self) -> None:
-        self.below.submit(self._break_off_handshake)
+        self.connection.submit(self._break_off_handshake)
 
     def _break_off_handshake(self) -> None:
         if not self._established:
             error = error_of_code("TLS handshake", WSAETIMEDOUT, None, self.session)
-            self.below.break_off(error, True)
+            self.connection.break_off(error, True)
 
     @calls_hooks
     def _shake_hands(self) -> None:

@@ -1,8 +1,4 @@
-"""TlsSide: what all sessions of a listener, or of a client, that talk TLS have in common.
-
-What belongs here: the `ssl.SSLContext`, and what is asked of it. What is done with it for each
-session is in `tls_layer`.
-"""
+"""TlsSide: what all sessions of a listener, or of a client, that talk TLS have in common."""
 
 from __future__ import annotations
 
@@ -12,8 +8,8 @@ from typing import TYPE_CHECKING
 from .tls_layer import TlsLayer
 
 if TYPE_CHECKING:
-    from .layer import Hooks
     from .session import Session
+    from .transport import Hooks
 
 
 class TlsSide:

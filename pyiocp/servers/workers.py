@@ -2,8 +2,6 @@
 
 They all dequeue from the same port, and the kernel decides how many of them run: the
 port's concurrency value, and one more whenever one of them blocks.
-
-What belongs here: whether there may be a run, and its stop. What happens in one is in `crew`.
 """
 
 from __future__ import annotations
@@ -11,23 +9,31 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
+from ..engine import interrupt
 from ..errors import PortClosedError
-from .crew import Crew
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..engine.completion import Completion
     from ..engine.queue import CompletionQueue
+
+#: How long a hook on another thread may go on after a Ctrl-C that does not wait for it: most
+#: are over by then, and the port may run again at once.
+_PATIENCE_S = 0.2
 
 
 class Workers:
     """The workers of one port. Any thread may call any method."""
 
-    def __init__(self, queue: CompletionQueue) -> None:
-        self._queue = queue
+    def __init__(self, home: CompletionQueue) -> None:
+        self._home = home
         self._stopping = False
-        #: The crew of the run under way, or one that a Ctrl-C has left in its hooks.
-        self._crew: Crew | None = None
+        #: The run under way, or one that a Ctrl-C has left in its hooks.
+        self._last_run: _Run | None = None
         self._running = False
         self._lock = threading.Lock()
 
@@ -36,30 +42,136 @@ class Workers:
         threads = _default_threads() if threads is None else threads
         if not 1 <= threads <= 1024:
             raise ValueError(f"threads must be between 1 and 1024, not {threads}")
-        queue = self._queue
-        if queue.closed:
-            raise PortClosedError(f"{queue!r} is closed: it cannot run")
+        home = self._home
+        if home.closed:
+            raise PortClosedError(f"{home!r} is closed: it cannot run")
         # Before there are threads: until then Ctrl-C is Python's own, which does not wait.
-        queue.hold_signals()
-        crew = Crew(queue, lambda: self._stopping)
+        home.signals.hold()
+        run = _Run(home, lambda: self._stopping)
         try:
             with self._lock:
                 if self._running:
-                    raise RuntimeError(f"{queue!r} runs already")
-                if self._crew is not None and self._crew.serves_elsewhere:
+                    raise RuntimeError(f"{home!r} runs already")
+                if self._last_run is not None and self._last_run.serves_elsewhere:
                     raise RuntimeError(
-                        f"{queue!r} runs already: a hook on another thread has not ended"
+                        f"{home!r} runs already: a hook on another thread has not ended"
                     )
-                self._crew, self._running = crew, True
-            crew.serve(threads)
+                self._last_run, self._running = run, True
+            run.serve(threads)
         finally:
-            if self._crew is crew:
+            if self._last_run is run:
                 self._running = self._stopping = False
 
     def stop(self) -> None:
         """Have all of them end, after the hooks under way."""
         self._stopping = True
-        self._queue.wake()
+        self._home.wake()
+
+
+class _Run:
+    """The threads of one run, that which calls `serve` among them.
+
+    stopped: tells whether somebody wants all of them to end.
+
+    A thread joins the run itself, when it has begun. What `Thread.start` says is not relied on:
+    it waits for the thread, and what a signal handler raises meanwhile leaves it although the
+    thread has been started. So one that comes when the run is over goes home without having
+    served; and those that serve are known, however the run came to its end.
+    """
+
+    def __init__(self, home: CompletionQueue, stopped: Callable[[], bool]) -> None:
+        self._home = home
+        self._stopped = stopped
+        #: Whether nobody joins any more, and everybody ends after the hook under way.
+        self._over = False
+        #: The other threads that have joined, until their last hook.
+        self._others: set[int] = set()
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._left = False
+
+    @property
+    def serves_elsewhere(self) -> bool:
+        """Whether a hook on another thread has yet to end."""
+        return bool(self._others)
+
+    def serve(self, threads: int) -> None:
+        """Serve with so many threads, and return when all of them have ended.
+
+        Raises what one of them has raised, and KeyboardInterrupt as ``run`` does.
+        """
+        others = [
+            threading.Thread(target=self._serve_aside, name=f"pyiocp worker {n}", daemon=True)
+            for n in range(1, threads)
+        ]
+        # A second Ctrl-C does not wait for a hook on another thread.
+        presses = 2
+        try:
+            for thread in others:
+                thread.start()
+            self._serve()
+        except KeyboardInterrupt:  # the second one, in a hook on this thread
+            presses = 1
+            raise
+        finally:
+            try:
+                self._end(presses)
+                for thread in others:
+                    if thread.is_alive():
+                        thread.join()
+            finally:
+                self._left = True
+        interrupt.raise_noted()
+        if self._failure is not None:
+            raise self._failure
+
+    def _end(self, presses: int) -> None:
+        """Have everybody end, and wait until they have, or until so many Ctrl-C."""
+        with self._lock:
+            self._over = True
+        # Not by Thread.join: interrupted, CPython 3.11's takes the thread for dead.
+        patient_until = time.monotonic() + _PATIENCE_S
+        while self._others:
+            self._home.wake()
+            time.sleep(0.001)
+            if time.monotonic() >= patient_until:
+                interrupt.raise_noted(presses)
+
+    def _serve_aside(self) -> None:
+        """Serve in a thread of its own; what goes wrong there ends all of them."""
+        ident = threading.get_ident()
+        try:
+            with self._lock:
+                if self._over:
+                    return
+                self._others.add(ident)
+            self._serve()
+        except BaseException as error:
+            self._failure = error
+            self._over = True
+            if self._left:  # nobody is there to raise it
+                raise
+        finally:
+            self._others.discard(ident)
+            self._home.wake()
+
+    def _serve(self) -> None:
+        """Serve in this thread."""
+        home = self._home
+        main = interrupt.in_main_thread()
+        unclaimed: list[Completion] = []
+        poller = home.poller()
+        while not (self._over or self._stopped() or home.closing):
+            poller.gather(None)
+            try:
+                home.dispatch(unclaimed, sys.maxsize)
+            finally:  # also when a hook is interrupted
+                if unclaimed:
+                    home.keep_for_wait(unclaimed)
+                    unclaimed.clear()
+            if main and interrupt.noted():
+                self._over = True
+        home.wake()
 
 
 def _default_threads() -> int:

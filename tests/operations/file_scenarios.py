@@ -72,7 +72,7 @@ class OfAFile(Scenario):
         )
         assert number not in (None, INVALID_HANDLE_VALUE)
         self.poor: File = self.owns(
-            File(self.port, number, name="poor", unbuffered=self.unbuffered)
+            File(self.port._queue, number, name="poor", unbuffered=self.unbuffered)
         )
 
     def run(self, file: File) -> Any:
@@ -195,7 +195,7 @@ class Control(Scenario):
         access = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED
         number = CreateNamedPipeW(self.name, access, 0, 1, 4096, 4096, 0, None)
         assert number not in (None, INVALID_HANDLE_VALUE)
-        self.handle: File = self.owns(File(self.port, number, name="server"))
+        self.handle: File = self.owns(File(self.port._queue, number, name="server"))
 
     def post(self) -> Any:
         return self.handle.control(FSCTL_PIPE_LISTEN)
@@ -204,7 +204,7 @@ class Control(Scenario):
         access = GENERIC_READ | GENERIC_WRITE
         number = CreateFileW(self.name, access, 0, None, OPEN_EXISTING, FILE_FLAG_OVERLAPPED, None)
         assert number not in (None, INVALID_HANDLE_VALUE)
-        self.client: File = self.owns(File(self.port, number, name="client"))
+        self.client: File = self.owns(File(self.port._queue, number, name="client"))
 
     def post_failing(self) -> Any:
         """A code that nobody knows."""

@@ -211,7 +211,7 @@ def test_environment_turns_it_on(value: str, wanted: bool, monkeypatch: pytest.M
     monkeypatch.setenv("PYIOCP_DEBUG", value)
     assert debug_mode_wanted() is wanted
     with CompletionPort() as port, CompletionPort(debug=False) as other:
-        assert (port.debug, other.debug) == (wanted, False)
+        assert (port._debug, other._debug) == (wanted, False)
         with port.buffer_pool(100, slices=1) as pool:
             assert pool.statistics().bytes == (3 if wanted else 1) * PAGE_SIZE
 

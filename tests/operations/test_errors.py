@@ -153,7 +153,7 @@ def test_kind_of_handle_decides_what_a_status_means(port: CompletionPort) -> Non
     """C16: the same status on an operation of a socket and on one of another handle."""
     null = CreateFileW("NUL", GENERIC_READ, 0, None, OPEN_EXISTING, FILE_FLAG_OVERLAPPED, None)
     found = {}
-    for handle in (port.stream(), Handle(port, null)):
+    for handle in (port.stream(), Handle(port._queue, null)):
         completion = Operation(handle, "probe").finish(0, codes.STATUS_SHARING_VIOLATION)
         assert isinstance(completion.error, IocpError)
         found[handle.kind] = completion.error.winerror

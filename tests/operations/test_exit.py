@@ -193,7 +193,7 @@ def test_exit_while_another_thread_closes() -> None:
         port.stream(ours).receive(bytearray(100))
         closing = threading.Thread(target=port.close, kwargs={"timeout": 2}, daemon=True)
         closing.start()
-        while not port.closing:
+        while not port._queue.closing:
             time.sleep(0.001)
         sys.exit(13)
         """
@@ -234,7 +234,7 @@ def test_unhandled_ctrl_c_in_a_wait_ends_as_in_any_python_program() -> None:
     program = """
         port = CompletionPort(); fill(port)
         def interrupt():
-            while not port.waiting:
+            while not port._queue.waiting:
                 time.sleep(0.001)
             signal.raise_signal(signal.SIGINT)
         threading.Thread(target=interrupt).start()

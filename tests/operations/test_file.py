@@ -248,7 +248,7 @@ def test_a_number_becomes_a_file(port: CompletionPort, path: Path) -> None:
         str(path), GENERIC_READ, 3, None, OPEN_EXISTING, FILE_FLAG_OVERLAPPED, None
     )
     assert number
-    with File(port, number, key="adopted", name="content", mode="r") as file:
+    with File(port._queue, number, key="adopted", name="content", mode="r") as file:
         file.read(bytearray(3), 1)
         [completion] = port.wait(5)
         assert (completion.key, bytes(completion.data)) == ("adopted", CONTENT[1:4])

@@ -322,7 +322,7 @@ def test_reads_that_would_never_end_are_cancelled(
     mode = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED
     server = CreateNamedPipeW(name, mode, 0, 1, 4096, 4096, 0, None)
     assert server != INVALID_HANDLE_VALUE
-    with File(port, server), port.file(name, "r+", share="") as pipe:
+    with File(port._queue, server), port.file(name, "r+", share="") as pipe:
         for block in read_blocks(port, source, depth=4, block_size=BLOCK):
             assert len(block) == BLOCK
             assert port.in_flight_by_kind()["read"] >= 2
@@ -431,7 +431,7 @@ def test_failure_by_packet_is_raised_with_the_name(
     name = rf"\\.\pipe\pyiocp-{os.getpid()}-bulk"
     mode = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED
     with (
-        File(port, CreateNamedPipeW(name, mode, 0, 1, 4096, 4096, 0, None)) as server,
+        File(port._queue, CreateNamedPipeW(name, mode, 0, 1, 4096, 4096, 0, None)) as server,
         port.file(name, "r+", share="") as pipe,
     ):
         with pytest.raises(PipeClosedError, match="ReadFile failed") as caught:

@@ -53,14 +53,14 @@ def server_end(port: CompletionPort, mode: int = 0) -> File:
         pipe_name(), PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED, mode, 1, 4096, 4096, 0, None
     )
     assert number not in (None, INVALID_HANDLE_VALUE)
-    return File(port, number, key="server", name="server")
+    return File(port._queue, number, key="server", name="server")
 
 
 def client_end(port: CompletionPort) -> File:
     access = GENERIC_READ | GENERIC_WRITE
     number = CreateFileW(pipe_name(), access, 0, None, OPEN_EXISTING, FILE_FLAG_OVERLAPPED, None)
     assert number not in (None, INVALID_HANDLE_VALUE)
-    return File(port, number, key="client", name="client")
+    return File(port._queue, number, key="client", name="client")
 
 
 @pytest.fixture

@@ -30,8 +30,7 @@ import pytest
 from faulty_kernel import FaultyKernel
 
 from pyiocp import CompletionPort, IocpError, Session
-from pyiocp.engine import delivery, interrupt
-from pyiocp.engine import signals as signal_receiver
+from pyiocp.engine import interrupt, poller, signals
 
 LONG_S = 10.0
 """Bounds what should come at once; a test that reaches it has failed."""
@@ -55,7 +54,7 @@ WAITS: dict[str, Callable[[CompletionPort], Any]] = {
 @pytest.fixture(autouse=True)
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a sleeping thread sleep on, so that a wake-up that was left out shows."""
-    monkeypatch.setattr(delivery, "_WAIT_MAX_MS", 60_000)
+    monkeypatch.setattr(poller, "_WAIT_MAX_MS", 60_000)
 
 
 @pytest.fixture(autouse=True)
@@ -110,13 +109,13 @@ class Presser:
 
 def asleep(port: CompletionPort, threads: int = 1) -> Callable[[], bool]:
     """Return what tells whether the main thread, and as many in all, sleep in the port."""
-    return lambda: MAIN in port.waiting and len(port.waiting) >= threads
+    return lambda: MAIN in port._queue.waiting and len(port._queue.waiting) >= threads
 
 
 def parting(port: CompletionPort) -> bool:
     """Tell whether the main thread waits for the hooks of other workers to end."""
-    crew = port._workers._crew
-    return crew is not None and crew._parted and not port.waiting
+    crew = port._service.workers._last_run
+    return crew is not None and crew._over and not port._queue.waiting
 
 
 def runs(port: CompletionPort) -> bool:
@@ -158,7 +157,7 @@ def test_ctrl_c_reaches_the_main_thread_although_others_wait(port: CompletionPor
     others = [threading.Thread(target=port.wait, daemon=True) for _ in range(3)]
     for thread in others:
         thread.start()
-    until(lambda: len(port.waiting) == 3)
+    until(lambda: len(port._queue.waiting) == 3)
     latencies = []
     for _ in range(10):
         with Presser(asleep(port, 4)) as presser:
@@ -338,7 +337,7 @@ def test_second_ctrl_c_interrupts_a_hook_that_does_not_end(port: CompletionPort,
                 time.sleep(0.001)
 
         port.post("before")
-        port.gather(0)
+        port._queue.poller().gather(0)
         port.call_soon(hook)
         port.post("after")
         with Presser(in_hook.is_set, interrupt.noted) as presser:
@@ -444,12 +443,12 @@ def test_second_ctrl_c_finds_the_port_at_its_own_work(port: CompletionPort) -> N
             signal.raise_signal(signal.SIGINT)
             real(self, address)
 
-    signal_receiver.socket.socket = Pressed
+    signals.socket.socket = Pressed
     try:
         with pytest.raises(KeyboardInterrupt):
             port.wait(LONG_S)
     finally:
-        signal_receiver.socket.socket = made
+        signals.socket.socket = made
     port.post("after")
     assert [completion.key for completion in port.wait(LONG_S)] == ["after"]
 
@@ -477,12 +476,12 @@ def test_wait_does_without_the_socket_until_there_is_one(
             refused.append(call)
             raise OSError(None, "refused", None, code)
 
-    monkeypatch.setattr(signal_receiver.socket, "socket", Scarce)
-    receivers = len(signal_receiver._receivers)
+    monkeypatch.setattr(signals.socket, "socket", Scarce)
+    receivers = len(signals._receivers)
     for n in range(3):
         port.post(n)
         assert [completion.key for completion in port.wait(LONG_S)] == [n]
-        assert len(signal_receiver._receivers) == receivers
+        assert len(signals._receivers) == receivers
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert len(refused) >= 3
     monkeypatch.undo()
@@ -497,12 +496,12 @@ def test_wait_reports_a_socket_that_cannot_be_made_for_another_reason(
     def refuse(*_: Any) -> None:
         raise OSError(None, "refused", None, 10050)
 
-    monkeypatch.setattr(signal_receiver.socket, "socket", refuse)
+    monkeypatch.setattr(signals.socket, "socket", refuse)
     port.post("kept")
-    receivers = len(signal_receiver._receivers)
+    receivers = len(signals._receivers)
     with pytest.raises(IocpError, match=r"socket failed with WSAENETDOWN \(10050\)"):
         port.wait(LONG_S)
-    assert len(signal_receiver._receivers) == receivers
+    assert len(signals._receivers) == receivers
     monkeypatch.undo()
     assert [completion.key for completion in port.wait(LONG_S)] == ["kept"]
 
@@ -627,9 +626,9 @@ def test_own_handler_may_stop_or_post_whatever_it_interrupts(what: str) -> None:
     with CompletionPort(kernel=kernel) as port:
         do = {
             "stop": port.stop,
-            "wake": port.wake,
+            "wake": port._queue.wake,
             "post": lambda: port.post("key"),
-            "call_soon": lambda: (port.call_soon(int), port.wake()),
+            "call_soon": lambda: (port.call_soon(int), port._queue.wake()),
         }[what]
         signal.signal(signal.SIGINT, lambda *_: do() and None)
         try:
@@ -749,7 +748,7 @@ def test_ctrl_c_ends_an_event_loop_while_a_thread_of_it_waits(port: CompletionPo
     port.wait(0.01)
 
     def let_go() -> None:
-        until(lambda: port.waiting and running)
+        until(lambda: port._queue.waiting and running)
         time.sleep(0.05)  # for the loop to sleep, where nothing of asyncio's is interrupted
         signal.raise_signal(signal.SIGINT)
         arrived.wait(LONG_S)
@@ -785,8 +784,8 @@ def test_ctrl_c_ends_an_event_loop_while_a_thread_of_it_waits(port: CompletionPo
 CONSOLE_PROGRAM = """
     import ctypes, os, sys, time
     from pyiocp import CompletionPort
-    from pyiocp.engine import delivery
-    delivery._WAIT_MAX_MS = 60_000
+    from pyiocp.engine import poller
+    poller._WAIT_MAX_MS = 60_000
     ctypes.WinDLL("kernel32").SetConsoleCtrlHandler(None, 0)
     with CompletionPort() as port:
         for n in range(10):

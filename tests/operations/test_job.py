@@ -128,7 +128,7 @@ def test_a_pid_that_equals_an_address_in_flight_takes_nothing(port: CompletionPo
     with peer:
         operation = port.stream(ours).receive(bytearray(10))
         address = ctypes.cast(operation.address, LPOVERLAPPED)
-        key = port.senders.last_key
+        key = port._queue.senders.last_key
         assert winapi.PostQueuedCompletionStatus(port.handle, 7, key, address)
         [message] = gather(port, 1)
         assert messages([message]) == [(JobEvent.EXIT_PROCESS, operation.address)]
@@ -141,7 +141,7 @@ def test_a_pid_that_equals_an_address_in_flight_takes_nothing(port: CompletionPo
 
 def test_a_message_that_is_not_known_keeps_its_number(port: CompletionPort) -> None:
     job = port.job()
-    assert winapi.PostQueuedCompletionStatus(port.handle, 99, port.senders.last_key, None)
+    assert winapi.PostQueuedCompletionStatus(port.handle, 99, port._queue.senders.last_key, None)
     [message] = gather(port, 1)
     assert messages([message]) == [(99, None)]
     assert repr(message) == "<JobMessage 99: key=None, pid=None>"
@@ -152,7 +152,7 @@ def test_a_message_that_is_not_known_keeps_its_number(port: CompletionPort) -> N
 def test_messages_that_come_after_the_close_are_dropped(port: CompletionPort) -> None:
     """Those of a closed job; a key that no job of this port has had is somebody else's."""
     job = port.job()
-    key = port.senders.last_key
+    key = port._queue.senders.last_key
     job.close()
     assert winapi.PostQueuedCompletionStatus(port.handle, 7, key, None)
     assert winapi.PostQueuedCompletionStatus(port.handle, 7, key + 1, None)
@@ -215,7 +215,7 @@ def test_a_message_is_not_believed(port: CompletionPort, start: Callable[[], Chi
     job.assign(child)
     operation = job.wait()
     gather(port, 1)
-    key, zero = port.senders.last_key, int(JobEvent.ACTIVE_PROCESS_ZERO)
+    key, zero = port._queue.senders.last_key, int(JobEvent.ACTIVE_PROCESS_ZERO)
     assert winapi.PostQueuedCompletionStatus(port.handle, zero, key, None)
     assert messages(gather(port, 1)) == [(JobEvent.ACTIVE_PROCESS_ZERO, None)]
     assert port.wait(0.05) == []
@@ -263,7 +263,7 @@ def test_cancelling_and_ending_race_to_one_completion(
 
     kernel.wrap("QueryInformationJobObject", account)
     job = port.job()
-    key, zero = port.senders.last_key, int(JobEvent.ACTIVE_PROCESS_ZERO)
+    key, zero = port._queue.senders.last_key, int(JobEvent.ACTIVE_PROCESS_ZERO)
     posted, seen = [], []
     for _ in range(60):
         active[0] = 1

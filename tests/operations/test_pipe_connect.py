@@ -67,7 +67,7 @@ def test_wait_has_an_end(port: CompletionPort, busy: tuple[PipeServer, Pipe]) ->
     connect = port.connect_pipe(server.name, timeout=0.2)
     [completion] = completions_of(port, connect)
     assert isinstance(completion.error, PipeBusyError)
-    assert time.monotonic() - begin >= 0.2
+    assert round(time.monotonic() - begin, 3) >= 0.2  # their difference is not exact
     assert connect.pipe is None
     connect = port.connect_pipe(server.name, timeout=0)
     [completion] = port.wait(0)

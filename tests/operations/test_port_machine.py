@@ -388,7 +388,7 @@ class Model:
                 assert pending.end.incoming.ended, completion
                 pending.end.outgoing.torn = True
         elif isinstance(error, OperationCancelledError):
-            assert pending.cancelled or pending.end.closed or self.port.closing
+            assert pending.cancelled or pending.end.closed or self.port._queue.closing
         else:
             assert pending.end.may_fail, f"failed without a reason: {error}"
         if error is not None and kind == "send":
@@ -421,8 +421,8 @@ class Model:
         """Compare the port with the model; nobody else may be using either."""
         port = self.port
         held: list[Any] = list(port.in_flight.values())
-        held += [packet for packet, _, _ in port.ready]
-        held += [completion.operation for completion in port._unclaimed]
+        held += [packet for packet, _, _ in port._queue.ready]
+        held += [completion.operation for completion in port._queue.unclaimed]
         held = [packet for packet in held if not packet.internal]
         assert len(held) == len(set(held)), "an operation is held twice"
         assert set(held) == {*self.outstanding, *self.posts}

@@ -42,15 +42,15 @@ LONG_S = 10.0
 #: What a handler that raises may find at work when operations are waited for or submitted.
 INTERRUPTED = {
     "batch",
+    "closing",
     "completion",
-    "completion_queue",
-    "delivery",
     "file_lock",
     "in_flight",
-    "intake",
-    "marker",
+    "late_packets",
     "operation",
-    "packet_queue",
+    "packet",
+    "poller",
+    "queue",
     "timers",
 }
 
@@ -189,7 +189,7 @@ def test_wait_loses_nothing_and_hands_nothing_out_twice(
         for key in range(3):
             port.post(key)
         assert PostQueuedCompletionStatus(port.handle, 0, 77, None)
-        port.wake()
+        port._queue.wake()
         port.call_later(0, due.append, 1)
         port.call_later(0, due.append, 2)
         found = drained_before
@@ -210,8 +210,8 @@ def test_wait_loses_nothing_and_hands_nothing_out_twice(
         failures = [c.error.__cause__ for c in found if c.error is not None]
         assert all(isinstance(cause, error) for cause in failures), disturbance.where
         assert len(failures) <= 1, disturbance.where
-        assert port.polling == set(), disturbance.where
-        assert port.waiting == set(), disturbance.where
+        assert port._queue.polling == set(), disturbance.where
+        assert port._queue.waiting == set(), disturbance.where
         if error is Stop:
             assert caught == bool(disturbance.where)
 
@@ -225,7 +225,7 @@ def test_port_that_is_cut_short_is_none() -> None:
             CompletionPort().close()
         gc.collect()
         for port in set(_open_ports) - before:
-            assert port.closing, disturbance.where  # it was close() that was cut short
+            assert port._queue.closing, disturbance.where  # it was close() that was cut short
             port.close()
 
 
@@ -277,7 +277,7 @@ def ended(port: CompletionPort, count: int) -> list[Any]:
     """Return the completions that come until there are so many and no address is retired."""
     out: list[Any] = []
     deadline = time.monotonic() + LONG_S
-    while (len(out) < count or port.retired) and time.monotonic() < deadline:
+    while (len(out) < count or port._queue.retired) and time.monotonic() < deadline:
         out += port.wait(0.02)
     return out
 
@@ -295,7 +295,7 @@ def test_marker_that_was_interrupted_is_looked_at_again(error: type[BaseExceptio
             receive = stream.receive_operation(bytearray(1))
             port.in_flight[receive.address] = receive
             with stream.lock:
-                port.settle(receive, receive.address)
+                port._queue.settle(receive, receive.address)
             assert wait.cancel()
             found = []
             with contextlib.suppress(error), disturbance:
@@ -303,7 +303,7 @@ def test_marker_that_was_interrupted_is_looked_at_again(error: type[BaseExceptio
                 found += port.wait(0)
             found += ended(port, 2 - len(found))
             found += port.wait(0.02)
-            assert port.retired == {}, disturbance.where
+            assert port._queue.retired == {}, disturbance.where
             assert len(found) == 2, disturbance.where
             assert {c.operation for c in found} == {wait, receive}, disturbance.where
             assert port.in_flight_by_kind() == {}, disturbance.where

@@ -134,7 +134,7 @@ class Hello(Session):
         self.send(b"hello")
 
     def on_receive(self, data: memoryview) -> None:
-        self._pyiocp._port.stop()  # type: ignore[attr-defined]
+        self._pyiocp.stream.port.stop()  # type: ignore[attr-defined]
 
 
 N = r"0x[0-9a-f]+"
@@ -209,11 +209,11 @@ TABLE: dict[str, tuple[Callable[[Place], Any], str]] = {
     ),
     "a call that is due": (
         lambda p: p.port.call_later(5, print),
-        r"<Timer of print, due at \d+\.\d{3}>",
+        r"<ScheduledCall of print, due at \d+\.\d{3}>",
     ),
     "a call that was cancelled": (
         lambda p: of(p.port.call_later(5, p.port.stop), lambda timer: timer.cancel()),
-        "<Timer cancelled>",
+        "<ScheduledCall cancelled>",
     ),
     "a file": (
         lambda p: p.port.file(p.folder / "notes", "w", key="f"),

@@ -27,7 +27,7 @@ def settled(port: CompletionPort, stream: Stream) -> tuple[Operation, int]:
     address = operation.address
     port.in_flight[address] = operation
     with stream.lock:
-        port.settle(operation, address)
+        port._queue.settle(operation, address)
     return operation, address
 
 
@@ -39,7 +39,7 @@ def test_uncertain_operation_completes_at_once_beside_a_thread_that_waits(
     found: list[Completion] = []
     thread = threading.Thread(target=lambda: found.extend(port.wait(10)))
     thread.start()
-    while not port.waiting:
+    while not port._queue.waiting:
         pass
     operation, _ = settled(port, stream)
     thread.join(10)
@@ -47,7 +47,7 @@ def test_uncertain_operation_completes_at_once_beside_a_thread_that_waits(
     reference = weakref.ref(operation)
     del operation
     found.clear()
-    while port.retired:
+    while port._queue.retired:
         assert port.wait(0.1) == []
     gc.disable()
     try:
@@ -91,18 +91,18 @@ def test_late_packet_of_a_settled_operation_is_not_the_next_ones(dequeued_first:
             thread.start()
             assert held.wait(10)
         with stream.lock:
-            port.settle(operation, address)
+            port._queue.settle(operation, address)
         assert operation.address != address
         (completion,) = port.wait(10)
         assert completion.operation is operation
         operation.post()
         assert port.wait(0.1) == []
-        assert (address in port.retired) == dequeued_first
+        assert (address in port._queue.retired) == dequeued_first
         if dequeued_first:
             go_on.set()
             thread.join(10)
             assert port.wait(0.1) == []
-        assert (found, port.retired) == ([], {})
+        assert (found, port._queue.retired) == ([], {})
         peer.send(b"two")
         (completion,) = port.wait(10)
         assert bytes(completion.data) == b"two"
@@ -116,10 +116,10 @@ def test_packet_that_came_before_completes_the_operation_once(
     operation = stream.receive(bytearray(10))
     address = operation.address
     peer.send(b"one")
-    while not port.ready:
-        port.gather(0)
+    while not port._queue.ready:
+        port._queue.poller().gather(0)
     with stream.lock:
-        port.settle(operation, address)
+        port._queue.settle(operation, address)
     (completion,) = port.wait(10)
     assert bytes(completion.data) == b"one"
     operation.post()
@@ -139,8 +139,8 @@ def test_marker_that_the_system_refuses_is_sent_again() -> None:
         passed: list[str] = []
         port.post("before")
         refusal.enabled = True
-        port.markers.call_when_passed(lambda: passed.append("first"))
-        port.markers.call_when_passed(lambda: passed.append("second"))
+        port._queue.markers.call_when_passed(lambda: passed.append("first"))
+        port._queue.markers.call_when_passed(lambda: passed.append("second"))
         assert [completion.key for completion in port.wait(10)] == ["before"]
         while len(passed) < 2:
             assert port.wait(0.1) == []

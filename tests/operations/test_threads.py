@@ -26,7 +26,7 @@ from pyiocp import (
     PortClosedError,
     Session,
 )
-from pyiocp.engine import delivery
+from pyiocp.engine import poller
 from pyiocp.winapi import PostQueuedCompletionStatus
 
 LONG_S = 10.0
@@ -39,7 +39,7 @@ HELD_S = 1.0
 @pytest.fixture
 def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a sleeping thread sleep on, so that a wake-up that was left out shows."""
-    monkeypatch.setattr(delivery, "_WAIT_MAX_MS", 60_000)
+    monkeypatch.setattr(poller, "_WAIT_MAX_MS", 60_000)
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_threads_share_what_one_of_them_dequeued(no_second_look: None) -> None:
             release.wait(LONG_S)
 
         with running(*[take_one] * 6):
-            until(lambda: len(port.waiting) == 6)
+            until(lambda: len(port._queue.waiting) == 6)
             for n in range(6):
                 port.post(n)
             until(lambda: len(arrived) == 6)
@@ -195,10 +195,10 @@ def test_thread_that_takes_less_than_there_is_wakes_another(no_second_look: None
     with CompletionPort(concurrency=1) as port:
         for n in range(4):
             port.post(n)
-        port.gather(0.0)
+        port._queue.poller().gather(0.0)
         others: list[Any] = []
         with running(lambda: others.extend(port.wait(LONG_S, limit=1))):
-            until(lambda: port.waiting or others)
+            until(lambda: port._queue.waiting or others)
             mine = port.wait(0, limit=1) + port.wait(0, limit=1)
             until(lambda: others)
         assert sorted(c.key for c in mine + others + port.wait(0)) == list(range(4))
@@ -216,7 +216,7 @@ def test_sleeping_thread_gets_what_ended_on_the_spot(
         port.wait(LONG_S)  # the bytes have arrived
         seen: list[Any] = []
         with running(lambda: seen.extend(port.wait(LONG_S))):
-            until(lambda: port.waiting)
+            until(lambda: port._queue.waiting)
             operation = stream.receive(bytearray(1))
             until(lambda: seen)
         assert [(c.operation, bytes(c.data)) for c in seen] == [(operation, b"b")]
@@ -229,7 +229,7 @@ def test_timer_added_while_a_thread_falls_asleep_is_on_time(
     """The timer is added when the thread has asked how long to sleep and does not sleep yet."""
     with CompletionPort() as port:
         called = threading.Event()
-        asked = port.timers.next_due
+        asked = port._queue.timers.next_due
         sleeper: list[int] = []
 
         def next_due() -> float | None:
@@ -240,11 +240,11 @@ def test_timer_added_while_a_thread_falls_asleep_is_on_time(
                     pass
             return answer
 
-        monkeypatch.setattr(port.timers, "next_due", next_due)
+        monkeypatch.setattr(port._queue.timers, "next_due", next_due)
 
         def sleep() -> None:
             sleeper.append(threading.get_ident())
-            while not called.is_set() and not port.closing:
+            while not called.is_set() and not port._queue.closing:
                 port.wait(LONG_S)
 
         with running(sleep):
@@ -262,9 +262,9 @@ def test_close_releases_every_waiter(timeout: float | None, no_second_look: None
     port = CompletionPort()
     returned: list[list[Any]] = []
     with running(*[lambda: returned.append(port.wait(timeout))] * 5):
-        until(lambda: len(port.waiting) == 5)
+        until(lambda: len(port._queue.waiting) == 5)
         port.close()
-        assert port.waiting == set()
+        assert port._queue.waiting == set()
     assert returned == [[]] * 5
 
 
@@ -272,7 +272,7 @@ def test_close_releases_run(no_second_look: None) -> None:
     """Three workers in run() with nothing to do; close() comes from a fourth thread."""
     port = CompletionPort()
     with running(lambda: port.run(threads=3)):
-        until(lambda: len(port.waiting) == 3)
+        until(lambda: len(port._queue.waiting) == 3)
         port.close()
     assert port.in_flight == {}
 
@@ -287,7 +287,7 @@ def test_what_close_cancels_goes_to_one_waiter_or_to_close() -> None:
         operations.append(port.stream(ours).receive(bytearray(16)))
     sink = Sink(port, limit=2)
     with running(*[sink] * 3):
-        until(lambda: len(port.waiting) == 3)
+        until(lambda: len(port._queue.waiting) == 3)
         sink.take(port.close())
     for peer in peers:
         peer.close()

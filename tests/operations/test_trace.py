@@ -123,7 +123,7 @@ def test_nothing_is_recorded_before_or_after(port: CompletionPort, pair: Pair) -
     assert len(port.wait(10)) == 1
     assert trace.events == before
     assert type(port.in_flight) is InFlightTable
-    assert port.tracer is None
+    assert port._queue.tracer is None
 
 
 def test_oldest_events_go_when_there_is_no_room(port: CompletionPort) -> None:
@@ -143,7 +143,7 @@ def test_a_trace_goes_on_when_another_one_stops(port: CompletionPort, pair: Pair
     stream, _ = pair
     first, second = port.trace(), port.trace()
     first.stop()
-    assert port.tracer is second
+    assert port._queue.tracer is second
     stream.send(b"x")
     assert len(port.wait(10)) == 1
     second.stop()

@@ -16,7 +16,7 @@ import pytest
 from faulty_kernel import FaultyKernel, Refusal, WakeCounter
 
 from pyiocp import Completion, CompletionPort, IocpError, PeerResetError, PortClosedError
-from pyiocp.engine.operation import PostedPacket
+from pyiocp.engine.packet import PostedPacket
 from pyiocp.winapi import ERROR_NOT_ENOUGH_MEMORY, WAIT_TIMEOUT
 from pyiocp.winapi.errorcodes import ERROR_INTERNAL_ERROR
 
@@ -86,7 +86,7 @@ def test_wakes_are_one_at_a_time(
     def disturb(first: int) -> None:
         for n in range(first, first + 250):
             port.call_soon(called.append, n)
-            port.wake()
+            port._queue.wake()
 
     threads = [threading.Thread(target=disturb, args=(n * 250,)) for n in range(4)]
     for thread in threads:
@@ -108,11 +108,11 @@ def test_wakes_nobody_dequeues_are_one(
     counter = WakeCounter(kernel)
     port = open_port()
     for _ in range(1000):
-        port.wake()
+        port._queue.wake()
     assert (counter.posted, counter.outstanding) == (1, 1)
     assert port.wait(0) == []
     assert counter.outstanding == 0
-    port.wake()
+    port._queue.wake()
     assert counter.posted == 2
 
 
@@ -287,10 +287,10 @@ def test_packet_that_cannot_be_finished_gives_one_completion_with_the_error(
     unfinished = Unfinished("bad")
     unfinished.error = error
     port.post("before")
-    port.post_packet(unfinished, 7)
+    port._queue.post(unfinished, 7)
     port.post("after")
-    while len(port.ready) < 3:
-        port.gather(0)
+    while len(port._queue.ready) < 3:
+        port._queue.poller().gather(0)
     if isinstance(error, Stop):
         with pytest.raises(Stop):
             port.wait(5)

@@ -79,7 +79,7 @@ def test_timers_do_not_queue_behind_what_is_ready(port: CompletionPort) -> None:
 
 def test_equal_times_keep_the_order_of_asking(port: CompletionPort) -> None:
     kernel_now = port.kernel.monotonic()
-    port.timers._monotonic = lambda: kernel_now
+    port._queue.timers._monotonic = lambda: kernel_now
     called: list[int] = []
     for n in range(10):
         port.call_later(0, called.append, n)
@@ -151,7 +151,7 @@ def test_sooner_timer_from_another_thread_ends_the_wait_in_time(port: Completion
     port.call_later(3600, print)
     called = threading.Event()
     with served(port):
-        assert eventually(lambda: bool(port.waiting))
+        assert eventually(lambda: bool(port._queue.waiting))
         begun = time.monotonic()
         port.call_later(0.05, called.set)
         assert called.wait(10)

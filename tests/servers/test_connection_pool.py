@@ -12,6 +12,7 @@ from journal import Journal, Made, eventually, served
 from tls_context import client_context, server_context
 
 from pyiocp import CompletionPort, ConnectionPool, ConnectRefusedError, PortClosedError, Session
+from pyiocp.servers.layer import connection_of
 
 LOCAL = ("127.0.0.1", 0)
 
@@ -212,7 +213,7 @@ def test_dead_connection_whose_end_waits_in_the_kernel_is_not_handed_out(end: st
         pool.release(session)
         assert pool.idle == 1
         getattr(sessions[0], end)()
-        assert eventually(lambda: not session._pyiocp.quiet)
+        assert eventually(lambda: not connection_of(session).quiet)
         assert session.state.value == "open"
         future = pool.acquire()
         assert not future.done()
@@ -360,6 +361,8 @@ def test_port_closes_under_a_pool() -> None:
         (ValueError, {"maximum": 0}),
         (ValueError, {"idle_timeout": 0}),
         (TypeError, {"factory": None}),
+        (ValueError, {"timeout": 0}),
+        (ValueError, {"address": []}),
         (TypeError, {"address": "127.0.0.1:80"}),
     ],
 )

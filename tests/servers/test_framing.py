@@ -600,7 +600,7 @@ def test_what_was_under_way_when_paused_waits_too(port: CompletionPort) -> None:
         assert eventually(lambda: session._pyiocp._parser.waiting_bytes == 6)
         assert session.frames == [b"1"]
         framer = session._pyiocp
-        framer.inbox.deliver(framer.on_eof)
+        framer.connection.inbox.deliver(framer.on_eof)
         assert not session.has_eof.is_set()
         session.resume_receiving()
         assert session.has_eof.wait(10)

@@ -107,12 +107,12 @@ def test_second_of_two_winners_is_closed() -> None:
     ):
         kernel.monotonic = lambda: time.monotonic() + shift[0]
         shift = [0.0]
-        port.timers._monotonic = kernel.monotonic
+        port._queue.timers._monotonic = kernel.monotonic
         session = port.connect([one.getsockname(), other.getsockname()], Journal)
         first = one.accept()[0]
         shift[0] += 1
         due: list[Any] = []
-        port.timers.pop_due(due)
+        port._queue.timers.pop_due(due)
         for timer, _, _ in due:
             timer.receiver(None, 0, 0)
         second = other.accept()[0]
@@ -172,7 +172,7 @@ def test_racing_session_can_be_ended(
     assert session.hooks == ["close"]
     assert type(session.error) is ConnectionLostError
     assert port.in_flight_by_kind() == {}
-    assert port.timers.next_due() is None
+    assert port._queue.timers.next_due() is None
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_session_whose_name_is_looked_up_can_be_ended(
             session.abort()
         assert session.closed.wait(10)
         slow_name.set()
-        assert eventually(lambda: port.resolver._threads == 0)
+        assert eventually(lambda: port._service.resolver._threads == 0)
     error = NetworkTimeoutError if end == "timeout" else ConnectionLostError
     assert type(session.error) is error
     assert session.hooks == ["close"]
@@ -229,7 +229,7 @@ def test_port_closes_while_a_name_is_looked_up(slow_name: threading.Event) -> No
     port.close()
     assert session.hooks == ["close"]
     slow_name.set()
-    assert eventually(lambda: port.resolver._threads == 0)
+    assert eventually(lambda: port._service.resolver._threads == 0)
 
 
 def test_many_names_are_looked_up_by_a_few_threads(
@@ -239,14 +239,14 @@ def test_many_names_are_looked_up_by_a_few_threads(
     most: list[int] = []
 
     def answer(host: str) -> list[tuple[int, Any]]:
-        most.append(port.resolver._threads)
+        most.append(port._service.resolver._threads)
         raise socket.gaierror(socket.EAI_NONAME, host)
 
     look_ups(monkeypatch, answer)
     sessions = [port.connect((f"{n}.test", 9), Journal) for n in range(200)]
     with served(port):
         assert all(session.closed.wait(10) for session in sessions)
-        assert eventually(lambda: port.resolver._threads == 0)
+        assert eventually(lambda: port._service.resolver._threads == 0)
     assert [str(n) + ".test" in str(session.error) for n, session in enumerate(sessions)] == [
         True
     ] * 200

@@ -112,13 +112,13 @@ def test_sending_alone_keeps_a_session_alive(clocked: CompletionPort, clock: Clo
 def test_messages_cost_no_timers(clocked: CompletionPort, clock: Clock) -> None:
     """200 messages while the clock does 200 seconds: a timer per idle_timeout, not per message."""
     added: list[float] = []
-    add = clocked.timers.add
+    add = clocked._queue.timers.add
 
     def counted(seconds: float, *rest: Any) -> Any:
         added.append(seconds)
         return add(seconds, *rest)
 
-    clocked.timers.add = counted  # type: ignore[method-assign, assignment]
+    clocked._queue.timers.add = counted  # type: ignore[method-assign, assignment]
     sessions = Made(Echo)
     listener = clocked.listen(LOCAL, sessions)
     with served(clocked), connect(listener) as peer:
@@ -137,7 +137,7 @@ def test_ended_session_leaves_no_timer_behind(clocked: CompletionPort, clock: Cl
     with served(clocked):
         connect(listener).close()
         assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set())
-        assert clocked.timers.next_due() is None
+        assert clocked._queue.timers.next_due() is None
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_shutdown_lets_sessions_finish(port: CompletionPort, no_errors_logged: N
         assert receive_all(peer) == text
         peer.close()
         assert sessions[0].closed.wait(10)
-        assert eventually(lambda: port.timers.next_due() is None)
+        assert eventually(lambda: port._queue.timers.next_due() is None)
     assert sessions[0].error is None
     assert listener.sessions == set()
 

@@ -174,7 +174,7 @@ def test_accept_is_not_overlooked_when_the_next_one_resets_its_event(port: Compl
     Here nobody hears of the event at all: it is the post of the second accept that finds the
     end of the first.
     """
-    stream = take_over(port, socket.create_server(LOCAL))
+    stream = take_over(port._queue, socket.create_server(LOCAL))
     (wait,) = [packet for packet in port.in_flight.values() if packet.kind == "wait"]
     wait.receiver = lambda operation, count, status: operation.finish(count, status)
     first, second = stream.accept_operation(), stream.accept_operation()

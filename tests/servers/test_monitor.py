@@ -81,17 +81,17 @@ def test_monitor_itself_counts_nowhere(port: CompletionPort) -> None:
             assert sample["completions"] == {}
             assert sample["listeners"] == []
         assert port.sessions == set()
-        assert len(port.monitor_sessions) == 2
+        assert len(port._service.monitor_sessions) == 2
 
 
 def test_nothing_is_counted_before_somebody_looks(port: CompletionPort) -> None:
     """The port follows its operations only from the first look on."""
     monitor = port.monitor()
-    assert port.watcher is None
+    assert port._queue.watcher is None
     with running(port), Asker(monitor.address) as asker:
         # A question that is there when it is waited for comes without a packet.
         ask_until(asker, lambda sample: sample["batches"]["calls"] > 0)
-        assert port.watcher is not None
+        assert port._queue.watcher is not None
 
 
 class Talks(Session):
@@ -212,4 +212,4 @@ def test_port_that_is_closed_or_shut_down_does_not_wait_for_who_looks() -> None:
             thread.join(WITHIN_S)
             assert not thread.is_alive()
             port.close()
-            assert port.monitor_sessions == set()
+            assert port._service.monitor_sessions == set()

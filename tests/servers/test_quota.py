@@ -96,7 +96,7 @@ def test_session_tries_again_when_nothing_at_all_is_admitted(
     sessions = Made(Journal)
     listener = scarce_port.listen(LOCAL, sessions)
     with served(scarce_port):
-        assert eventually(lambda: bool(scarce_port.waiting))
+        assert eventually(lambda: bool(scarce_port._queue.waiting))
         quota.full.set()
         with connect(listener) as peer:
             peer.sendall(b"hello")
@@ -219,7 +219,7 @@ def test_session_that_waits_for_memory_can_be_aborted(
     sessions = Made(Journal)
     listener = scarce_port.listen(LOCAL, sessions)
     with served(scarce_port):
-        assert eventually(lambda: bool(scarce_port.waiting))
+        assert eventually(lambda: bool(scarce_port._queue.waiting))
         receives.full.set()
         sends.full.set()
         with connect(listener):

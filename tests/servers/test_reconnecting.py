@@ -81,7 +81,7 @@ def test_last_attempts_error_is_told(port: CompletionPort, refused: Any) -> None
         assert session.closed.wait(10)
     assert type(session.error) is ConnectRefusedError
     assert session.hooks == ["close"]
-    assert port.timers.next_due() is None
+    assert port._queue.timers.next_due() is None
 
 
 def test_each_attempt_has_the_time_that_was_given(port: CompletionPort, unanswered: Any) -> None:
@@ -105,7 +105,7 @@ def test_waiting_session_can_be_ended(port: CompletionPort, refused: Any, how: s
         assert session.closed.wait(10)
     assert session.hooks == ["close"]
     assert type(session.error) is ConnectionLostError
-    assert port.timers.next_due() is None
+    assert port._queue.timers.next_due() is None
 
 
 def test_port_closes_while_a_session_waits(refused: Any) -> None:
@@ -140,7 +140,7 @@ def test_client_comes_back_with_a_new_session(port: CompletionPort, no_errors_lo
     assert [session.hooks[0] for session in made] == ["connect"] * 3
     assert [session.hooks[-1] for session in made] == ["close"] * 3
     assert port.clients == set()
-    assert port.timers.next_due() is None
+    assert port._queue.timers.next_due() is None
 
 
 def test_client_comes_back_over_tls(port: CompletionPort, no_errors_logged: None) -> None:

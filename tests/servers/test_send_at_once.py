@@ -95,7 +95,7 @@ def test_rest_follows_whatever_was_taken(
     peers.append(peer)
     random.seed(1)
     expected, counted = hashlib.sha256(), 0
-    with served(session._pyiocp._port):
+    with served(session._pyiocp.stream.port):
         for size in [1, 2, 64, 2048, 2049, 8192, 8193, 20_000, 65_536, 100_000] * 2:
             message = bytearray(random.randbytes(size))
             expected.update(message)
@@ -119,7 +119,7 @@ def test_nothing_overtakes_what_waits(
     peers.append(peer)
     for n in range(100):
         session.send(b"%4d" % n)
-    with served(session._pyiocp._port):
+    with served(session._pyiocp.stream.port):
         assert receive_all(peer, 400) == b"".join(b"%4d" % n for n in range(100))
     assert partial.taken[0] == 1
 

@@ -18,6 +18,7 @@ from journal import Journal, Made, connect, eventually, receive_all, reset, serv
 from pyiocp import (
     CompletionPort,
     ConnectionLostError,
+    DatagramSession,
     Listener,
     NetworkTimeoutError,
     PeerResetError,
@@ -385,7 +386,17 @@ def test_session_without_a_connection_says_so(port: CompletionPort) -> None:
     session = Session()
     assert (session.peer_address, session.local_address) == (None, None)
     assert session.send_queue_bytes == 0
-    for call in (lambda: session.send(b"x"), session.close, session.abort):
+    for call in (
+        lambda: session.send(b"x"),
+        lambda: session.send_file(b"x"),
+        session.send_eof,
+        session.close,
+        session.abort,
+        session.pause_receiving,
+        session.resume_receiving,
+        session.statistics,
+        lambda: DatagramSession().check_length(1),
+    ):
         with pytest.raises(RuntimeError, match="has no connection"):
             call()
     with socket.create_server(LOCAL) as server:

@@ -34,6 +34,8 @@ from pyiocp import (
     TlsHandshakeError,
     TlsTruncatedError,
 )
+from pyiocp.servers.tls_layer import TlsLayer
+from pyiocp.servers.transport import Transport
 
 LOCAL = ("127.0.0.1", 0)
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -631,14 +633,21 @@ def test_renegotiation_is_switched_off(port: CompletionPort) -> None:
 
 
 def test_what_tls_does_not_know_is_refused(port: CompletionPort) -> None:
-    """Whatever else a connection can do, by a name yet unknown, does not get past TLS."""
+    """Whatever else a connection can do, by a name yet unknown, does not get past TLS.
+
+    And of what is known, nothing goes through but what is listed here.
+    """
     session = Journal()
     listener = port.listen(LOCAL, Made(Journal), tls=server_context())
     with served(port):
         session = port.connect(listener.address, Journal, tls=client_context())  # type: ignore[assignment]
         assert session.connected.wait(10)
-        with pytest.raises(NotImplementedError, match="send_anything cannot be had with TLS"):
+        with pytest.raises(AttributeError, match="send_anything"):
             getattr(session._pyiocp, "send_anything")  # noqa: B009, mypy knows that there is none
+        assert type(session._pyiocp.sends) is TlsLayer
+    same = {"abort", "local_address", "peer_address", "sends"}
+    asked_for = {name for name in dir(Transport) if not name.startswith("_")}
+    assert asked_for - vars(TlsLayer).keys() == same
 
 
 def test_openssl_is_not_loaded_without_tls() -> None:

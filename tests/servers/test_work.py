@@ -11,7 +11,7 @@ import pytest
 from journal import Journal, Made, connect, eventually, receive_all, served
 
 from pyiocp import CompletionPort, PortClosedError
-from pyiocp.servers.work_pool import THREADS_MAX
+from pyiocp.servers.blocking_pool import THREADS_MAX
 
 LOCAL = ("127.0.0.1", 0)
 
@@ -89,7 +89,7 @@ def test_threads_are_as_many_as_needed_and_no_more(port: CompletionPort) -> None
     """One after the other on one thread; then as many as may be at once, and the rest waits."""
     for _ in range(20):
         port.submit(int).result(10)
-        assert eventually(lambda: port._work_pool._free == 1)
+        assert eventually(lambda: port._service.blocking_pool._free == 1)
     assert len(_work_threads()) == 1
     go_on = threading.Event()
     inside = threading.Semaphore(0)

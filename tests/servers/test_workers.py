@@ -52,7 +52,7 @@ def test_stop_from_a_hook(port: CompletionPort, threads: int) -> None:
 def test_stop_from_another_thread(port: CompletionPort, threads: int) -> None:
     """Idle workers, all asleep in the kernel, are gone well before the second of a wait."""
     with served(port, threads) as thread:
-        assert eventually(lambda: len(port.waiting) == threads)
+        assert eventually(lambda: len(port._queue.waiting) == threads)
         begun = time.monotonic()
         port.stop()
         thread.join(10)
@@ -73,7 +73,7 @@ def test_stop_before_run_lets_the_next_run_return(port: CompletionPort) -> None:
 def test_running_twice_at_once_is_an_error(port: CompletionPort) -> None:
     """The first run goes on."""
     with served(port) as thread:
-        assert eventually(lambda: bool(port.waiting))
+        assert eventually(lambda: bool(port._queue.waiting))
         with pytest.raises(RuntimeError, match="runs already"):
             port.run()
         assert thread.is_alive()
@@ -115,9 +115,9 @@ def test_exception_of_a_signal_handler_while_a_worker_starts(
 
     def run_late(thread: threading.Thread) -> None:
         if late and thread.name.startswith("pyiocp"):
-            crew = port._workers._crew
+            crew = port._service.workers._last_run
             assert crew is not None
-            assert eventually(lambda: crew._parted)
+            assert eventually(lambda: crew._over)
         run(thread)
 
     def hook() -> None:
@@ -341,9 +341,9 @@ def test_completions_of_nobodys_are_kept_for_wait(port: CompletionPort) -> None:
 
     thread = threading.Thread(target=wait)
     with served(port):
-        assert eventually(lambda: bool(port.waiting))
+        assert eventually(lambda: bool(port._queue.waiting))
         thread.start()
-        assert eventually(lambda: len(port.waiting) == 2)
+        assert eventually(lambda: len(port._queue.waiting) == 2)
         port.post("mine")
         assert done.wait(10)
     thread.join()

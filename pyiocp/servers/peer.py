@@ -1,28 +1,22 @@
-"""Conversation: what a `DatagramSession` does not show: one peer's part of a datagram socket.
+"""Peer: what a `DatagramSession` does not show: one peer's part of a datagram socket.
 
-Many conversations share a socket, so none of them posts a receive. What came is put into the
-conversation's `Inbox` by who has found it to be of this peer, and worked off in its turn: the
-hooks of one session never overlap. What is sent goes to the system at once.
+Many peers share a socket, so none of them posts a receive. What came is put into the peer's
+`Inbox` by who has found it to be of this peer, and worked off in its turn: the hooks of one
+session never overlap. What is sent goes to the system at once.
 
 It is an object of its own so that a subclass of `DatagramSession` may call its attributes what
-it likes. What belongs here: the life of one conversation, by the states of `session_state`.
-Where it comes from is not known here (`datagram_server`, `datagram_client`).
+it likes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..engine.inbox import Inbox
 from ..engine.interrupt import calls_hooks
-from ..errors import PortClosedError, error_of_code, failed
-from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
-from .connection import as_os_error
+from ..errors import failed
 from .datagram_statistics import DatagramSessionStatistics
-from .idle_watch import IdleWatch
+from .life import Life
 from .session_state import CLOSED, CLOSING, CONNECTING, OPEN
 
 if TYPE_CHECKING:
@@ -30,83 +24,60 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..engine.queue import CompletionQueue
+    from ..engine.home import Home
     from .datagram_receives import DatagramReceives
     from .datagram_sends import DatagramSends, PeerSend
     from .datagram_session import DatagramSession
-
-logger = logging.getLogger("pyiocp")
 
 DATAGRAM_BYTES_MAX = 65507
 """Bytes that every datagram can carry; over IPv6 it is a few more."""
 
 
-class Conversation:
+class Peer(Life["DatagramSession"]):
     """The part of one session in a datagram socket.
 
     Any thread may call what stands under "What comes from outside"; `take` one at a time; all
     else runs within the inbox.
-
-    on_end: called with the session after its ``on_close``.
     """
 
+    name = "DatagramSession"
+
     __slots__ = (
-        "_begun_at",
         "_bytes_received",
         "_bytes_sent",
         "_doomed",
         "_dropped_early",
         "_dropped_late",
-        "_ended",
-        "_error",
         "_lock",
         "_messages_received",
         "_messages_sent",
-        "_port",
         "_receives",
         "_sending",
         "_sends",
         "_sends_dropped",
         "_truncated",
-        "inbox",
         "key",
-        "local",
-        "on_end",
-        "peer",
         "queued_bytes",
-        "session",
-        "state",
-        "watch",
     )
 
     def __init__(
         self,
-        port: CompletionQueue,
+        home: Home,
         session: DatagramSession,
         on_end: Callable[[DatagramSession], None],
     ) -> None:
-        self.state = CONNECTING
-        self.session = session
-        self.on_end = on_end
+        super().__init__(home, session, on_end)
         self.key = b""
         """The socket address of the peer, by which its datagrams are known: its bytes."""
-        self.peer: Any = None
-        self.local: Any = None
         self.queued_bytes = 0
         """How many bytes the system has yet to take."""
-        self.inbox = Inbox(self._on_failure)
-        self.watch: IdleWatch | None = None
-        self._port = port
         self._receives: DatagramReceives | None = None
         self._sends: DatagramSends | None = None
         #: Held by what sends, and by what changes the state.
         self._lock = threading.Lock()
-        self._begun_at: float | None = None
         self._sending = 0
-        self._error: OSError | None = None
         #: Whether it has been aborted, which has yet to have its turn.
         self._doomed = False
-        self._ended = False
         self._bytes_received = self._messages_received = self._truncated = 0
         self._bytes_sent = self._messages_sent = self._sends_dropped = 0
         #: Counted where only one thread is at a time: in `take`, and within the inbox.
@@ -126,28 +97,24 @@ class Conversation:
         self._receives = receives
         self._sends = sends
         self.key = key
-        self.peer = peer
-        self.local = local
+        self.peer_address = peer
+        self.local_address = local
 
     @calls_hooks
     def begin(self) -> None:
         """Open the session. Within the inbox."""
         if self._doomed or self.state is CLOSED:
             return
-        self._begun_at = self._port.kernel.monotonic()
-        seconds = self.session.idle_timeout
-        if seconds is not None:
-            if not seconds > 0:
-                raise ValueError(f"idle_timeout must be None or more than 0 seconds, not {seconds}")
-            self.watch = IdleWatch(self._port, self.inbox.deliver, [(seconds, self._on_idle)])
+        self._begun_at = self._home.kernel.monotonic()
+        if self.session.idle_timeout is not None:
+            self._watch_for_idleness()
         self.state = OPEN
         self.session.on_connect()
 
     def _on_idle(self) -> None:
         assert self._receives is not None, "only who has begun is watched"
-        if self.state is OPEN and not self._receives.paused:
-            name = "DatagramSession.idle_timeout"
-            self.break_off(error_of_code(name, WSAETIMEDOUT, None, self.session))
+        if not self._receives.paused:
+            super()._on_idle()
 
     # What came
 
@@ -244,18 +211,15 @@ class Conversation:
             if self.state is not OPEN:
                 return
             self.state = CLOSING
-        self._submit(self._finish)
+        self.submit(self._finish)
 
     def abort(self) -> None:
         """End it at once; see `DatagramSession.abort`."""
         self._doomed = True
-        error = error_of_code("DatagramSession.abort", WSAECONNABORTED, None, self.session)
-        self._submit(self.break_off, error)
+        super().abort()
 
     def statistics(self) -> DatagramSessionStatistics:
         """Return what has been received and sent; see `DatagramSession.statistics`."""
-        begun_at = self._begun_at
-        age_s = 0.0 if begun_at is None else self._port.kernel.monotonic() - begun_at
         with self._lock:
             return DatagramSessionStatistics(
                 bytes_received=self._bytes_received,
@@ -263,31 +227,17 @@ class Conversation:
                 messages_received=self._messages_received,
                 messages_sent=self._messages_sent,
                 send_queue_bytes=self.queued_bytes,
-                age_s=age_s,
+                age_s=self.age_s,
                 truncated=self._truncated,
                 receives_dropped=self._dropped_early + self._dropped_late,
                 sends_dropped=self._sends_dropped,
             )
 
-    def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Have a worker call `function`, which runs within the inbox, in its turn."""
-        with contextlib.suppress(PortClosedError):
-            self._port.call_soon(self.inbox.deliver, function, *arguments)
-
     # How it ends
 
-    def _on_failure(self, error: Exception) -> None:
-        """A hook raised: log it, and end this session."""
-        logger.error("%r is aborted: a hook failed", self.session, exc_info=error)
-        self.break_off(error)
-
-    def break_off(self, error: Exception) -> None:
-        """End it because of `error`. Within the inbox."""
+    def _close(self, reset: bool) -> None:
         with self._lock:
-            if self.state is CLOSED:
-                return
             self.state = CLOSED
-        self._error = as_os_error(error)
         self.end()
 
     def _finish(self) -> None:
@@ -296,16 +246,7 @@ class Conversation:
                 self.state = CLOSED
         self.end()
 
-    @calls_hooks
     def end(self) -> None:
         """Say goodbye, once nothing of this session is under way any more."""
-        if self.state is not CLOSED or self._sending or self._ended:
-            return
-        self._ended = True
-        if self.watch is not None:
-            self.watch.stop()
-        try:
-            self.session.on_close(self._error)
-        except Exception:
-            logger.exception("on_close of %r failed", self.session)
-        self.on_end(self.session)
+        if self.state is CLOSED and not self._sending:
+            self._say_goodbye(self.session.on_close)

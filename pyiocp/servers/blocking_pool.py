@@ -1,10 +1,7 @@
-"""WorkPool: threads that do what would block a worker, and give the result back on the port.
+"""BlockingPool: threads that do what would block a worker, and give the result back on the port.
 
 They are made when there is work and none of them is free, up to a limit, and end with the
 port. They are daemons: a function that never returns does not keep the process from ending.
-
-What belongs here: these threads, and the way back. The workers, which call hooks, are in
-`workers`.
 """
 
 from __future__ import annotations
@@ -39,10 +36,10 @@ class Work(Future[_T]):
     """
 
     def __init__(
-        self, port: CompletionQueue, function: Callable[..., _T], arguments: tuple[Any, ...]
+        self, home: CompletionQueue, function: Callable[..., _T], arguments: tuple[Any, ...]
     ) -> None:
         super().__init__()
-        self._port = port
+        self._home = home
         self._function = function
         self._arguments = arguments
 
@@ -52,7 +49,7 @@ class Work(Future[_T]):
 
     def _call(self, fn: Callable[[Future[_T]], object]) -> None:
         with contextlib.suppress(PortClosedError):  # the function outlived the port
-            self._port.call_soon(fn, self)
+            self._home.call_soon(fn, self)
 
     def run(self) -> None:
         """Call the function, in this thread, unless it has been cancelled."""
@@ -66,11 +63,11 @@ class Work(Future[_T]):
             self.set_result(result)
 
 
-class WorkPool:
+class BlockingPool:
     """The threads of one port. Any thread may call any method."""
 
-    def __init__(self, port: CompletionQueue) -> None:
-        self._port = port
+    def __init__(self, home: CompletionQueue) -> None:
+        self._home = home
         self._waiting: deque[Work[Any]] = deque()
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -83,10 +80,10 @@ class WorkPool:
         """Have a thread call the function; see `CompletionPort.submit`."""
         if not callable(function):
             raise TypeError(f"a function is needed, not {function!r}")
-        work = Work(self._port, function, arguments)
+        work = Work(self._home, function, arguments)
         with self._changed:
             if self._closed:
-                raise PortClosedError(f"{self._port!r} is closed: it does no work")
+                raise PortClosedError(f"{self._home!r} is closed: it does no work")
             self._waiting.append(work)
             if len(self._waiting) <= self._free:
                 self._changed.notify()
@@ -120,7 +117,7 @@ class WorkPool:
             with self._changed:
                 self._at_work.discard(ident)
             if self._closed:
-                self._port.wake()  # close() waits for the last one
+                self._home.wake()  # close() waits for the last one
 
     @property
     def busy(self) -> bool:

@@ -1,37 +1,31 @@
-"""Spares: the operations that no session of a port needs at the moment.
+"""IdleOperations: the operations that no session of a port needs at the moment.
 
 Sessions that come and go, and those that are idle in zero-byte mode, leave what they sent
 and received with to others: making one takes 20 µs, taking one over takes less than one.
-
-What belongs here: lending. What is lent is in `gathered_send` and `session_receive`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from .gathered_send import GatheredSend
 from .session_receive import BufferedReceive
 
 if TYPE_CHECKING:
-    from ..engine.operation import Receiver
-    from ..handles.handle import Handle
+    from ..engine.packet import Receiver
     from ..handles.stream import Stream
 
-_SPARES_MAX = 64
+_IDLE_MAX = 64
 """How many of each are kept: as many as one batch of packets is for."""
 
-_SPARE_BYTES_MAX = 1 << 21
+_IDLE_BYTES_MAX = 1 << 21
 """Bytes of buffers of one size that are kept."""
 
 _SIZES_MAX = 8
 """Sizes of buffers of which some are kept."""
 
-_NO_HANDLE = cast("Handle", None)
-"""What a spare works on: nothing that it would keep alive."""
 
-
-class Spares:
+class IdleOperations:
     """What the sessions of one port lend each other. Any thread may call any method."""
 
     def __init__(self) -> None:
@@ -49,10 +43,12 @@ class Spares:
 
     def give_send(self, send: GatheredSend) -> None:
         """Take back a send that is not under way, and has nothing queued."""
-        if send.operation.unwritten or len(self._sends) >= _SPARES_MAX:
+        if send.operation.unwritten or len(self._sends) >= _IDLE_MAX:
             return
         send.unload()
-        send.operation.handle, send.operation.receiver = _NO_HANDLE, None
+        operation = send.operation
+        del operation.handle  # one that is idle keeps nothing alive
+        operation.receiver = None
         self._sends.append(send)
 
     def take_receive(self, stream: Stream, size: int, receiver: Receiver) -> BufferedReceive:
@@ -67,13 +63,15 @@ class Spares:
     def give_receive(self, receive: BufferedReceive) -> None:
         """Take back a receive that is not under way, unless somebody keeps a view of it."""
         size = len(receive.buffer)
-        spares = self._receives.get(size)
-        if spares is None:
+        idle = self._receives.get(size)
+        if idle is None:
             if len(self._receives) >= _SIZES_MAX:
                 return
-            spares = self._receives.setdefault(size, [])
+            idle = self._receives.setdefault(size, [])
         if receive.kept or receive.operation.unwritten:
             return
-        if len(spares) < _SPARES_MAX and (len(spares) + 1) * size <= _SPARE_BYTES_MAX:
-            receive.operation.handle, receive.operation.receiver = _NO_HANDLE, None
-            spares.append(receive)
+        if len(idle) < _IDLE_MAX and (len(idle) + 1) * size <= _IDLE_BYTES_MAX:
+            operation = receive.operation
+            del operation.handle
+            operation.receiver = None
+            idle.append(receive)

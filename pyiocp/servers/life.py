@@ -1,0 +1,151 @@
+"""Life: how a session of either kind goes on, is broken off, and ends with one ``on_close``."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from ..engine.inbox import Inbox
+from ..engine.interrupt import calls_hooks
+from ..errors import PortClosedError, error_of_code
+from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
+from .idle_watch import IdleWatch
+from .session_state import CLOSED, CONNECTING, OPEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..engine.home import Home
+    from ..errors import IocpError
+    from .datagram_session import DatagramSession
+    from .session import Session
+
+logger = logging.getLogger("pyiocp")
+
+_S = TypeVar("_S", bound="Session | DatagramSession")
+
+
+class Life(Generic[_S]):
+    """What the connection of a `Session` and the peer of a `DatagramSession` have in common.
+
+    Only what is called now and then: a hot method that two classes share loses its inline
+    caches. Hooks of one session never overlap: they are called within the inbox.
+
+    on_end: called with the session after its ``on_close``.
+    """
+
+    name: ClassVar[str]
+    """What users know it as, for errors."""
+
+    # There are many, most of them idle: with slots, here and in what a connection is made
+    # of, each takes 200 bytes less.
+    __slots__ = (
+        "_begun_at",
+        "_ended",
+        "_error",
+        "_home",
+        "inbox",
+        "local_address",
+        "on_end",
+        "peer_address",
+        "session",
+        "state",
+        "watch",
+    )
+
+    def __init__(self, home: Home, session: _S, on_end: Callable[[_S], None]) -> None:
+        self.state = CONNECTING
+        self.session = session
+        self.on_end = on_end
+        self.peer_address: Any = None
+        self.local_address: Any = None
+        self.inbox = Inbox(self._on_failure)
+        self.watch: IdleWatch | None = None
+        self._home = home
+        self._begun_at: float | None = None
+        self._error: OSError | None = None
+        self._ended = False
+
+    @property
+    def error(self) -> OSError | None:
+        """Why it was broken off, if it was."""
+        return self._error
+
+    @property
+    def age_s(self) -> float:
+        """How many seconds ago it began; 0 before that."""
+        begun_at = self._begun_at
+        return 0.0 if begun_at is None else self._home.kernel.monotonic() - begun_at
+
+    # From any thread
+
+    def submit(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Have a worker call `function`, which runs within the inbox, in its turn."""
+        with contextlib.suppress(PortClosedError):
+            self._home.call_soon(self.inbox.deliver, function, *arguments)
+
+    def abort(self) -> None:
+        """End it at once; see `Session.abort`."""
+        self.submit(self.break_off, self._error_in("abort", WSAECONNABORTED), True)
+
+    # Within the inbox
+
+    def _watch_for_idleness(self, *limits: tuple[float, Callable[[], None]]) -> None:
+        """Watch for what the session's settings say.
+
+        limits: more to watch for: seconds of silence, and what to call then.
+        """
+        seconds = self.session.idle_timeout
+        if seconds is not None:
+            if not seconds > 0:
+                raise ValueError(f"idle_timeout must be None or more than 0 seconds, not {seconds}")
+            limits = (*limits, (seconds, self._on_idle))
+        self.watch = IdleWatch(self._home, self.inbox.deliver, limits)
+
+    def _on_idle(self) -> None:
+        if self.state is OPEN:
+            self.break_off(self._error_in("idle_timeout", WSAETIMEDOUT), reset=True)
+
+    def _on_failure(self, error: Exception) -> None:
+        """A hook raised: log it, and end this session."""
+        logger.error("%r is aborted: a hook failed", self.session, exc_info=error)
+        self.break_off(error, reset=True)
+
+    def break_off(self, error: Exception, reset: bool = False) -> None:
+        """End it because of `error`; with `reset` a connected peer gets an RST."""
+        if self.state is not CLOSED:
+            self._error = as_os_error(error)
+            self._close(reset)
+
+    def _close(self, reset: bool) -> None:
+        """Become `CLOSED`, and end when nothing is under way any more."""
+        raise NotImplementedError
+
+    @calls_hooks
+    def _say_goodbye(self, on_close: Callable[[OSError | None], None]) -> bool:
+        """Call ``on_close``, once; return whether that was now."""
+        if self._ended:
+            return False
+        self._ended = True
+        if self.watch is not None:
+            self.watch.stop()
+        try:
+            on_close(self._error)
+        except Exception:
+            logger.exception("on_close of %r failed", self.session)
+        self.on_end(self.session)
+        return True
+
+    def _error_in(self, function: str, code: int) -> IocpError:
+        """Return an error of this side's making."""
+        return error_of_code(f"{self.name}.{function}", code, None, self.session)
+
+
+def as_os_error(error: Exception) -> OSError:
+    """Return `error`, or what wraps it, as what ``on_close`` takes."""
+    if isinstance(error, OSError):
+        return error
+    wrapped = ConnectionAbortedError(f"the session was ended by {error!r}")
+    wrapped.__cause__ = error
+    return wrapped

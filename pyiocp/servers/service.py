@@ -1,0 +1,177 @@
+"""Service: the sessions of one port, the workers that serve them, and how all of it ends."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import PortClosedError
+from .blocking_pool import BlockingPool
+from .connection import Connection
+from .datagram_session import DatagramSession
+from .framed_session import FramedSession, Framer
+from .idle_operations import IdleOperations
+from .layer import Layer, connect_layers
+from .monitor import Monitor, MonitorSession
+from .peer import DATAGRAM_BYTES_MAX
+from .resolver import Resolver
+from .session import Session
+from .session_state import SessionState
+from .transport import Hooks, check_new
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from typing_extensions import Buffer
+
+    from ..engine.queue import CompletionQueue
+    from ..statistics import Statistics
+    from .datagram_server import DatagramServer
+    from .listener import Listener
+    from .reconnecting import ReconnectingClient
+    from .tls_side import TlsSide
+
+_S = TypeVar("_S", bound=Session | DatagramSession)
+
+
+class Service:
+    """What servers and clients on one port share. Any thread may call any method.
+
+    home: the port's queue.
+    """
+
+    def __init__(self, home: CompletionQueue) -> None:
+        self.home = home
+        self.sessions: set[Session | DatagramSession] = set()
+        self.listeners: set[Listener] = set()
+        self.clients: set[ReconnectingClient] = set()
+        self.datagram_servers: set[DatagramServer] = set()
+        #: Apart from the others, which are the user's to send to.
+        self.monitor_sessions: set[Session] = set()
+        self.resolver = Resolver()
+        self.workers = Workers(home)
+        self.blocking_pool = BlockingPool(home)
+        self.idle_operations = IdleOperations()
+        self._monitor: Monitor | None = None
+        self._shutting_down = False
+
+    def check_open(self, wanted: str) -> None:
+        """Raise `PortClosedError` if there may be no new connections; `wanted` says why."""
+        self.home.check_open(f"cannot {wanted}", closing=True)
+        if self._shutting_down:
+            raise PortClosedError(f"{self.home!r} is shutting down: it cannot {wanted}")
+
+    # Sessions
+
+    def attach_session(
+        self,
+        session: Session,
+        tls: TlsSide | None = None,
+        *,
+        on_end: Callable[[Session], None] | None = None,
+        layer: Callable[[Any, Hooks], Layer] | None = None,
+    ) -> Connection:
+        """Count a new session among the port's, until it has ended; return its connection.
+
+        tls: how it does TLS, if it does.
+        on_end: called when it has ended, after ``on_close``; it calls `forget`, which is
+            called by default.
+        layer: one more layer, above all others.
+
+        Raises TypeError for what is no `Session`, ValueError for one that is not new.
+        """
+        check_new(session, Session)
+        kinds: list[Callable[[Any, Hooks], Layer]] = [] if layer is None else [layer]
+        if isinstance(session, FramedSession):
+            kinds.append(Framer)
+        if tls is not None:
+            kinds.append(tls.layer)
+        connection = connect_layers(
+            session,
+            kinds,
+            partial(Connection, self.home, session, self.idle_operations, on_end or self.forget),
+        )
+        if isinstance(session, MonitorSession):
+            self.monitor_sessions.add(session)
+        else:
+            self.sessions.add(session)
+        return connection
+
+    def forget(self, session: Session | DatagramSession) -> None:
+        """No longer count a session, which has ended."""
+        if self._monitor is not None:
+            self._monitor.session_ended(session)
+        if isinstance(session, MonitorSession):
+            self.monitor_sessions.discard(session)
+        self.sessions.discard(session)
+        if self._shutting_down and not self.sessions:
+            self.workers.stop()
+        if self.home.closing:
+            self.home.wake()  # close() waits for the last one
+
+    def broadcast(self, sessions: Iterable[_S], data: Buffer) -> list[_S]:
+        """Send the same bytes to many sessions; see `CompletionPort.broadcast`."""
+        message = data if isinstance(data, bytes) else bytes(memoryview(data))
+        members = list(sessions)
+        if len(message) > DATAGRAM_BYTES_MAX:
+            for session in members:
+                if isinstance(session, DatagramSession):
+                    session.check_length(len(message))
+        return [
+            session
+            for session in members
+            if session.state is SessionState.CONNECTING or not session.send(message)
+        ]
+
+    def monitor(
+        self, address: Any, statistics: Callable[[], Statistics], watch: Callable[[], None]
+    ) -> Monitor:
+        """Let programs on this machine look at the port; see `CompletionPort.monitor`."""
+        self.check_open("be monitored")
+        if self._monitor is not None and not self._monitor.closed:
+            raise RuntimeError(f"{self.home!r} has a monitor already: {self._monitor!r}")
+        self._monitor = Monitor(self, address, statistics, watch)
+        return self._monitor
+
+    # The end
+
+    def shutdown(self, timeout: float) -> None:
+        """Close every session in order, and then stop; see `CompletionPort.shutdown`."""
+        self.home.call_later(timeout, self._abort_sessions)
+        self._shutting_down = True
+        for client in list(self.clients):
+            client.close()
+        for listener in list(self.listeners):
+            listener.shutdown(timeout)
+        for server in list(self.datagram_servers):
+            server.shutdown(timeout)
+        for session in list(self.sessions):
+            session.close()
+        if not self.sessions:
+            self.workers.stop()
+
+    def close(self) -> None:
+        """Close the servers and abort the sessions, which end while the port is drained."""
+        for listener in list(self.listeners):
+            listener.close()
+        for server in list(self.datagram_servers):
+            server.close()
+        for client in list(self.clients):
+            client.close()
+        if self._monitor is not None:
+            self._monitor.close()
+        self._abort_sessions()
+        self.blocking_pool.stop()
+
+    def _abort_sessions(self) -> None:
+        for session in [*self.sessions, *self.monitor_sessions]:
+            session.abort()
+
+    def hooks_elsewhere(self) -> bool:
+        """Tell whether a hook, or a function that was submitted, has yet to end elsewhere."""
+        # Within a hook of one session there is no waiting for that session's end.
+        if threading.get_ident() in self.home.dispatching:
+            return False
+        return bool(self.sessions or self.monitor_sessions or self.blocking_pool.busy)
