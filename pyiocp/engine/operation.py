@@ -218,9 +218,10 @@ class Operation(Packet):
                     home.settle(self, address)
                     raise
                 return False
-            event = None
             if announce:
                 event = self, self.words[1] & 0xFFFFFFFF, self.words[0] & 0xFFFFFFFF
+            else:
+                event = None
             try:
                 del in_flight[address]
             except BaseException:
