@@ -16,8 +16,8 @@ from typing import Any
 
 from pyiocp import CompletionPort, Datagram, DatagramSession, Session, Stream, winapi
 from pyiocp.engine.kernel import Kernel
-from pyiocp.servers.datagram_server import DatagramServer
-from pyiocp.servers.listener import Listener
+from pyiocp.servers.tcp.listener import Listener
+from pyiocp.servers.udp.datagram_server import DatagramServer
 from pyiocp.winapi.binding import typed_pointer
 
 _MEASURED = 0x10000000

@@ -27,7 +27,7 @@ from servers.control import private_bytes
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyiocp import CompletionPort, FixedSize, FramedSession, Listener
-from pyiocp.handle_count import handle_count
+from pyiocp.observing.handle_count import handle_count
 
 FRAME = 64
 """Bytes a frame. Its first byte tells what it is: an echo is the client's own."""

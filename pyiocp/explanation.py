@@ -13,7 +13,7 @@ import textwrap
 from dataclasses import dataclass
 
 from . import errors
-from .error_events import BY_CODE
+from .explanation_words import BY_CODE
 from .winapi import FunctionUnavailableError, RtlNtStatusToDosError
 from .winapi import errorcodes as codes
 

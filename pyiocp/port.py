@@ -10,38 +10,38 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .adopting import adopt
 from .engine import closing
 from .engine.kernel import Kernel
 from .engine.packet import PostedPacket
 from .engine.queue import CompletionQueue
 from .engine.timers import Call
-from .handles.datagram import Datagram
-from .handles.directory import Directory, NotifyFilter
-from .handles.event import Event
-from .handles.file import File
-from .handles.job import Job
-from .handles.pipe import Pipe
-from .handles.pipe_connect import PipeConnect
-from .handles.pipe_server import PipeServer
-from .handles.process import Process
-from .handles.stream import Stream
-from .handles.timer import Timer
-from .handles.waitable import Waitable
+from .handles.adopting import adopt
+from .handles.directories.directory import Directory, NotifyFilter
+from .handles.files.file import File
+from .handles.pipes.pipe import Pipe
+from .handles.pipes.pipe_connect import PipeConnect
+from .handles.pipes.pipe_server import PipeServer
+from .handles.sockets.datagram import Datagram
+from .handles.sockets.stream import Stream
+from .handles.waits.event import Event
+from .handles.waits.job import Job
+from .handles.waits.process import Process
+from .handles.waits.timer import Timer
+from .handles.waits.waitable import Waitable
 from .memory.buffer_pool import BufferPool
-from .memory.debugging import BufferWatch, debug_mode_wanted
-from .recording import recordings
-from .servers.connector import connect
-from .servers.datagram_client import DatagramClient
-from .servers.datagram_server import DatagramServer
-from .servers.datagram_session import DatagramSession
-from .servers.listener import Listener
-from .servers.reconnecting import ReconnectingClient
+from .observing.debugging import BufferWatch, debug_mode_wanted
+from .observing.recording import recordings
+from .observing.statistics import Statistics, Watch, statistics_of
+from .observing.trace import EVENTS_MAX, Trace
+from .servers.clients.connector import connect
+from .servers.clients.datagram_client import DatagramClient
+from .servers.clients.reconnecting import ReconnectingClient
+from .servers.clients.target import Target, make_tls_side
 from .servers.service import Service
-from .servers.session import Session
-from .servers.target import Target, make_tls_side
-from .statistics import Statistics, Watch, statistics_of
-from .trace import EVENTS_MAX, Trace
+from .servers.tcp.listener import Listener
+from .servers.tcp.session import Session
+from .servers.udp.datagram_server import DatagramServer
+from .servers.udp.datagram_session import DatagramSession
 
 if TYPE_CHECKING:
     import os
@@ -60,10 +60,10 @@ if TYPE_CHECKING:
     from .engine.timers import ScheduledCall
     from .handles.handle import Handle
     from .servers.admission import Limits
-    from .servers.backoff import Backoff
     from .servers.blocking_pool import Work
-    from .servers.datagram_server import Admit
+    from .servers.clients.backoff import Backoff
     from .servers.monitor import Monitor
+    from .servers.udp.datagram_server import Admit
 
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=Session | DatagramSession)

@@ -9,7 +9,7 @@ import ctypes
 import gc
 from dataclasses import dataclass
 
-from pyiocp.handle_count import handle_count
+from pyiocp.observing.handle_count import handle_count
 from pyiocp.winapi import PROCESS_MEMORY_COUNTERS, GetCurrentProcess, GetProcessMemoryInfo
 
 

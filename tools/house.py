@@ -56,10 +56,10 @@ _USERS_PORT = (
 
 ALLOWED_ARROWS: dict[tuple[str, str], str] = {
     ("handles.handle", "port"): _USERS_PORT,
-    ("bulk_file", "port"): _USERS_PORT,
-    ("engine.draining", "port"): _USERS_PORT,
-    ("servers.datagram_server", "port"): _USERS_PORT,
-    ("servers.listener", "port"): _USERS_PORT,
+    ("handles.files.bulk_file", "port"): _USERS_PORT,
+    ("observing.draining", "port"): _USERS_PORT,
+    ("servers.udp.datagram_server", "port"): _USERS_PORT,
+    ("servers.tcp.listener", "port"): _USERS_PORT,
 }
 """Imports that may run outward or close a circle, with the reason: ``("handles.handle", "port"):
 "what hands users their port is annotated with it"``. They are left out of the circles."""

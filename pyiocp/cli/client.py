@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ..servers.session import Session
+from ..servers.tcp.session import Session
 from .content import Echo
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..address_text import show_address
+from ..handles.sockets.address_text import show_address
 from ..port import CompletionPort
 from .arguments import add_number
 from .client_load import CONNECT_MAX_S, FINISH_MAX_S, Load, Outcome, Plan

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from ..servers.session import Session
+from ..servers.tcp.session import Session
 
 
 @dataclass

@@ -22,8 +22,8 @@ import sysconfig
 from typing import Any
 
 from .. import __version__
-from ..handle_count import handle_count
 from ..memory.pages import PAGE_SIZE
+from ..observing.handle_count import handle_count
 from ..port import CompletionPort
 from ..winapi import (
     AF_UNIX,

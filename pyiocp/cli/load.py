@@ -20,7 +20,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from ..address_text import show_address
+from ..handles.sockets.address_text import show_address
 from ..port import CompletionPort
 from .address import parse_address
 from .arguments import add_number

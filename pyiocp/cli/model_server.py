@@ -18,7 +18,7 @@ import sys
 import threading
 
 from .. import models
-from ..servers.session import Session
+from ..servers.tcp.session import Session
 from .demo_server import write
 
 

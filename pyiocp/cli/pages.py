@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ..handles.stream import Stream
+    from ..handles.sockets.stream import Stream
 
 HELP = "how many pages pending receives lock"
 

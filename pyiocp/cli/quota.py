@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.kernel import Kernel
 from ..errors import ResourceLimitError
 from ..port import CompletionPort
-from ..servers.session import Session
+from ..servers.tcp.session import Session
 from ..winapi import SOCKET_ERROR
 from ..winapi.errorcodes import WSAENOBUFS
 from .table import show_table

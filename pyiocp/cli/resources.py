@@ -16,10 +16,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from ..handle_count import handle_count
 from ..memory import kept_memory
+from ..observing.handle_count import handle_count
 from ..port import CompletionPort
-from ..servers.session import Session
+from ..servers.tcp.session import Session
 from .echo import EchoSession, Served
 
 SLACK = 8

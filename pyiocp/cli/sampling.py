@@ -11,7 +11,7 @@ import socket
 import time
 from typing import Any, Self
 
-from ..address_text import show_address
+from ..handles.sockets.address_text import show_address
 
 FORMAT = 1
 """The form of the samples that are understood here."""

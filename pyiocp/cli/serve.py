@@ -16,9 +16,9 @@ import sys
 import time
 from contextlib import suppress
 
-from ..address_text import show_address
+from ..handles.sockets.address_text import show_address
 from ..port import CompletionPort
-from ..servers.session import Session
+from ..servers.tcp.session import Session
 from .address import parse_address
 from .echo import EchoSession, Served
 from .wording import counted, reason

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pyiocp
 
 from .. import winapi
-from ..engine.draining import drain
+from ..observing.draining import drain
 from ..port import CompletionPort
 from .line_editing import converse
 from .wording import exit_code_of

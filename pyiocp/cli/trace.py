@@ -25,10 +25,10 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+from ..observing.recording import Recording
+from ..observing.trace import EVENTS_MAX
 from ..port import CompletionPort
-from ..recording import Recording
-from ..servers.session import Session
-from ..trace import EVENTS_MAX
+from ..servers.tcp.session import Session
 from .arguments import add_number
 from .client_load import Load, Plan
 from .json_output import add_json_option, print_json

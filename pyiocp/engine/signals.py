@@ -25,7 +25,7 @@ from ..errors import (
     ResourceLimitError,
     error_of_code,
 )
-from ..handles.socket_handle import SocketHandle
+from ..handles.sockets.socket_handle import SocketHandle
 from ..winapi.errorcodes import STATUS_SUCCESS
 from . import interrupt
 

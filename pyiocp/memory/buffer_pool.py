@@ -18,7 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine.kernel import Kernel
-from .debugging import debug_mode_wanted
+from ..observing.debugging import debug_mode_wanted
 from .slab import Slab
 
 if TYPE_CHECKING:

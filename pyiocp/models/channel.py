@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..engine.operation import Operation
-from ..handles.stream import Stream
+from ..handles.sockets.stream import Stream
 from ..winapi import DWORD, STATUS_CANCELLED, STATUS_SUCCESS
 
 if TYPE_CHECKING:

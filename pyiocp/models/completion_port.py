@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..engine.kernel import Kernel
-    from ..servers.session import Session
+    from ..servers.tcp.session import Session
 
 
 class CompletionPortServer(ModelServer):

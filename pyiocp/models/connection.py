@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..engine.interrupt import calls_hooks
 from ..errors import IocpError, error_of_code
-from ..servers.connection import Connection
-from ..servers.send_queue import SendQueue
 from ..servers.session_state import CLOSED
+from ..servers.tcp.connection import Connection
+from ..servers.tcp.sending import SendQueue
 from .channel import FAILED_WITH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..servers.gathered_send import GatheredSend
-    from ..servers.session import Session
+    from ..servers.tcp.gathered_send import GatheredSend
+    from ..servers.tcp.session import Session
     from ..servers.transport import Hooks
     from .loop import Loop
 

@@ -27,11 +27,11 @@ from ..engine.queue import SPARE_LOCKS_MAX
 from ..engine.timers import Call, ScheduledCall, Timers
 from ..errors import error_of_code
 from ..memory.kept_memory import keep_for_ever
-from ..servers.idle_operations import IdleOperations
+from ..servers.tcp.idle_operations import IdleOperations
 from ..winapi import INVALID_SOCKET, SOCKADDR_STORAGE, WSAEWOULDBLOCK, address_of
 from .channel import Channel
 from .limit import ModelLimitError
-from .waker import Waker
+from .waker import LoopWaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -84,7 +84,7 @@ class Loop:
         self.spare_locks: deque[threading.RLock] = deque(maxlen=SPARE_LOCKS_MAX)
         # Lifetime: what the kernel may write to is here until it has been given back.
         self.in_flight = InFlightTable()
-        self.waker = Waker()
+        self.waker = LoopWaker()
         self._timers = Timers(self.kernel.monotonic)
         self.ready: deque[Any] = deque()
         self._thread_id = 0

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 from ..engine import interrupt
 from ..engine.kernel import Kernel
 from ..errors import PortClosedError
-from ..servers.framed_session import FramedSession, Framer
+from ..servers.framing.framed_session import FramedSession, Framer
 from ..servers.layer import Layer, connect_layers
 from ..servers.listening_socket import open_listening
-from ..servers.session import Session
+from ..servers.tcp.session import Session
 from ..servers.transport import Hooks, check_new
 from ..winapi import SOMAXCONN
 from .channel import Channel

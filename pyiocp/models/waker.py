@@ -24,7 +24,7 @@ from ..engine import interrupt
 _FULL = 4096
 
 
-class Waker:
+class LoopWaker:
     """A socket that can be sent a byte. Any thread may call `wake`."""
 
     def __init__(self) -> None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..engine.interrupt import calls_hooks
-from .connection import Connection
+from .tcp.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .session import Session
     from .session_state import SessionState
-    from .session_statistics import SessionStatistics
-    from .tls import TlsInfo
+    from .tcp.session import Session
+    from .tcp.session_statistics import SessionStatistics
+    from .tls.tls import TlsInfo
     from .transport import Hooks, Sends, Transport
 
 _C = TypeVar("_C", bound=Connection)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from ..engine.home import Home
     from ..errors import IocpError
-    from .datagram_session import DatagramSession
-    from .session import Session
+    from .tcp.session import Session
+    from .udp.datagram_session import DatagramSession
 
 logger = logging.getLogger("pyiocp")
 

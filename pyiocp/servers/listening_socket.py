@@ -7,9 +7,9 @@ import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import error_of_code
-from ..handles.hand_over import open_shared
-from ..handles.shared_listening import SharedListening
-from ..handles.stream import Stream
+from ..handles.sockets.hand_over import open_shared
+from ..handles.sockets.shared_listening import SharedListening
+from ..handles.sockets.stream import Stream
 from ..winapi import (
     DWORD,
     IPPROTO_IPV6,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..engine.home import Home
     from ..engine.queue import CompletionQueue
-    from ..handles.socket_handle import SocketHandle
+    from ..handles.sockets.socket_handle import SocketHandle
 
 _Socket = TypeVar("_Socket", bound="SocketHandle")
 

@@ -23,26 +23,26 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..address_text import show_address
+from ..handles.sockets.address_text import show_address
 from .admission import Limits
-from .framed_session import FramedSession
-from .framing import Delimited
+from .framing.framed_session import FramedSession
+from .framing.framing import Delimited
 from .layer import connection_of
-from .listener import Listener
 from .listening_socket import open_listening
 from .session_state import CONNECTING, OPEN
+from .tcp.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..engine.home import Home
-    from ..handles.stream import Stream
-    from ..statistics import Statistics
-    from .datagram_session import DatagramSession
-    from .datagram_statistics import DatagramSessionStatistics
+    from ..handles.sockets.stream import Stream
+    from ..observing.statistics import Statistics
     from .service import Service
-    from .session import Session
-    from .session_statistics import SessionStatistics
+    from .tcp.session import Session
+    from .tcp.session_statistics import SessionStatistics
+    from .udp.datagram_session import DatagramSession
+    from .udp.datagram_statistics import DatagramSessionStatistics
 
     AnySession = Session | DatagramSession
     Figures = SessionStatistics | DatagramSessionStatistics

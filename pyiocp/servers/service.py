@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import PortClosedError
 from .blocking_pool import BlockingPool
-from .connection import Connection
-from .datagram_session import DatagramSession
-from .framed_session import FramedSession, Framer
-from .idle_operations import IdleOperations
+from .framing.framed_session import FramedSession, Framer
 from .layer import Layer, connect_layers
 from .monitor import Monitor, MonitorSession
-from .peer import DATAGRAM_BYTES_MAX
 from .resolver import Resolver
-from .session import Session
 from .session_state import SessionState
+from .tcp.connection import Connection
+from .tcp.idle_operations import IdleOperations
+from .tcp.session import Session
 from .transport import Hooks, check_new
+from .udp.datagram_session import DatagramSession
+from .udp.peer import DATAGRAM_BYTES_MAX
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ..engine.queue import CompletionQueue
-    from ..statistics import Statistics
-    from .datagram_server import DatagramServer
-    from .listener import Listener
-    from .reconnecting import ReconnectingClient
-    from .tls_side import TlsSide
+    from ..observing.statistics import Statistics
+    from .clients.reconnecting import ReconnectingClient
+    from .tcp.listener import Listener
+    from .tls.tls_side import TlsSide
+    from .udp.datagram_server import DatagramServer
 
 _S = TypeVar("_S", bound=Session | DatagramSession)
 

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..address_text import show_address
+from ..handles.sockets.address_text import show_address
 from .session_state import CONNECTING
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from .datagram_statistics import DatagramSessionStatistics
     from .session_state import SessionState
-    from .session_statistics import SessionStatistics
-    from .tls import TlsInfo
+    from .tcp.session_statistics import SessionStatistics
+    from .tls.tls import TlsInfo
+    from .udp.datagram_statistics import DatagramSessionStatistics
 
 
 class Hooks(Protocol):

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from pyiocp.address_text import show_address
 from pyiocp.cli.address import parse_address
 from pyiocp.cli.latencies import Latencies
 from pyiocp.cli.terminal import is_terminal
 from pyiocp.cli.wording import counted, show_duration
+from pyiocp.handles.sockets.address_text import show_address
 
 
 def test_quantiles_are_within_a_percent() -> None:

@@ -37,8 +37,8 @@ from pyiocp import (
     Waitable,
     winapi,
 )
-from pyiocp.handle_count import handle_count
-from pyiocp.handles.file import File
+from pyiocp.handles.files.file import File
+from pyiocp.observing.handle_count import handle_count
 from pyiocp.winapi import (
     ERROR_NOT_ENOUGH_MEMORY,
     FILE_FLAG_BACKUP_SEMANTICS,

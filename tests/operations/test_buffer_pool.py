@@ -22,9 +22,9 @@ from pyiocp import (
     ResourceLimitError,
     Stream,
 )
-from pyiocp.handle_count import handle_count
 from pyiocp.memory.pages import PAGE_SIZE, extent_of, pages_of
 from pyiocp.memory.privilege import enable_privilege
+from pyiocp.observing.handle_count import handle_count
 from pyiocp.winapi import errorcodes as codes
 
 Pair = tuple[Stream, socket.socket]

@@ -26,7 +26,7 @@ from pyiocp import (
     PortClosedError,
     ResourceLimitError,
 )
-from pyiocp.handle_count import handle_count
+from pyiocp.observing.handle_count import handle_count
 from pyiocp.winapi import (
     SIO_UDP_CONNRESET,
     SIO_UDP_NETRESET,

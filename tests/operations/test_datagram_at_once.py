@@ -13,7 +13,7 @@ from datagram_sockets import LOOPBACK, bound
 from faulty_kernel import FaultyKernel, Refusal
 
 from pyiocp import CompletionPort, Datagram, HandleClosedError, IocpError, ResourceLimitError
-from pyiocp.handles.datagram_receive import ImmediateReceive
+from pyiocp.handles.sockets.datagram_receive import ImmediateReceive
 from pyiocp.winapi import SOCKET_ERROR, WSAENOBUFS, address_of
 from pyiocp.winapi.errorcodes import WSAEACCES, WSAEMSGSIZE, WSAEWOULDBLOCK
 

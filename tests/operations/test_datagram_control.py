@@ -20,7 +20,7 @@ from pyiocp import (
     FunctionUnavailableError,
     MessageTruncatedError,
 )
-from pyiocp.handles.control_data import congestion_mark, packed, packet_info, segmentation
+from pyiocp.handles.sockets.control_data import congestion_mark, packed, packet_info, segmentation
 from pyiocp.winapi import (
     AF_INET,
     AF_INET6,

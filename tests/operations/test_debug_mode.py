@@ -17,8 +17,8 @@ from faulty_kernel import FaultyKernel, Refusal
 
 from pyiocp import BufferPool, BufferRuleError, CompletionPort, IocpError, Session, Stream
 from pyiocp.engine.in_flight import InFlightTable
-from pyiocp.memory.debugging import PATTERN, debug_mode_wanted
 from pyiocp.memory.pages import PAGE_SIZE, extent_of
+from pyiocp.observing.debugging import PATTERN, debug_mode_wanted
 from pyiocp.winapi import DWORD, WSABUF, WSASend, last_error
 from pyiocp.winapi import errorcodes as codes
 

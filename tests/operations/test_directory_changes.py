@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyiocp import Change, ChangeAction, Overflow
-from pyiocp.handles.change import Renames, parse_entries
+from pyiocp.handles.directories.change import Renames, parse_entries
 from pyiocp.winapi import (
     FILE_ACTION_ADDED,
     FILE_ACTION_MODIFIED,

@@ -18,7 +18,7 @@ from pyiocp import (
     errors,
     explain,
 )
-from pyiocp.error_events import BY_CODE, EVENTS
+from pyiocp.explanation_words import BY_CODE, EVENTS
 from pyiocp.winapi import errorcodes as codes
 
 windows_only = pytest.mark.skipif(os.name != "nt", reason="asks ntdll, or the system, for it")

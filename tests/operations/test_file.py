@@ -22,7 +22,7 @@ from pyiocp import (
     ResourceLimitError,
     SharingViolationError,
 )
-from pyiocp.handles.file import File
+from pyiocp.handles.files.file import File
 from pyiocp.winapi import (
     ERROR_HANDLE_EOF,
     ERROR_NOT_ENOUGH_QUOTA,
@@ -137,7 +137,7 @@ def test_failed_opens_leave_no_handle(
     kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """C14: 200 opens that the port refuses to take, 200 that the system refuses."""
-    from pyiocp.handle_count import handle_count
+    from pyiocp.observing.handle_count import handle_count
 
     port = open_port()
     with pytest.raises(FileNotFoundError):
@@ -513,7 +513,7 @@ def test_refused_reads_and_writes_leave_nothing(
     kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """C14: 300 of each, refused because too many pages are locked: buffers are free again."""
-    from pyiocp.handle_count import handle_count
+    from pyiocp.observing.handle_count import handle_count
 
     refusal = Refusal(ERROR_NOT_ENOUGH_QUOTA, 0)
     kernel.wrap("ReadFile", refusal)
@@ -569,7 +569,7 @@ def test_failed_flush_is_raised_and_leaves_no_handle(
     kernel: FaultyKernel, open_port: Callable[[], CompletionPort], path: Path
 ) -> None:
     """C14: the disk is gone, or there is no handle to be had, a hundred times each."""
-    from pyiocp.handle_count import handle_count
+    from pyiocp.observing.handle_count import handle_count
 
     kernel.wrap("FlushFileBuffers", Refusal(1117, 0, times=100))
     no_handle = Refusal(8, 0, times=100)

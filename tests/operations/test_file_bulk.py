@@ -28,8 +28,8 @@ from pyiocp import (
     PortClosedError,
     Session,
 )
-from pyiocp.bulk_file import copy_file, hash_file, read_blocks
-from pyiocp.handles.file import File
+from pyiocp.handles.files.bulk_file import copy_file, hash_file, read_blocks
+from pyiocp.handles.files.file import File
 from pyiocp.winapi import (
     ERROR_DISK_FULL,
     ERROR_NOT_ENOUGH_QUOTA,
@@ -351,7 +351,7 @@ def test_error_is_raised_with_the_name_and_leaves_nothing(
     name: str,
 ) -> None:
     """C14: the sixth call is refused while others are in flight: called off, and given back."""
-    from pyiocp.handle_count import handle_count
+    from pyiocp.observing.handle_count import handle_count
 
     calls = []
 
@@ -537,7 +537,7 @@ def test_bad_arguments_are_refused_before_anything_is_opened(
 def test_rounds_of_copies_leave_nothing(
     port: CompletionPort, source: Path, target: Path, rounds: int
 ) -> None:
-    from pyiocp.handle_count import handle_count
+    from pyiocp.observing.handle_count import handle_count
 
     port.wait(0)
     handles = handle_count()

@@ -20,7 +20,7 @@ from pyiocp import (
     OperationCancelledError,
     SharingViolationError,
 )
-from pyiocp.handles.file import File
+from pyiocp.handles.files.file import File
 from pyiocp.winapi import ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_NOT_LOCKED, STATUS_PENDING
 
 Pair = tuple[File, File]

@@ -22,7 +22,7 @@ from pyiocp import (
     OperationCancelledError,
     PipeClosedError,
 )
-from pyiocp.handles.file import File
+from pyiocp.handles.files.file import File
 from pyiocp.winapi import (
     FILE_FLAG_OVERLAPPED,
     GENERIC_READ,

@@ -211,7 +211,7 @@ def test_sector_size_is_a_page_where_nobody_tells_it(kernel: FaultyKernel, path:
     "rounds", [200, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])]
 )
 def test_rounds_of_scattering_leave_nothing(port: CompletionPort, path: Path, rounds: int) -> None:
-    from pyiocp.handle_count import handle_count
+    from pyiocp.observing.handle_count import handle_count
 
     page = aligned(PAGE)
     with port.file(path, "r+", unbuffered=True) as file:

@@ -22,7 +22,7 @@ from pyiocp import (
     PortClosedError,
     Stream,
 )
-from pyiocp.handle_count import handle_count
+from pyiocp.observing.handle_count import handle_count
 from pyiocp.winapi import (
     INVALID_SOCKET,
     SOCKET_ERROR,

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from pyiocp.handle_count import handle_count
+from pyiocp.observing.handle_count import handle_count
 from pyiocp.winapi import CloseHandle, CreateEventW
 
 EVENTS = 3000

@@ -27,7 +27,7 @@ from pyiocp import (
     PipeClosedError,
     ResourceLimitError,
 )
-from pyiocp.handles.pipe import pipe_path
+from pyiocp.handles.pipes.pipe import pipe_path
 from pyiocp.winapi import (
     DACL_SECURITY_INFORMATION,
     DWORD,
@@ -439,7 +439,7 @@ def test_wrong_arguments_are_refused_before_the_system_sees_them(port: Completio
 
 def test_refused_instances_leave_nothing() -> None:
     """C14: no memory for an instance, for its place on the port, for the accept: 100 times each."""
-    from pyiocp.handle_count import handle_count
+    from pyiocp.observing.handle_count import handle_count
 
     for function, result in (
         ("CreateNamedPipeW", int(INVALID_HANDLE_VALUE)),

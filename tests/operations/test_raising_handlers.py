@@ -27,8 +27,8 @@ from waiting_kernels import PoolKernel
 
 from pyiocp import CompletionPort, Operation, Stream
 from pyiocp.engine.operation import PENDING
-from pyiocp.handles.file_lock import LockOperation
-from pyiocp.handles.pipe_operations import read_operation
+from pyiocp.handles.files.file_lock import LockOperation
+from pyiocp.handles.pipes.pipe_operations import read_operation
 from pyiocp.port import _open_ports
 from pyiocp.winapi import PostQueuedCompletionStatus
 

@@ -11,7 +11,7 @@ import pytest
 
 from pyiocp import CompletionPort, IocpError, Session, Stream
 from pyiocp.memory.pages import PAGE_SIZE
-from pyiocp.statistics import Batches, Locked
+from pyiocp.observing.statistics import Batches, Locked
 
 Pair = tuple[Stream, socket.socket]
 

@@ -14,7 +14,7 @@ from faulty_kernel import FaultyKernel, Refusal
 from wine import WINE
 
 from pyiocp import CompletionPort, HandleClosedError, IocpError, OperationCancelledError, Stream
-from pyiocp.handle_count import handle_count
+from pyiocp.observing.handle_count import handle_count
 from pyiocp.winapi import (
     IPPROTO_TCP,
     SO_RCVBUF,

@@ -186,7 +186,7 @@ def test_ten_thousand_failed_submissions_leave_nothing(
     Nothing is in flight, no handle is left, and less than 32 KB of Python memory; 10,000
     forgotten buffers would be 160 KB at the least.
     """
-    from pyiocp.handle_count import handle_count
+    from pyiocp.observing.handle_count import handle_count
 
     port = open_port()
     stream = port.stream()
@@ -214,7 +214,7 @@ def test_failed_accepts_close_their_sockets(
     kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
 ) -> None:
     """C14: AcceptEx takes a new socket each; 200 times the system refuses."""
-    from pyiocp.handle_count import handle_count
+    from pyiocp.observing.handle_count import handle_count
 
     refusal = Refusal(WSAENOBUFS, 0)
     kernel.wrap("AcceptEx", refusal)

@@ -19,7 +19,7 @@ from pyiocp import (
     ResourceLimitError,
     TimerCompletion,
 )
-from pyiocp.handle_count import handle_count
+from pyiocp.observing.handle_count import handle_count
 from pyiocp.winapi import (
     CREATE_WAITABLE_TIMER_HIGH_RESOLUTION,
     ERROR_INVALID_PARAMETER,

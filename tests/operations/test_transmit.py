@@ -29,8 +29,8 @@ from pyiocp import (
     ResourceLimitError,
     Stream,
 )
-from pyiocp.handle_count import handle_count
-from pyiocp.handles.transmit import SendFileOperation
+from pyiocp.handles.sockets.transmit import SendFileOperation
+from pyiocp.observing.handle_count import handle_count
 from pyiocp.winapi import (
     TP_ELEMENT_FILE,
     TP_ELEMENT_MEMORY,

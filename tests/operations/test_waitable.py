@@ -32,7 +32,7 @@ from pyiocp import (
     ResourceLimitError,
     winapi,
 )
-from pyiocp.handle_count import handle_count
+from pyiocp.observing.handle_count import handle_count
 from pyiocp.winapi import (
     ERROR_ACCESS_DENIED,
     ERROR_NOT_ENOUGH_MEMORY,

@@ -10,7 +10,7 @@ import pytest
 
 from pyiocp import CompletionPort
 from pyiocp.engine.operation import Packet
-from pyiocp.servers.gathered_send import GatheredSend
+from pyiocp.servers.tcp.gathered_send import GatheredSend
 
 
 class Sender:

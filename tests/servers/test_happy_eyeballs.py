@@ -20,7 +20,7 @@ from pyiocp import (
     NetworkTimeoutError,
     Session,
 )
-from pyiocp.handles.stream import Stream
+from pyiocp.handles.sockets.stream import Stream
 from pyiocp.servers.resolve import resolve_all
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from faulty_kernel import FaultyKernel, Refusal
 from journal import Journal, Made, connect, eventually, receive_all, served
+from pyiocp.servers.tls.tls.tls_file import BLOCK
 from tls_context import client_context, server_context
 
 from pyiocp import (
@@ -25,7 +26,6 @@ from pyiocp import (
     SendQueueOverflowError,
     SessionState,
 )
-from pyiocp.servers.tls_file import BLOCK
 from pyiocp.winapi import ERROR_ACCESS_DENIED, INVALID_HANDLE_VALUE
 
 LOCAL = ("127.0.0.1", 0)

@@ -1,0 +1,125 @@
+"""FileOperation: a request at a place in a file.
+
+What belongs here: what the operations of files have in common, and in which ends they
+differ from others'. Which there are, and what they check, stands with `File`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...engine.operation import Operation
+from ...engine.packet import PENDING, Ends
+from ...winapi import WSABUF
+from ...winapi.errorcodes import ERROR_HANDLE_EOF, ERROR_MORE_DATA, STATUS_END_OF_FILE
+from .alignment import check_alignment
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from .file import File
+
+OFFSET_MAX = 2**63 - 1
+"""The largest place in a file; the kernel counts in signed 64-bit numbers."""
+
+AT_THE_END = 2**64 - 1
+"""The offset that has a write extend the file, wherever its end is by then."""
+
+
+LENGTH_MAX = 0xFFFFFFFF
+"""What a DWORD holds: the most bytes of one read or write."""
+
+
+def pinned(wanted: str, buffer: Buffer, *, read_only: bool) -> WSABUF:
+    """Export a buffer's memory, and say where it is and how long.
+
+    Raises TypeError for a buffer that must be written to and cannot be, ValueError for one
+    that is too long; `wanted` names the attempt.
+
+    Lifetime: the memory stays where it is as long as what is returned lives.
+    """
+    with memoryview(buffer) as view:
+        if view.readonly and not read_only:
+            raise TypeError(
+                f"{wanted} needs a buffer that can be written to, such as a bytearray,"
+                f" not {type(buffer).__name__}"
+            )
+        if view.nbytes > LENGTH_MAX:
+            raise ValueError(
+                f"{wanted}: at most {LENGTH_MAX:,} bytes at a time, not {view.nbytes:,}"
+            )
+    return WSABUF.over(buffer, read_only=read_only)
+
+
+def check_range(wanted: str, offset: int, length: int) -> None:
+    """Raise ValueError if a range of bytes does not lie where a file may have bytes."""
+    if not 0 <= offset <= OFFSET_MAX - length:
+        raise ValueError(
+            f"{wanted}: offset must be between 0 and 2**63 - 1 - {length:,}, not {offset:,}"
+        )
+
+
+class FileOperation(Operation):
+    """An operation at an offset in a file. Any thread may call any method."""
+
+    __slots__ = ("_file", "_length", "_pins")
+
+    def __init__(self, file: File, kind: str, offset: int, length: int, *pins: Any) -> None:
+        super().__init__(file, kind)
+        self._file = file
+        self._length = length
+        self._place(offset)
+        # Lifetime: the call has bare addresses; the pins export the memory behind them, and
+        # the in-flight table keeps the operation.
+        self._pins = pins
+
+    @property
+    def memory(self) -> tuple[Any, ...]:
+        """What the kernel may read or write, the caller's buffers among it."""
+        return (*super().memory, self._pins)
+
+    @property
+    def offset(self) -> int:
+        """Where in the file it begins; may be changed before it is posted again."""
+        return int(self.overlapped.OffsetHigh) << 32 | int(self.overlapped.Offset)
+
+    @offset.setter
+    def offset(self, offset: int) -> None:
+        """Have it begin elsewhere when it is posted again.
+
+        Raises RuntimeError while it is pending, ValueError for an offset that is out of
+        range, or on an unbuffered file not a multiple of the sector size, and for an append.
+        """
+        if self.state is PENDING:
+            raise RuntimeError(f"{self!r} is still pending: its offset is the kernel's")
+        if self.offset == AT_THE_END:
+            raise ValueError(f"{self!r} has no offset: an append goes where the end is")
+        check_range(self.kind, offset, self._length)
+        if self._file.unbuffered:
+            check_alignment(self.kind, self._file.sector_size, offset, 0, 0)
+        self._place(offset)
+
+    def _place(self, offset: int) -> None:
+        self.overlapped.Offset, self.overlapped.OffsetHigh = offset & 0xFFFFFFFF, offset >> 32
+
+    def __repr__(self) -> str:
+        place = "the end" if self.offset == AT_THE_END else f"offset {self.offset}"
+        return f"{super().__repr__()[:-1]}, at {place} of {self.handle!r}>"
+
+
+class ReadOperation(FileOperation):
+    """A read. At or behind the end of the file it completes with 0 bytes and no error."""
+
+    __slots__ = ()
+
+    ends = Ends(
+        statuses={ERROR_HANDLE_EOF: STATUS_END_OF_FILE}, ordinary=frozenset((STATUS_END_OF_FILE,))
+    )
+
+
+class ControlOperation(FileOperation):
+    """A control code. An answer that is too long is cut off: an error, but its bytes are there."""
+
+    __slots__ = ()
+
+    ends = Ends(warnings=frozenset((ERROR_MORE_DATA,)))

@@ -1,0 +1,221 @@
+"""SocketHandle: what every kind of socket on a completion port has in common.
+
+What belongs here: options, addresses, and the receive and send that all sockets know. What else a
+socket does depends on its kind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ...engine.operation import Operation
+from ...errors import SOCKET_WINERROR_OF, error_of_code
+from ...winapi import (
+    DWORD,
+    FIONBIO,
+    INVALID_SOCKET,
+    MSG_PEEK,
+    SO_EXCLUSIVEADDRUSE,
+    SOCKADDR_STORAGE,
+    SOCKET,
+    SOCKET_ERROR,
+    SOL_SOCKET,
+    ULONG,
+    WSA_FLAG_NO_HANDLE_INHERIT,
+    WSA_FLAG_OVERLAPPED,
+    address_of,
+    sockaddr,
+    wsabufs,
+)
+from ..handle import Handle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from typing_extensions import Buffer
+
+    from ...engine.home import Home
+    from ...engine.kernel import Kernel
+
+_FIONBIO = FIONBIO - (1 << 32)
+"""As ioctlsocket takes it: its parameter is signed."""
+
+
+def open_socket(kernel: Kernel, family: int, kind: int) -> int:
+    """Return a new overlapped socket, which child processes do not inherit.
+
+    family: AF_INET or AF_INET6. kind: SOCK_STREAM or SOCK_DGRAM.
+
+    Raises an `IocpError`: ``WSAEMFILE`` (10024) when the process has too many sockets,
+    ``WSAEAFNOSUPPORT`` (10047) for a family that this system lacks.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw
+    """
+    number = kernel.WSASocketW(
+        family, kind, 0, None, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT
+    )
+    if number == INVALID_SOCKET:
+        raise error_of_code("WSASocketW", kernel.last_error())
+    return number
+
+
+_KINDS = {socket.SOCK_STREAM: "stream", socket.SOCK_DGRAM: "datagram"}
+
+
+def number_and_family(
+    sock: socket.socket | int, kind: socket.SocketKind, family: int | None
+) -> tuple[int, int]:
+    """Return the number and family of a caller's socket, which has to be of a kind.
+
+    Raises TypeError for what is neither a socket nor a number, ValueError for one of another
+    kind, or a closed one.
+    """
+    if isinstance(sock, int):
+        return sock, socket.AF_INET if family is None else family
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"a socket or its number is needed, not {sock!r}")
+    if sock.type != kind:
+        raise ValueError(f"a {_KINDS[kind]} socket is needed, not {sock!r}")
+    if sock.fileno() < 0:
+        raise ValueError(f"{sock!r} is closed")
+    return sock.fileno(), sock.family
+
+
+class SocketHandle(Handle):
+    """A socket on a completion port. ``family`` is AF_INET or AF_INET6."""
+
+    kind = "socket"
+    winerror_of = SOCKET_WINERROR_OF
+    may_wait = True
+    """Whether a call without an OVERLAPPED would wait: see `set_blocking`."""
+
+    _extensions: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+    """What has been looked up; most connections need none."""
+
+    def __init__(
+        self,
+        home: Home,
+        number: int,
+        *,
+        family: int,
+        key: Any = None,
+        skip_on_success: bool = False,
+        internal: bool = False,
+    ) -> None:
+        self.family = int(family)
+        super().__init__(home, number, key=key, skip_on_success=skip_on_success, internal=internal)
+
+    def receive_operation(self, *buffers: Buffer, peek: bool = False) -> Operation:
+        """Return a receive that has not been posted yet, to be posted again and again."""
+        operation = Operation(self, "receive")
+        operation.buffers = buffers
+        array = wsabufs(*(buffers or (bytearray(),)))
+        operation._calls(
+            "WSARecv",
+            self.home.kernel.WSARecv,
+            SOCKET_ERROR,
+            SOCKET(self.number),
+            ctypes.byref(array),
+            DWORD(len(array)),
+            None,
+            ctypes.byref(DWORD(MSG_PEEK if peek else 0)),
+            ctypes.byref(operation.overlapped),
+            None,
+        )
+        return operation
+
+    def send_operation(self, *buffers: Buffer) -> Operation:
+        """Return a send that has not been posted yet, to be posted again and again.
+
+        Raises ValueError without buffers.
+        """
+        if not buffers:
+            raise ValueError("send() needs at least one buffer")
+        operation = Operation(self, "send")
+        operation.buffers = buffers
+        array = wsabufs(*buffers, read_only=True)
+        operation._calls(
+            "WSASend",
+            self.home.kernel.WSASend,
+            SOCKET_ERROR,
+            SOCKET(self.number),
+            ctypes.byref(array),
+            DWORD(len(array)),
+            None,
+            DWORD(0),
+            ctypes.byref(operation.overlapped),
+            None,
+        )
+        return operation
+
+    def bind(self, address: Any, *, exclusive: bool = False) -> None:
+        """Bind to a numeric address; port 0 lets the system choose.
+
+        exclusive: refuse to share the address with any other socket. By default Windows
+        lets another process bind the same port with SO_REUSEADDR and take its clients.
+
+        Raises `AddressUnavailableError` (``WSAEADDRINUSE`` 10048, ``WSAEADDRNOTAVAIL``
+        10049), ValueError for an address that is not numeric.
+
+        Source: https://learn.microsoft.com/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse
+        """
+        if exclusive:
+            self.set_option(SOL_SOCKET, SO_EXCLUSIVEADDRUSE, 1)
+        target = sockaddr(self.family, address)
+        self.call("bind", ctypes.byref(target), ctypes.sizeof(target))
+
+    def set_option(self, level: int, option: int, value: int | Buffer) -> None:
+        """Set a socket option to an integer or to the bytes of a structure.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-setsockopt
+        """
+        data = bytearray(ctypes.c_int32(value)) if isinstance(value, int) else bytearray(value)
+        memory = (ctypes.c_char * len(data)).from_buffer(data)
+        self.call("setsockopt", level, option, ctypes.byref(memory), len(data))
+
+    def set_blocking(self, blocking: bool) -> None:
+        """Have calls without an OVERLAPPED wait, or fail with WSAEWOULDBLOCK.
+
+        Operations do not mind: they never wait. An accepted socket starts as the listening
+        one is.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-ioctlsocket
+        """
+        self.call("ioctlsocket", _FIONBIO, ctypes.byref(ULONG(not blocking)))
+        self.may_wait = blocking
+
+    def local_address(self) -> Any:
+        """Return this side's address, as Python's ``socket`` module writes addresses.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-getsockname
+        """
+        return self._address("getsockname")
+
+    def extension(self, lookup: Callable[[int], Callable[..., Any]]) -> Callable[..., Any]:
+        """Return the extension function of this socket's provider, looked up once."""
+        name = lookup.__name__
+        if name not in self._extensions:
+            self._extensions = {**self._extensions, name: lookup(self.number)}
+        return self._extensions[name]
+
+    def _address(self, function: str) -> Any:
+        storage = SOCKADDR_STORAGE()
+        size = ctypes.c_int(ctypes.sizeof(storage))
+        self.call(function, ctypes.byref(storage), ctypes.byref(size))
+        return address_of(storage)
+
+    def call(self, function: str, *arguments: Any) -> None:
+        """Call a Winsock function of this socket that returns 0 on success."""
+        with self.lock:
+            self.check_open(function)
+            kernel = self.home.kernel
+            if not getattr(kernel, function)(self.number, *arguments):
+                return
+            code = kernel.last_error()
+        raise error_of_code(function, code, None, self)
+
+    def _close_number(self) -> None:
+        self.home.kernel.closesocket(self.number)

@@ -1,0 +1,162 @@
+"""ObjectWait: a wait for an object that ends in a packet, without a thread that waits.
+
+Windows 8 has *wait completion packets*: the kernel queues one to a port when an object is
+signalled. They are documented, though not in a header, and Windows' own thread pool waits
+by them. `PacketWait` is one.
+
+Where there are none, `RegisteredWait` has the system's thread pool wait, with
+RegisterWaitForSingleObject. What the pool calls has to queue the packet, and no function
+of Windows has the right arguments for that. A Python function would need the interpreter
+on a thread that is not Python's: it would contend for the GIL, run other code's finalizers
+there, hang when the interpreter ends, and UnregisterWaitEx, which waits for the call to
+end, would deadlock if one of those finalizers called it. But CPython has a C function that
+does just this and touches no Python object: ``_overlapped.RegisterWaitWithQueue``, which
+asyncio waits for processes with. That is what is used, so no code of this package, and no
+bytecode at all, runs on a thread of the pool; and UnregisterWaitEx may wait for the call
+wherever it is made, under any lock of ours.
+
+What belongs here: the two ways to wait. What a wait means to its user is in `waitable`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+from typing import TYPE_CHECKING
+
+from ...errors import error_of_status
+from ...winapi import (
+    HANDLE,
+    INFINITE,
+    INVALID_HANDLE_VALUE,
+    MAXIMUM_ALLOWED,
+    STATUS_NOT_IMPLEMENTED,
+    STATUS_SUCCESS,
+    FunctionUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from ...engine.kernel import Kernel
+
+
+class Cancelled(enum.Enum):
+    """What became of a wait that was to be cancelled."""
+
+    NO_PACKET = "no packet comes"
+    PACKET_COMES = "its packet is queued, or has been dequeued"
+    UNCERTAIN = "if there is a packet, it has been queued by now"
+
+
+class PacketWait:
+    """A wait completion packet of Windows: it waits for one object at a time.
+
+    Raises an `IocpError` if the system has no room for one, `FunctionUnavailableError` if
+    this Windows has none.
+
+    Source: https://learn.microsoft.com/windows/win32/devnotes/ntcreatewaitcompletionpacket
+    """
+
+    function_name = "NtAssociateWaitCompletionPacket"
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        packet = HANDLE()
+        status = kernel.NtCreateWaitCompletionPacket(ctypes.byref(packet), MAXIMUM_ALLOWED, None)
+        if status & 0xFFFFFFFF == STATUS_NOT_IMPLEMENTED:
+            raise FunctionUnavailableError("this Windows has no wait completion packets")
+        if status:
+            raise error_of_status("NtCreateWaitCompletionPacket", status & 0xFFFFFFFF)
+        self._number = packet.value
+
+    def start(self, port: int, number: int, tag: int) -> int:
+        """Have a packet with `tag` queued to the port when the object `number` is signalled.
+
+        Returns 0 or a Win32 code. If the object is signalled already the packet is queued
+        at once.
+
+        Source: https://learn.microsoft.com/windows/win32/devnotes/ntassociatewaitcompletionpacket
+        """
+        status = self._kernel.NtAssociateWaitCompletionPacket(
+            self._number, port, number, 0, tag, STATUS_SUCCESS, 0, None
+        )
+        if status == STATUS_SUCCESS:
+            return 0
+        return error_of_status(self.function_name, status & 0xFFFFFFFF).winerror
+
+    def cancel(self) -> Cancelled:
+        """Take the wait back; a packet that is queued already is left to be delivered.
+
+        Source: https://learn.microsoft.com/windows/win32/devnotes/ntcancelwaitcompletionpacket
+        """
+        status = self._kernel.NtCancelWaitCompletionPacket(self._number, False)
+        # STATUS_PENDING: it is signalled, and queued; STATUS_CANCELLED: it has been dequeued.
+        return Cancelled.NO_PACKET if status == STATUS_SUCCESS else Cancelled.PACKET_COMES
+
+    def close(self) -> None:
+        """Give the packet back; it must have been dequeued, or closing may take it away.
+
+        Source: https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-closehandle
+        """
+        self._kernel.CloseHandle(self._number)
+
+
+class RegisteredWait:
+    """A wait by the system's thread pool, for one object at a time.
+
+    Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject
+    """
+
+    function_name = "RegisterWaitForSingleObject"
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._registration: int | None = None
+
+    def start(self, port: int, number: int, tag: int) -> int:
+        """Have a packet with `tag` queued to the port when the object `number` is signalled.
+
+        Returns 0 or a Win32 code. If the object is signalled already the packet is queued
+        at once.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject
+        """
+        self._unregister(None)  # of the time before
+        try:
+            # Lifetime: the C function that the pool calls is part of the interpreter, and the
+            # few bytes that it is passed are its own; the tag is not an address. If the wait
+            # is cancelled these bytes (a handle and the tag) are lost: nobody frees them.
+            self._registration = self._kernel.RegisterWaitWithQueue(number, port, tag, INFINITE)
+        except OSError as error:
+            return error.winerror or error.errno or 1
+        return 0
+
+    def cancel(self) -> Cancelled:
+        """Take the wait back, and wait until a call of the pool's that is under way has ended.
+
+        Source: https://learn.microsoft.com/windows/win32/api/threadpoollegacyapiset/nf-threadpoollegacyapiset-unregisterwaitex
+        """
+        self._unregister(INVALID_HANDLE_VALUE)
+        return Cancelled.UNCERTAIN
+
+    def close(self) -> None:
+        """Give back what the registration takes."""
+        self._unregister(None)
+
+    def _unregister(self, event: int | None) -> None:
+        """End the registration, which a wait that has ended needs as well."""
+        if self._registration is not None:
+            # Refused only with ERROR_IO_PENDING: the call is under way, and the system ends
+            # the registration after it.
+            self._kernel.UnregisterWaitEx(self._registration, event)
+            self._registration = None
+
+
+ObjectWait = PacketWait | RegisteredWait
+
+
+def make_wait(kernel: Kernel) -> ObjectWait:
+    """Return a wait of the best kind that this system has; an `IocpError` if it has no room."""
+    try:
+        return PacketWait(kernel)
+    except FunctionUnavailableError:
+        return RegisteredWait(kernel)

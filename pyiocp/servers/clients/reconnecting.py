@@ -1,0 +1,132 @@
+"""ReconnectingClient: a client that comes back, with a new session, when its server has gone."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from ...engine.interrupt import calls_hooks
+from ...handles.sockets.address_text import show_address
+from .backoff import Backoff
+from .connector import Connector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...engine.timers import ScheduledCall
+    from ..service import Service
+    from ..tcp.session import Session
+    from .target import Target
+
+logger = logging.getLogger("pyiocp")
+
+
+class ReconnectingClient:
+    """Keeps a session connected. Made by ``CompletionPort.keep_connected``.
+
+    Its first session is made at once, the next one when it is time to connect again after
+    the one before has ended, for whatever reason: also if it was closed on this side. A
+    session that stands for less than the longest wait (``backoff.maximum``) counts as a
+    failed attempt, so that a server that accepts and hangs up is not hammered.
+
+    ``session`` is the present session, or None between two; ``connections`` counts those
+    that were made. With a limited number of ``backoff.attempts``, ``closed`` is True once
+    they have failed in a row, or once a session was ended while it was still connecting.
+
+    Thread safety: any thread may read these and call `close`, also from a hook.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        target: Target,
+        factory: Callable[[], Session],
+        backoff: Backoff | None,
+    ) -> None:
+        self.session: Session | None = None
+        self.connections = 0
+        self.closed = False
+        self._service = service
+        self._target = target
+        self._factory = factory
+        self._backoff = Backoff() if backoff is None else backoff
+        self._failures = 0
+        self._stood_at: float | None = None
+        self._timer: ScheduledCall | None = None
+        #: Held to change `session`, `closed` and the timer together.
+        self._lock = threading.Lock()
+        service.clients.add(self)
+        try:
+            self._connect()
+        except BaseException:
+            service.clients.discard(self)
+            raise
+
+    def close(self) -> None:
+        """Connect no more, and close the session that there is. Closing twice does nothing."""
+        with self._lock:
+            self.closed = True
+            session = self.session
+            if self._timer is not None:
+                self._timer.cancel()
+        self._service.clients.discard(self)
+        if session is not None:
+            session.close()
+
+    @calls_hooks
+    def _connect(self) -> None:
+        session = self._factory()
+        with self._lock:
+            if self.closed:
+                return
+            connection = self._service.attach_session(
+                session, self._target.tls, on_end=self._on_end
+            )
+            self.session = session
+            self._stood_at = None
+        Connector(
+            self._service,
+            self._target,
+            connection,
+            retry=self._backoff,
+            failures=self._failures,
+            on_connected=self._on_connected,
+        ).start()
+
+    def _connect_again(self) -> None:
+        try:
+            self._connect()
+        except Exception:
+            logger.exception("%r: no session could be made", self)
+            self._wait()
+
+    def _on_connected(self, session: Session) -> None:
+        self.connections += 1
+        self._stood_at = self._service.home.kernel.monotonic()
+
+    def _on_end(self, session: Session) -> None:
+        stood_at = self._stood_at
+        self.session = None
+        if stood_at is None:  # all attempts of its connector have failed, or it was aborted
+            self.close()
+        else:
+            if self._service.home.kernel.monotonic() - stood_at >= self._backoff.maximum:
+                self._failures = 0
+            self._wait()
+        self._service.forget(session)
+
+    def _wait(self) -> None:
+        """Connect after a while, or give up."""
+        self._failures += 1
+        seconds = self._backoff.wait(self._failures)
+        if seconds is None:
+            self.close()
+            return
+        with self._lock:
+            if not self.closed:
+                self._timer = self._service.home.call_later(seconds, self._connect_again)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else repr(self.session) if self.session else "waiting"
+        return f"<ReconnectingClient to {show_address(self._target.address)}: {state}>"

@@ -1,0 +1,71 @@
+"""Target: what a client connects to, and how, checked once when it is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..resolve import check_address
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from ..tls.tls_side import TlsSide
+
+
+class Target:
+    """What to connect to, and how: a plain value, for any number of connections.
+
+    The arguments are those of ``CompletionPort.connect``. When to try again is not among
+    them: that differs between those who connect.
+
+    Raises TypeError and ValueError for bad arguments.
+    """
+
+    def __init__(
+        self,
+        address: Any,
+        timeout: float | None,
+        no_delay: bool,
+        tls: SSLContext | None,
+        server_hostname: str | None,
+        handshake_timeout: float,
+    ) -> None:
+        self.address = address
+        """As it was given, to be shown."""
+        self.addresses = tuple(address) if isinstance(address, list) else (address,)
+        """One or more ``(host, port)``."""
+        if not self.addresses:
+            raise ValueError("an address to connect to is needed, not an empty list")
+        for each in self.addresses:
+            check_address(each)
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout must be None or more than 0 seconds, not {timeout}")
+        self.timeout = timeout
+        self.no_delay = no_delay
+        self.tls = make_tls_side(
+            tls,
+            handshake_timeout,
+            server_side=False,
+            server_hostname=self.addresses[0][0] if server_hostname is None else server_hostname,
+        )
+
+
+def make_tls_side(
+    context: SSLContext | None,
+    handshake_timeout: float,
+    *,
+    server_side: bool,
+    server_hostname: str | None = None,
+) -> TlsSide | None:
+    """Return how TLS is done with a context, if there is one; raises what `TlsSide` raises."""
+    if context is None:
+        return None
+    # Importing ssl takes 20 ms: only do it when TLS is used.
+    from ..tls.tls_side import TlsSide  # noqa: PLC0415
+
+    return TlsSide(
+        context,
+        server_side=server_side,
+        server_hostname=server_hostname or None,
+        handshake_timeout=handshake_timeout,
+    )

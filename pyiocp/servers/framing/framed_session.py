@@ -1,0 +1,194 @@
+"""FramedSession: a session that is handed frames instead of bytes.
+
+They come one at a time, none while the session is paused, and none after it was closed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...engine.interrupt import calls_hooks
+from ..layer import Layer
+from ..session_state import OPEN
+from ..tcp.session import Session
+from .frame_parser import FramingError
+from .framing import Framing
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ..transport import Hooks
+    from .frame_parser import FrameParser
+
+
+class FramedSession(Session):
+    """A session whose bytes are put together, or taken apart, to frames.
+
+    ::
+
+        from pyiocp import FramedSession, LengthPrefixed
+
+        class Game(FramedSession):
+            framing = LengthPrefixed(2, maximum=1200)
+
+            def on_frame(self, frame):
+                self.send_frame(frame)
+
+    Everything of `Session` is there, but ``on_receive`` is not called. What is no frame ends
+    the session: ``on_close`` gets a `FramingError`, of which there are `FrameTooLongError`
+    and, if the peer's end comes in the middle of a frame, `FrameTruncatedError`.
+
+    Hooks run on the port's workers, one at a time for each session.
+    """
+
+    framing: Framing
+    """How frames are marked. It may be changed at any time, also in ``on_frame``: the bytes
+    after that frame are then looked at in the new way."""
+
+    def on_frame(self, frame: memoryview) -> None:
+        """A frame came; each in its turn, however the bytes came.
+
+        frame: without what marks it; it may be empty. A view of the session's own buffer,
+            valid during this call only: take ``bytes(frame)`` of what shall stay.
+
+        After `close` or `abort` there is no further one, and after `pause_receiving` none
+        before `resume_receiving`: those that have come wait.
+        """
+
+    def send_frame(self, frame: Buffer) -> bool:
+        """Send a frame, and what marks it; otherwise like `Session.send`.
+
+        frame: any buffer; it is copied. To send one to many sessions, have
+            ``framing.wrap(frame)`` made once, and `send` that: it is not copied.
+
+        Raises ValueError for what the framing does not allow, such as a frame that is too
+        long; RuntimeError before ``on_connect``, TypeError for what is no buffer.
+        """
+        return super().send(self.framing.wrap(frame))
+
+
+class Framer(Layer):
+    """The layer that makes frames of what is received."""
+
+    session: FramedSession
+
+    def __init__(self, session: FramedSession, hooks: Hooks) -> None:
+        super().__init__(session, hooks)
+        self._framing: Framing | None = None
+        self._parser = self._new_parser()
+        self._paused = False
+        self._eof = False
+        self._finished = False
+
+    def _new_parser(self) -> FrameParser:
+        """Return a parser for the framing that the session has now."""
+        framing = getattr(self.session, "framing", None)
+        if not isinstance(framing, Framing):
+            raise TypeError(
+                f"{type(self.session).__name__}.framing must be a Framing, "
+                f"such as LengthPrefixed(2), not {framing!r}"
+            )
+        self._framing = framing
+        return framing.parser()
+
+    def pause(self) -> None:
+        """Hand over no further frame; see `Session.pause_receiving`."""
+        self._paused = True
+        self.below.pause()
+
+    def resume(self) -> None:
+        """Hand over what waits, then receive again; see `Session.resume_receiving`."""
+        self._paused = False
+        self.connection.submit(self._go_on)
+
+    @calls_hooks
+    def on_receive(self, data: memoryview) -> None:
+        """Hand over the frames that are complete now."""
+        if self._paused:
+            # What was under way. Should another thread's resume() have come in between, no
+            # more is read than that.
+            self.below.pause()
+            self._parser.feed(data)
+            self._parser.keep()
+        else:
+            self._hand_over(data)
+
+    @calls_hooks
+    def _hand_over(self, data: Buffer) -> None:
+        session = self.session
+        below = self.below
+        parser = self._parser
+        while True:
+            if session.framing is not self._framing:
+                # Bytes of the parser's own are fed as they are, without a copy.
+                parser.feed(data)
+                data = parser.take_rest()
+                parser = self._parser = self._new_parser()
+            try:
+                for frame in parser.feed(data):
+                    session.on_frame(frame)
+                    if (
+                        self._paused
+                        or below.state is not OPEN
+                        or session.framing is not self._framing
+                    ):
+                        break
+                else:
+                    return
+            except FramingError as error:
+                if error is not parser.error:
+                    raise  # a hook did that
+                self._end_with(error)
+                return
+            if below.state is not OPEN:
+                parser.take_rest()
+                return
+            if self._paused:
+                parser.keep()
+                return
+            data = b""  # the framing was changed
+
+    @calls_hooks
+    def _go_on(self) -> None:
+        """Go on after a pause, within the inbox."""
+        if not self._may_go_on():
+            return
+        self._hand_over(b"")
+        if not self._may_go_on():
+            return
+        if self._eof:
+            self._finish()
+        else:
+            self.below.resume()
+
+    def _may_go_on(self) -> bool:
+        return not self._paused and self.below.state is OPEN
+
+    @calls_hooks
+    def on_eof(self) -> None:
+        """See that the end is not in the middle of a frame; frames that wait come first."""
+        self._eof = True
+        if not (self._paused and self._parser.waiting_bytes):
+            self._finish()
+
+    @calls_hooks
+    def _finish(self) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        try:
+            self._parser.finish()
+        except FramingError as error:
+            self._end_with(error)
+        else:
+            self.hooks.on_eof()
+
+    def _end_with(self, error: FramingError) -> None:
+        # Without its traceback, whose frames hold views of the receive buffer.
+        self.end(error.with_traceback(None))
+
+    @calls_hooks
+    def on_close(self, error: OSError | None) -> None:
+        """Tell the session; see `Session.on_close`."""
+        self._parser.take_rest()  # session and layers wait for a garbage collection
+        super().on_close(error)

@@ -1,0 +1,261 @@
+"""Connection: what a `Session` does not show: how its connection begins, goes on and ends.
+
+A connection reads with one receive, posted again after each ``on_receive``, and writes
+with one gathered send at a time. Completions, and calls that end in a hook, go through an
+`Inbox`, so that the hooks of one session never overlap, whatever the number of workers.
+
+It is an object of its own so that a subclass of `Session` may call its attributes what it
+likes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from ...engine.interrupt import calls_hooks
+from ...errors import HandleClosedError, IocpError, error_of_status
+from ...winapi import SD_SEND
+from ...winapi.errorcodes import WSAETIMEDOUT
+from ..life import Life
+from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
+from .receiving import ReceiveLoop
+from .sending import SendQueue
+from .session_statistics import SessionStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...engine.home import Home
+    from ...engine.timers import ScheduledCall
+    from ...handles.sockets.stream import Stream
+    from ..tls.tls import TlsInfo
+    from ..transport import Hooks
+    from .idle_operations import IdleOperations
+    from .session import Session
+
+
+class Connection(Life["Session"]):
+    """The connection of one session.
+
+    Any thread may call what stands under "What comes from outside"; all else runs within
+    the inbox.
+
+    idle_operations: where it borrows what it receives and sends with.
+    hooks: what is told of all that happens: the session, or the layer above.
+    """
+
+    name = "Session"
+
+    tls: TlsInfo | None = None
+    """What a TLS handshake has agreed upon: see `tls_layer`. Without TLS there is none."""
+
+    __slots__ = (
+        "_cancel_connect",
+        "_deadline",
+        "_receives",
+        "_shut_down",
+        "hooks",
+        "idle_operations",
+        "sends",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        home: Home,
+        session: Session,
+        idle_operations: IdleOperations,
+        on_end: Callable[[Session], None],
+        hooks: Hooks,
+    ) -> None:
+        super().__init__(home, session, on_end)
+        self.hooks = hooks
+        self.idle_operations = idle_operations
+        self.stream: Stream | None = None
+        self._receives = ReceiveLoop(self)
+        self.sends = SendQueue(self)
+        self._deadline: ScheduledCall | None = None
+        self._cancel_connect: Callable[[], None] | None = None
+        self._shut_down = False
+
+    # How it begins
+
+    def begin_connect(self, cancel: Callable[[], None]) -> None:
+        """Take note that a connect is under way: `end_connect` will be called, once.
+
+        cancel: called if the session ends before that.
+        """
+        self._cancel_connect = cancel
+
+    def connecting_to(self, peer: Any) -> None:
+        """Take note of the first address that is connected to."""
+        if self.peer_address is None:
+            self.peer_address = peer
+
+    def end_connect(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
+        """Go on with a connected stream, or end because of the error."""
+        self.inbox.deliver(self._connect_ended, stream, peer, error)
+
+    def _connect_ended(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
+        self._cancel_connect = None
+        if stream is not None:
+            self._begin(stream, peer)
+        elif self.state is CLOSED:
+            self.end()
+        elif error is not None:
+            self.break_off(error)
+
+    def attach(self, stream: Stream, peer: Any, first: bytes = b"") -> None:
+        """Take over a connected stream, and begin; `first` is what has come already."""
+        self.peer_address = peer  # also if the session ends before it can begin
+        self.inbox.deliver(self._begin, stream, peer, first)
+
+    @property
+    def open_stream(self) -> Stream:
+        """The stream, where there is one for sure."""
+        assert self.stream is not None, "only a session that never had one has no stream"
+        return self.stream
+
+    @calls_hooks
+    def _begin(self, stream: Stream, peer: Any, first: bytes = b"") -> None:
+        session = self.session
+        if self.state is CLOSED:  # aborted before there was a connection
+            stream.close()
+            self.end()
+            return
+        stream.key = session
+        self.stream = stream
+        self.peer_address = peer
+        self.local_address = stream.local_address()
+        self._begun_at = self._home.kernel.monotonic()
+        self._receives.open()
+        self.sends.open(stream)
+        if session.zero_byte_after:
+            self._watch_for_idleness((session.zero_byte_after, self._rest))
+        elif session.idle_timeout is not None:
+            self._watch_for_idleness()
+        self.state = OPEN
+        self.hooks.on_connect()
+        if first:
+            self._receives.hand_over_first(first)
+        self._receives.go_on()
+
+    def _rest(self) -> None:
+        """Hold no memory for what may not come for long."""
+        self._receives.rest()
+        self.sends.rest()
+
+    # What comes from outside, and goes through the inbox
+
+    def call_later(self, seconds: float, function: Callable[..., None]) -> None:
+        """Have a worker call `function`, which runs within the inbox, after some time."""
+        self._home.call_later(seconds, self.inbox.deliver, function)
+
+    def close(self) -> None:
+        """Close in order; see `Session.close`."""
+        if self.state is CONNECTING:
+            self.abort()
+            return
+        with self.sends.lock:
+            if self.state is not OPEN:
+                return
+            self.state = CLOSING
+        self._deadline = self._home.call_later(self.session.close_timeout, self.close_timed_out)
+        self.submit(self.go_on_closing)
+
+    def send_eof(self) -> None:
+        """Send what waits, and then the end; see `Session.send_eof`."""
+        if self.state is CONNECTING:
+            raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
+        if self.sends.end():
+            self.submit(self.go_on_closing)
+
+    def pause(self) -> None:
+        """Post no further receive."""
+        self._receives.paused = True
+
+    def resume(self) -> None:
+        """Receive again."""
+        self._receives.paused = False
+        self.submit(self._receives.go_on)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is open, and nothing, not even its end, has come that is unheard of."""
+        return self.state is OPEN and self._receives.quiet
+
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes wait to be taken by the system."""
+        return self.sends.queued_bytes
+
+    def statistics(self) -> SessionStatistics:
+        """Return what has been received and sent; see `Session.statistics`."""
+        receives, sends = self._receives, self.sends
+        with sends.lock:
+            return SessionStatistics(
+                bytes_received=receives.bytes,
+                bytes_sent=sends.taken_bytes,
+                messages_received=receives.messages,
+                messages_sent=sends.messages,
+                send_queue_bytes=sends.queued_bytes,
+                age_s=self.age_s,
+            )
+
+    def close_timed_out(self) -> None:
+        """Reset: what `close` has waited for takes too long."""
+        self.submit(self.break_off, self._error_in("close", WSAETIMEDOUT), True)
+
+    # How it ends
+
+    def error_of(self, function: str, status: int) -> IocpError:
+        """Return the error that an operation of this connection ended in."""
+        return error_of_status(function, status, self.session, self.open_stream.winerror_of)
+
+    def go_on_closing(self) -> None:
+        """Take the next step of closing in order, or one side of it, if it is time for one."""
+        closing = self.state is CLOSING
+        if not (closing or self.sends.ended) or self.state is CLOSED or not self.sends.empty:
+            return
+        if closing and self._receives.eof:
+            self._close(reset=False)  # which tells the peer, too
+            return
+        if not self._shut_down:
+            self._shut_down = True
+            try:
+                self.open_stream.shutdown(SD_SEND)
+            except IocpError as error:
+                self.break_off(error)
+                return
+        if closing:
+            self._receives.go_on()
+
+    def _close(self, reset: bool) -> None:
+        if reset and self.stream is not None:
+            with contextlib.suppress(OSError, HandleClosedError):
+                self.stream.reset_on_close()
+        with self.sends.lock:
+            self.state = CLOSED
+            busy = self.sends.sending or self._receives.receiving
+        if self.stream is not None:
+            self.stream._close(cancel=busy)
+        elif self._cancel_connect is not None:
+            self._cancel_connect()
+        self.end()
+
+    def end(self) -> None:
+        """Say goodbye, once nothing of this session is in flight any more."""
+        if self._receives.receiving or self.sends.sending:
+            return
+        if self._cancel_connect is not None:  # end_connect will come
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._say_goodbye(self.hooks.on_close):
+            # Session and connection know each other, and wait for a garbage collection. What
+            # is large goes now.
+            self._receives.drop()
+            self.sends.drop()
+            if self.stream is not None:
+                self._home.spare_locks.append(self.stream.lock)

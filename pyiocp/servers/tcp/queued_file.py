@@ -1,0 +1,79 @@
+"""QueuedFile: a file, or a part of one, in its place between what a session sends."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ...handles.sockets.transmit import FilePart, SendFileOperation, check_part, file_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...engine.packet import Receiver
+    from ...handles.sockets.stream import Stream
+
+logger = logging.getLogger("pyiocp")
+
+
+class _InParts(SendFileOperation):
+    """A send of a file that tells when some of it has been taken."""
+
+    __slots__ = ("_on_part",)
+
+    call_max = 1 << 20
+    """Bytes in a part: a peer that reads them in less than `idle_timeout` is not idle."""
+
+    def __init__(self, stream: Stream, part: FilePart, on_part: Callable[[], None]) -> None:
+        super().__init__(stream, part, b"", b"")
+        self._on_part = on_part
+
+    def part_ended(self, part: Any, count: int, status: int) -> None:
+        """Tell, then go on."""
+        self._on_part()
+        super().part_ended(part, count, status)
+
+
+class LentFile:
+    """A user's file while it is to be sent; with `close` it is closed at the end.
+
+    Raises TypeError for what is no file, ValueError for a closed file and bad numbers.
+    """
+
+    __slots__ = ("_close", "part")
+
+    def __init__(self, part: FilePart, *, close: bool) -> None:
+        file_number(part.file)  # now, where the caller sees it
+        self.part = check_part(part)
+        self._close = close
+
+    def end(self) -> None:
+        """Take note that it has been sent, or will not be."""
+        if self._close:
+            self._close = False
+            try:
+                self.part.file.close()
+            except OSError:
+                logger.exception("%r could not be closed after it had been sent", self.part.file)
+
+
+class QueuedFile(LentFile):
+    """A file to be sent by the system: ``operation`` does.
+
+    on_part: called when a part of it has been sent, by any worker.
+    """
+
+    __slots__ = ("operation",)
+
+    def __init__(
+        self,
+        stream: Stream,
+        part: FilePart,
+        *,
+        close: bool,
+        receiver: Receiver,
+        on_part: Callable[[], None],
+    ) -> None:
+        super().__init__(part, close=close)
+        self.operation = _InParts(stream, part, on_part)
+        self.operation.receiver = receiver

@@ -1,0 +1,197 @@
+"""Session: one connection of a server or a client, as hooks and methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..transport import NoConnection, show_session
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ..session_state import SessionState
+    from ..tls.tls import TlsInfo
+    from ..transport import Transport
+    from .session_statistics import SessionStatistics
+
+
+class Session:
+    """One connection. Subclass it and override the hooks; the defaults do nothing.
+
+    Every name is yours but those below: ``__init__`` is, too, and need not call this one's.
+
+    Hooks run on the port's workers, one at a time for each session. What a hook raises is
+    logged and aborts that session only. A hook that takes long holds up its own session,
+    and as many others as there are no further workers for.
+
+    The class attributes are settings: override them in the subclass, or on the instance
+    before it is connected.
+    """
+
+    receive_size = 65536
+    """Bytes that one receive may bring; while it waits with a buffer, one of this size."""
+
+    zero_byte_after: float | None = None
+    """Seconds of silence after which the session waits without a buffer.
+
+    0 does so always. An idle session then has no memory locked by the kernel, and takes
+    less than 4 KB; what comes costs one system call more. None never does.
+    """
+
+    high_water = 1 << 20
+    """Bytes waiting to be sent from which `send` says False."""
+
+    low_water = 1 << 18
+    """Bytes waiting to be sent at which ``on_writable`` then comes."""
+
+    send_limit = 1 << 26
+    """Bytes waiting to be sent over which the session is aborted: its peer does not read."""
+
+    close_timeout = 5.0
+    """Seconds that ``close`` gives the peer to take what is left and to close too."""
+
+    idle_timeout: float | None = None
+    """Seconds without a byte received, or taken by the system, after which it is aborted."""
+
+    data: Any = None
+    """Free for the user."""
+
+    # What a subclass overrides
+
+    def on_connect(self) -> None:
+        """The connection stands; nothing has been received yet."""
+
+    def on_receive(self, data: memoryview) -> None:
+        """Bytes came, at least one, in the order in which the peer sent them.
+
+        data: a view of the session's own buffer, valid during this call only: take
+            ``bytes(data)`` of what shall stay. ``send(data)`` is fine.
+        """
+
+    def on_eof(self) -> None:
+        """The peer will send no more. By default the session closes as well."""
+        self.close()
+
+    def on_writable(self) -> None:
+        """After `send` said False: the bytes waiting are down to `low_water`."""
+
+    def on_close(self, error: OSError | None) -> None:
+        """The session has ended; exactly once, the last hook of all.
+
+        error: why, or None if both sides closed in order. For a session that could not be
+            connected it comes without an ``on_connect`` before it.
+        """
+
+    # What a user calls
+
+    def send(self, data: Buffer) -> bool:
+        """Send bytes, after all that was sent before; returns at once.
+
+        data: any buffer. ``bytes`` are taken as they are, everything else is copied, so
+            that the caller may use it again at once.
+
+        Returns True while fewer than `high_water` bytes wait to be sent. False says: wait
+        for ``on_writable`` before sending more (the data was taken), or that the session
+        is closing or closed (then it was not, and ``on_close`` tells why).
+
+        Over `send_limit` the session is aborted with a `SendQueueOverflowError`. Any
+        thread may call it; the bytes of two calls never mix.
+
+        Raises RuntimeError before ``on_connect``, TypeError for what is no buffer.
+        """
+        return self._pyiocp.sends.send(data)
+
+    def send_file(
+        self, file: Any, offset: int = 0, count: int | None = None, *, close: bool = False
+    ) -> bool:
+        """Send a file, or a part of it, after all that was sent before; returns at once.
+
+        The bytes go from the system's cache to the network, and never into this process. With
+        TLS they are read, through the port, and encrypted here, in small blocks.
+
+        file: a file object opened in binary mode, a `File`, or the number of a Win32
+            handle. It must stay open until it has been sent.
+        offset, count: where to begin, and how many bytes; None is all that follow. What
+            would be past the end of the file is left out.
+        close: close the file when it has been sent, or will not be, because the session
+            has ended or did not take it.
+
+        Returns what `send` returns, and False also from the second file that waits: then
+        ``on_writable`` comes when one is left. A file's bytes do not count as bytes that
+        wait. Any thread may call it. If the file cannot be read the session is aborted, with the
+        system's error.
+
+        Raises RuntimeError before ``on_connect``, TypeError for what is no file,
+        ValueError for a closed file, a text file and numbers out of range.
+
+        Source: https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-transmitfile
+        and, with TLS, https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-reopenfile
+        """
+        return self._pyiocp.sends.send_file(file, offset, count, close)
+
+    def close(self) -> None:
+        """Close in order: send what waits, tell the peer, and wait for the peer's end.
+
+        What the peer still sends is dropped. After `close_timeout` seconds the session is
+        aborted. Closing twice does nothing; a session that is not connected yet is
+        aborted. Any thread may call it.
+        """
+        self._pyiocp.close()
+
+    def send_eof(self) -> None:
+        """Send what waits and then the end, and go on receiving.
+
+        The peer sees the end of the stream. Nothing more can be sent: `send` says False.
+        The session closes when the peer has ended its side too (see ``on_eof``), or with
+        `close`. Any thread may call it; twice does nothing.
+
+        Raises RuntimeError before ``on_connect``.
+        """
+        self._pyiocp.send_eof()
+
+    def abort(self) -> None:
+        """Reset the connection: drop what waits, and close at once. Any thread may call it."""
+        self._pyiocp.abort()
+
+    def pause_receiving(self) -> None:
+        """Post no further receive; what is under way may still bring one ``on_receive``."""
+        self._pyiocp.pause()
+
+    def resume_receiving(self) -> None:
+        """Receive again. Any thread may call it."""
+        self._pyiocp.resume()
+
+    @property
+    def peer_address(self) -> Any:
+        """The peer's address, also while it is being connected to; None before that."""
+        return self._pyiocp.peer_address
+
+    @property
+    def local_address(self) -> Any:
+        """This side's address, or None before the connection stands."""
+        return self._pyiocp.local_address
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session is in its life."""
+        return self._pyiocp.state
+
+    @property
+    def send_queue_bytes(self) -> int:
+        """How many bytes wait to be taken by the system."""
+        return self._pyiocp.queued_bytes
+
+    def statistics(self) -> SessionStatistics:
+        """Return what the session has received and sent so far. Any thread may call it."""
+        return self._pyiocp.statistics()
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What the TLS handshake has agreed upon; None without TLS, or before it is over."""
+        return self._pyiocp.tls
+
+    def __repr__(self) -> str:
+        return show_session(self, self._pyiocp)
+
+    _pyiocp: Transport = NoConnection("port.listen() and port.connect()")
+    """What is below it, set before the first hook; the one name that is not the user's."""

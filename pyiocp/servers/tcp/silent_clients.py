@@ -1,0 +1,78 @@
+"""SilentClients: those who connect, and then do not send the first data that is waited for.
+
+An AcceptEx with room for data completes when data has come. A client that sends none keeps
+it, and a few such clients keep all of them, so that nobody else is let in (C34). So this
+looks, every now and then, which of the pending accepts have had a client for too long, and
+closes those; and as long as clients are silent, it has as many more accepts posted.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ...errors import IocpError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ...engine.queue import CompletionQueue
+    from ...handles.sockets.accept import AcceptOperation
+
+_LOOK_EVERY_S = 0.5
+"""How long silent clients may fill all the accepts before there are more."""
+
+
+class SilentClients:
+    """Looks after the pending accepts of one listener.
+
+    seconds: how long a client may be silent. The system counts whole seconds: it is
+        rounded up, and a client has up to a second more.
+    operations: gives the accepts that may be pending.
+    on_look: called after each look with how many clients are silent, and how many more
+        have been closed.
+
+    Source: https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex
+    """
+
+    def __init__(
+        self,
+        home: CompletionQueue,
+        seconds: float,
+        operations: Callable[[], Iterable[AcceptOperation]],
+        on_look: Callable[[int, int], None],
+    ) -> None:
+        self._home = home
+        self._seconds = math.ceil(seconds)
+        self._operations = operations
+        self._on_look = on_look
+        self._stopped = False
+        self._timer = home.call_later(_LOOK_EVERY_S, self._look)
+
+    def stop(self) -> None:
+        """Look no more; any thread may call it."""
+        self._stopped = True
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        silent = closed = 0
+        for operation in self._operations():
+            connected = silent_seconds(operation)
+            if connected is None:
+                continue
+            if connected >= self._seconds and operation.cancel():
+                closed += 1
+            else:
+                silent += 1
+        self._on_look(silent, closed)
+        self._timer = self._home.call_later(_LOOK_EVERY_S, self._look)
+        if self._stopped:
+            self._timer.cancel()
+
+
+def silent_seconds(operation: AcceptOperation) -> int | None:
+    """Return for how long a client of a pending accept has sent nothing; None without one."""
+    try:
+        return operation.connected_seconds()
+    except IocpError:  # the client is on its way out
+        return None

@@ -1,0 +1,116 @@
+"""TlsBacklog: the files that a session over TLS has to send, and what has to wait for them.
+
+Without a file there is no backlog: what is sent is encrypted at once. A file takes a while,
+and what is sent after it waits behind it, as it came. Then, again and again: if there is room
+in the connection's queue, a block is read, encrypted and queued there. So there is no more
+in memory than that queue's `high_water`, a block, and what waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ...engine.interrupt import calls_hooks
+from ...errors import REFUSALS
+from ..session_state import CLOSED, OPEN
+from ..tcp.sending import FILES_MAX
+from .tls_file import TlsFile
+
+if TYPE_CHECKING:
+    from ...handles.sockets.transmit import FilePart
+    from .tls_layer import TlsLayer
+
+
+class TlsBacklog:
+    """What waits, the first thing first. `go_on` runs within the inbox, the rest with the lock."""
+
+    def __init__(self, layer: TlsLayer) -> None:
+        self.bytes = 0
+        """How many bytes wait, those of files not counted."""
+        self.files = 0
+        """How many files wait, the one that is being read among them."""
+        self._layer = layer
+        self._entries: deque[bytes | TlsFile] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    @property
+    def many_files(self) -> bool:
+        """Whether there are as many as are too much."""
+        return self.files >= FILES_MAX
+
+    def add(self, data: bytes) -> None:
+        """Have bytes wait."""
+        self._entries.append(data)
+        self.bytes += len(data)
+
+    def file(self, part: FilePart, *, close: bool) -> TlsFile:
+        """Return a file that can wait here; raises as `Session.send_file`."""
+        return TlsFile(part, self._on_read, close=close)
+
+    def add_file(self, file: TlsFile) -> None:
+        """Have a file wait, and begin, if it is the first thing."""
+        self._entries.append(file)
+        self.files += 1
+        if len(self._entries) == 1:
+            self._layer.connection.submit(self.go_on)
+
+    @calls_hooks
+    def go_on(self) -> None:
+        """Send what there is room for."""
+        layer = self._layer
+        while self._entries and layer.has_room and layer.below.state is OPEN:
+            entry = self._entries[0]
+            if isinstance(entry, TlsFile):
+                if entry.reading or self._read(entry):
+                    break
+                continue
+            with layer.lock:
+                self._entries.popleft()
+                self.bytes -= len(entry)
+                layer.encrypt(entry)
+        layer.went_on()
+
+    def _read(self, file: TlsFile) -> bool:
+        """Have the next block read; return False if the file is over."""
+        layer = self._layer
+        try:
+            if file.read(layer.connection.open_stream.home):
+                return True
+        except (*REFUSALS, ValueError) as error:  # the latter for a file that is closed
+            layer.connection.break_off(error)
+            return True
+        with layer.lock:
+            self._entries.popleft()
+            self.files -= 1
+        file.end()
+        return False
+
+    def _on_read(self, file: TlsFile, count: int, status: int) -> None:
+        self._layer.connection.inbox.deliver(self._take, file, count, status)
+
+    @calls_hooks
+    def _take(self, file: TlsFile, count: int, status: int) -> None:
+        """Encrypt a block that has been read, and go on."""
+        layer = self._layer
+        if layer.below.state is CLOSED:
+            return
+        try:
+            block = file.take(count, status)
+        except OSError as error:
+            layer.connection.break_off(error)
+            return
+        with layer.lock:
+            layer.encrypt(block)
+        self.go_on()
+
+    def drop(self) -> None:
+        """Forget everything: the session has ended."""
+        entries: list[Any] = []
+        with self._layer.lock:
+            entries, self._entries = list(self._entries), deque()
+        for entry in entries:
+            if isinstance(entry, TlsFile):
+                entry.end()

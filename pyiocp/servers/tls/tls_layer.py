@@ -1,0 +1,383 @@
+"""TlsLayer: TLS between a session and its connection, by the standard library's `ssl`.
+
+The `ssl.SSLObject` reads and writes memory: what the connection receives goes into
+``_incoming``, what shall be sent is taken from ``_outgoing``. OpenSSL's objects are not safe
+with several threads, and what comes out of ``_outgoing`` has to be queued in that order, so
+each use of them, with the sending, is under a lock. Hooks are called without it.
+
+How it ends:
+
+- ``close()`` sends a ``close_notify`` after all else, then closes the connection in order.
+  While a file is being sent (`tls_backlog`), it waits for that.
+- The peer's ``close_notify`` is the end of the stream (``on_eof``).
+- The end of the TCP stream without it may be an attacker's: `TlsTruncatedError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ...engine.interrupt import calls_hooks
+from ...errors import error_of_code
+from ...handles.sockets.transmit import FilePart
+from ...winapi.errorcodes import WSAETIMEDOUT
+from ..layer import Layer
+from ..session_state import CLOSING, CONNECTING, OPEN, SessionState
+from .tls import TlsError, TlsHandshakeError, TlsInfo, TlsTruncatedError
+from .tls_backlog import TlsBacklog
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ...engine.timers import ScheduledCall
+    from ..tcp.connection import Connection
+    from ..tcp.session import Session
+    from ..tcp.session_statistics import SessionStatistics
+    from ..transport import Hooks, Transport
+    from .tls_side import TlsSide
+
+_RECORD = 16384
+"""Bytes of content that a TLS record may have; one read returns no more."""
+
+_ENCRYPT_AT_ONCE = 1 << 18
+"""Bytes of a large message that are in memory twice while it is encrypted."""
+
+
+class TlsLayer(Layer):
+    """The layer that encrypts what a session sends, and decrypts what it receives."""
+
+    tls: TlsInfo | None = None
+
+    def __init__(self, session: Session, hooks: Hooks, side: TlsSide) -> None:
+        super().__init__(session, hooks)
+        self._side = side
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = side.wrap(self._incoming, self._outgoing)
+        self.lock = threading.Lock()
+        self.has_room = True
+        """Whether the connection's queue has room, as far as is known."""
+        self._backlog = TlsBacklog(self)
+        #: Whether `send` has said False, so that ``on_writable`` is due.
+        self._told_no = False
+        #: What waits for the backlog: the end, or that of this side's stream.
+        self._closing = False
+        self._ending = False
+        #: That of the handshake, and then that of a `close` that waits.
+        self._deadline: ScheduledCall | None = None
+        self._established = False
+        self._paused = False
+        #: What each side has said: a close_notify.
+        self._closed = False
+        self._peer_closed = False
+        #: What was decrypted before it could be handed over.
+        self._waiting: deque[bytes] = deque()
+
+    def stand_on(self, below: Transport, connection: Connection) -> None:
+        """Take note of what is below, before anything comes from there."""
+        super().stand_on(below, connection)
+        self.sends = self  # whatever sends must not come past it
+        self._send_below = below.sends.send
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session is: it is connected when the handshake is over."""
+        state = self.below.state
+        if state is not OPEN or (self._established and not self._closing):
+            return state
+        return CLOSING if self._established else CONNECTING
+
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes wait, encrypted or not."""
+        return self.below.queued_bytes + self._backlog.bytes
+
+    def statistics(self) -> SessionStatistics:
+        """Return what has been received and sent; see `Session.statistics`."""
+        return self.below.statistics()._replace(send_queue_bytes=self.queued_bytes)
+
+    # What comes from the session
+
+    def send(self, data: Buffer) -> bool:
+        """Encrypt and send; see `Session.send`."""
+        data = bytes(memoryview(data)) if type(data) is not bytes else data
+        if self.state is CONNECTING:
+            raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
+        with self.lock:
+            if not self._takes_more:
+                return False
+            if self._backlog:
+                self._backlog.add(data)
+                return self._answer()
+            went_on = self.encrypt(data) if data else self._send_below(b"")
+            self._told_no |= not went_on
+            return went_on
+
+    def send_file(self, file: Any, offset: int, count: int | None, close: bool) -> bool:
+        """Have a file read, encrypted and sent, in its turn; see `Session.send_file`."""
+        if self.state is CONNECTING:
+            raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
+        waiting = self._backlog.file(FilePart(file, offset, count), close=close)
+        with self.lock:
+            if self._takes_more:
+                self._backlog.add_file(waiting)
+                return self._answer()
+        waiting.end()
+        return False
+
+    @property
+    def _takes_more(self) -> bool:
+        return self.state is OPEN and not self._closed and not self._ending
+
+    def _answer(self) -> bool:
+        """Return whether more may be sent, with a backlog. Called with the lock."""
+        queued_bytes = self.queued_bytes
+        if queued_bytes > self.session.send_limit:
+            self._ending = True
+            self.connection.sends.overflow(queued_bytes)
+        if queued_bytes >= self.session.high_water or self._backlog.many_files:
+            self._told_no = True
+        return not self._told_no
+
+    def encrypt(self, data: Buffer) -> bool:
+        """Encrypt, queue, and return what the queue says to that. Called with the lock."""
+        went_on = True
+        view = memoryview(data)
+        try:
+            while view and self.below.state is OPEN:
+                count = self._object.write(view[:_ENCRYPT_AT_ONCE])
+                view = view[count:]
+                went_on = self._send_below(self._outgoing.read())
+                self.has_room &= went_on
+        except ssl.SSLError as error:  # it broke off, and this thread hears of it first
+            self.connection.submit(self._fail, error)
+            return False
+        return went_on
+
+    @calls_hooks
+    def went_on(self) -> None:
+        """Do what has waited for the backlog to become less, within the inbox."""
+        with self.lock:
+            if not self._backlog and self.below.state is OPEN:
+                if self._closing:
+                    self._close_below()
+                elif self._ending:
+                    self._send_eof_below()
+            few_bytes = self._backlog.bytes <= self.session.low_water
+            writable = self._told_no and self._takes_more and self.has_room
+            writable = writable and few_bytes and not self._backlog.many_files
+            self._told_no &= not writable
+        if writable:
+            self.hooks.on_writable()
+
+    def close(self) -> None:
+        """Say ``close_notify`` after all else, and close in order; see `Session.close`."""
+        with self.lock:
+            if self.state is CONNECTING:
+                self.below.abort()
+            elif not self._backlog:
+                self._close_below()
+            elif self.state is OPEN:
+                self._closing = True
+                self._deadline = self.connection.open_stream.home.call_later(
+                    self.session.close_timeout, self.connection.close_timed_out
+                )
+
+    def _close_below(self) -> None:
+        if self.below.state is OPEN:
+            self._notify()
+        self.below.close()
+
+    def send_eof(self) -> None:
+        """Say ``close_notify`` after all else; see `Session.send_eof`."""
+        with self.lock:
+            if self._backlog:
+                self._ending = True
+            else:
+                self._send_eof_below()
+
+    def _send_eof_below(self) -> None:
+        if self.state is OPEN and not self._closed:
+            # OpenSSL takes a step of reading with it, and drops what it finds.
+            with contextlib.suppress(ssl.SSLError):
+                while data := self._object.read(_RECORD):
+                    self._waiting.append(data)
+            self._notify()
+        self.below.send_eof()
+
+    def _notify(self) -> None:
+        """Send a ``close_notify``, once. Called with the lock."""
+        if not self._closed:
+            self._closed = True
+            # The peer's answer is not waited for: its end of the stream says as much.
+            with contextlib.suppress(ssl.SSLError):
+                self._object.unwrap()
+            self._flush()
+
+    def pause(self) -> None:
+        """Hand over nothing; see `Session.pause_receiving`."""
+        self._paused = True
+        self.below.pause()
+
+    def resume(self) -> None:
+        """Hand over what waits, then receive again; see `Session.resume_receiving`."""
+        self._paused = False
+        self.connection.submit(self._go_on)
+
+    @calls_hooks
+    def _go_on(self) -> None:
+        """Go on after a pause, within the inbox."""
+        if self._established:
+            self._read()
+        if not self._paused:
+            self.below.resume()
+
+    # What comes from the connection, within the inbox
+
+    def on_connect(self) -> None:
+        """Begin the handshake; what is above is told when it is over."""
+        self._deadline = self.connection.open_stream.home.call_later(
+            self._side.handshake_timeout, self._on_deadline
+        )
+        self._shake_hands()
+
+    def _on_deadline(self) -> None:
+        self.connection.submit(self._break_off_handshake)
+
+    def _break_off_handshake(self) -> None:
+        if not self._established:
+            error = error_of_code("TLS handshake", WSAETIMEDOUT, None, self.session)
+            self.connection.break_off(error, True)
+
+    @calls_hooks
+    def _shake_hands(self) -> None:
+        """Take the next step, if what it takes is there."""
+        try:
+            with self.lock:
+                try:
+                    self._object.do_handshake()
+                    info = TlsInfo(
+                        version=self._object.version() or "",
+                        cipher=(self._object.cipher() or ("",))[0],
+                        alpn=self._object.selected_alpn_protocol(),
+                        peer_certificate=self._object.getpeercert(),
+                        peer_certificate_der=self._object.getpeercert(binary_form=True),
+                    )
+                finally:
+                    self._flush()
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.tls = info
+        self._established = True
+        self.hooks.on_connect()
+        self._read()
+
+    @calls_hooks
+    def on_receive(self, data: memoryview) -> None:
+        """Decrypt, and hand over what is complete."""
+        if self._peer_closed:
+            return  # after its close_notify nothing counts
+        with self.lock:
+            self._incoming.write(data)
+        if not self._established:
+            self._shake_hands()
+        elif self._paused:
+            # What was under way. Should another thread's resume() have come in between, no
+            # more is read than that.
+            self.below.pause()
+        else:
+            self._read()
+
+    @calls_hooks
+    def _read(self) -> None:
+        """Hand over what can be decrypted."""
+        more = True
+        while more and not self._paused and self.below.state is OPEN and not self._peer_closed:
+            try:
+                with self.lock:
+                    try:
+                        waiting = self._waiting
+                        data = waiting.popleft() if waiting else self._object.read(_RECORD)
+                        # An SSLWantReadError would cost more than to ask whether it comes.
+                        incoming = self._incoming
+                        more = bool(
+                            incoming.pending or self._object.pending() or incoming.eof or waiting
+                        )
+                    finally:
+                        if self._outgoing.pending:  # the answer to a change of keys
+                            self._flush()
+            except ssl.SSLWantReadError:
+                return
+            except ssl.SSLZeroReturnError:
+                data = b""
+            except ssl.SSLError as error:
+                self._fail(error)
+                return
+            if self._closing:  # while a file is being sent: as after close() without one
+                self._peer_closed |= not data
+            elif data:
+                self.hooks.on_receive(memoryview(data))
+            else:
+                self._peer_closed = True
+                self.hooks.on_eof()
+
+    @calls_hooks
+    def on_eof(self) -> None:
+        """See that the end of the stream is one of TLS as well."""
+        if self._peer_closed or self._closing:
+            return
+        with self.lock:
+            self._incoming.write_eof()
+        if self._established:
+            self._read()
+        else:
+            self._shake_hands()
+
+    @calls_hooks
+    def on_writable(self) -> None:
+        """Go on with what waits, and tell what is above; see `Session.on_writable`."""
+        with self.lock:
+            self.has_room = True
+        if self._backlog:
+            self._backlog.go_on()
+        else:
+            self.went_on()
+
+    @calls_hooks
+    def on_close(self, error: OSError | None) -> None:
+        """Tell what is above; see `Session.on_close`."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._backlog.drop()
+        # Many a peer says close_notify and is gone: the answer to it then meets a closed socket.
+        if self._peer_closed and self._closed and isinstance(error, ConnectionResetError):
+            error = None
+        self.hooks.on_close(error)
+
+    def _flush(self) -> None:
+        """Send what TLS has to say. Called with the lock."""
+        if self._outgoing.pending:
+            self._send_below(self._outgoing.read())
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        """End the session because of an error of TLS, within the inbox."""
+        cut = isinstance(error, ssl.SSLEOFError)
+        if not self._established:
+            reason = "the peer ended the connection" if cut else str(error)
+            failure: TlsError = TlsHandshakeError(f"TLS handshake: {reason} [{self.session!r}]")
+        elif cut:
+            text = "the stream ended without close_notify: it may have been cut short"
+            failure = TlsTruncatedError(f"{text} [{self.session!r}]")
+        else:
+            failure = TlsError(f"TLS: {error} [{self.session!r}]")
+        failure.__cause__ = error
+        self.end(failure)

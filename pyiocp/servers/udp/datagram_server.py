@@ -1,0 +1,377 @@
+"""DatagramServer: tells the peers of one datagram socket apart, and makes a session of each.
+
+Whoever sends to the socket is a peer, and an address that sends says nothing about who sent:
+it may be made up. So an address costs as little as possible before it has been let in. First
+`admit` decides, if the user has given one, from the address and the datagram alone: a game
+answers with a cookie there, and lets in who brings it back. Then the limits do. Only what is
+let in has a session, and is remembered.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ...engine.interrupt import calls_hooks
+from ...handles.sockets.address_text import show_address
+from ...handles.sockets.datagram import Datagram
+from ...winapi import AF_INET6, SO_RCVBUF, SOL_SOCKET, address_of, sockaddr
+from ..admission import Admission, Limits, RefusalLog
+from ..listening_socket import open_bound
+from ..transport import check_new
+from .datagram_receives import DatagramReceives, check_size
+from .datagram_sends import DatagramSends
+from .datagram_session import DatagramSession
+from .datagram_statistics import DatagramServerStatistics, DatagramSessionStatistics
+from .peer import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+    from ...engine.timers import ScheduledCall
+    from ...port import CompletionPort
+    from ..service import Service
+
+    Admit = Callable[[Any, memoryview], bool | Buffer]
+    """Whether to let an address in, or what to answer it."""
+
+logger = logging.getLogger("pyiocp")
+
+_SENDS_MAX = 1 << 20
+"""The most sends that one socket may have under way."""
+
+_RECEIVE_BUFFER_MAX = 0x7FFFFFFF
+
+_DEFAULT_LIMITS = Limits(sessions=10_000)
+"""Sessions take memory, and an address costs nothing."""
+
+
+def peer_key(family: int, address: bytes) -> bytes:
+    """Return what tells a peer: its socket address, without what may differ each time."""
+    if family == AF_INET6:
+        return address[:4] + b"\0\0\0\0" + address[8:28]  # without the flow information
+    return address[:8] + b"\0\0\0\0\0\0\0\0"
+
+
+class DatagramServer:
+    """A datagram socket with a session for each peer. Made by ``CompletionPort.serve_datagrams``.
+
+    ``address`` is the address that it receives at, with the port number that the system chose
+    if it was to. ``sessions`` are those that have not ended. ``datagram`` is the `Datagram`
+    under it, for its options, and for groups.
+
+    ``accepted`` counts the sessions that there were, ``not_admitted`` the datagrams that
+    ``admit`` kept out, ``refused`` those that a limit did; the rest is in `statistics`.
+
+    Thread safety: any thread may read these, and call any method, also from a hook.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        open_datagram: Callable[[], Datagram],
+        factory: Callable[[], DatagramSession],
+        *,
+        admit: Admit | None,
+        datagram_size: int,
+        receive_buffer: int | None,
+        sends: int,
+        limits: Limits | None,
+    ) -> None:
+        if not callable(factory):
+            raise TypeError(f"factory must be callable and return a session, not {factory!r}")
+        if admit is not None and not callable(admit):
+            raise TypeError(f"admit must be callable, or None, not {admit!r}")
+        if limits is not None and not isinstance(limits, Limits):
+            raise TypeError(f"limits must be a Limits, not {limits!r}")
+        if not 1 <= sends <= _SENDS_MAX:
+            raise ValueError(f"sends must be between 1 and {_SENDS_MAX}, not {sends}")
+        check_size(datagram_size)
+        if receive_buffer is not None and not 1 <= receive_buffer <= _RECEIVE_BUFFER_MAX:
+            raise ValueError(
+                f"receive_buffer must be None, or between 1 and {_RECEIVE_BUFFER_MAX} bytes,"
+                f" not {receive_buffer}"
+            )
+        limits = _DEFAULT_LIMITS if limits is None else limits
+        self._service = service
+        home = service.home
+        self.accepted = self.not_admitted = self.refused = self.failed = 0
+        self._truncated_first = 0
+        self._factory = factory
+        self._admit = admit
+        self._admission = Admission(limits, home.kernel.monotonic, waits=False)
+        self._refusals = RefusalLog(limits, home.kernel.monotonic)
+        self._peers: dict[bytes, Peer] = {}
+        self._past = _NOTHING
+        self._lock = threading.Lock()
+        self._closed = False
+        self._shutting_down = False
+        self._deadline: ScheduledCall | None = None
+        self.datagram = open_datagram()
+        self.datagram.key = self
+        try:
+            if receive_buffer is not None:
+                self.datagram.set_option(SOL_SOCKET, SO_RCVBUF, receive_buffer)
+            self.address = self.datagram.local_address()
+            self._sends = DatagramSends(self.datagram, sends)
+            self._receives = DatagramReceives(
+                home,
+                self.datagram,
+                size=datagram_size,
+                take=self._take,
+                unreachable=lambda: None,
+            )
+            self._receives.start()
+        except BaseException:
+            self.datagram.close()
+            raise
+
+    @classmethod
+    def open(
+        cls,
+        service: Service,
+        address: Any,
+        factory: Callable[[], DatagramSession],
+        *,
+        exclusive: bool,
+        dual_stack: bool,
+        report_unreachable: bool,
+        **settings: Any,
+    ) -> DatagramServer:
+        """Return a server at the address, one of the port's; see `CompletionPort.serve_datagrams`.
+
+        settings: those of a server itself.
+        """
+
+        def open_datagram() -> Datagram:
+            if isinstance(address, socket.socket):
+                return Datagram.of_socket(service.home, address, None, None, report_unreachable)
+            return open_bound(
+                lambda family: Datagram.open(service.home, family, None, report_unreachable),
+                address,
+                exclusive=exclusive,
+                dual_stack=dual_stack,
+            )
+
+        server = cls(service, open_datagram, factory, **settings)
+        service.datagram_servers.add(server)
+        return server
+
+    # What a user calls
+
+    @property
+    def port(self) -> CompletionPort:
+        """The port that it is on."""
+        return self.datagram.port
+
+    @property
+    def sessions(self) -> set[DatagramSession]:
+        """The sessions that have not ended: a new set."""
+        return {peer.session for peer in list(self._peers.values())}
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server is closed."""
+        return self._closed
+
+    @property
+    def paused(self) -> bool:
+        """Whether receiving is paused."""
+        return self._receives.paused
+
+    def pause(self) -> None:
+        """Receive no more until `resume`: the system keeps what its buffer holds.
+
+        It drops the rest. What has been received by now still comes; no session ends for
+        being idle meanwhile. Sending goes on.
+        """
+        self._receives.pause()
+
+    def resume(self) -> None:
+        """Receive again."""
+        for peer in list(self._peers.values()):
+            peer.touch()
+        self._receives.resume()
+
+    def send_to(self, data: Buffer, address: Any) -> bool:
+        """Send one datagram to any numeric address, also one that has no session.
+
+        data: as for `DatagramSession.send`; what is no ``bytes`` is copied.
+
+        Returns True if it is on its way, False if it was dropped.
+
+        Raises ValueError for an address that is not numeric, or too much data, TypeError for
+        what is no buffer.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasendto
+        """
+        message = data if type(data) is bytes else memoryview(data).tobytes()
+        if len(message) > self._sends.bytes_max:
+            most = self._sends.bytes_max
+            raise ValueError(f"a datagram here carries at most {most} bytes, not {len(message)}")
+        target = bytes(sockaddr(self.datagram.family, address))
+        sends = self._sends
+        return sends.take(target, message) or sends.start(None, target, message) is not None
+
+    def close(self) -> None:
+        """Close the socket; the sessions end, with an error. Closing twice does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        for session in self.sessions:
+            session.abort()
+        self._receives.close()
+        self._cancel_deadline()
+        self._service.datagram_servers.discard(self)
+
+    def shutdown(self, timeout: float = 5.0) -> None:
+        """Close every session in order, then the socket; returns at once.
+
+        What waits to be sent goes out. There are no new sessions from now on.
+
+        timeout: seconds after which it is closed, whatever is left.
+
+        ValueError if `timeout` is negative.
+        """
+        self._deadline = self._service.home.call_later(timeout, self.close)
+        self._shutting_down = True
+        for session in self.sessions:
+            session.close()
+        self._close_if_over()
+
+    def statistics(self) -> DatagramServerStatistics:
+        """Return what the server has received and sent so far. Any thread may call it."""
+        with self._lock:
+            figures = [self._past]
+            figures += [peer.statistics() for peer in self._peers.values()]
+        total = functools.reduce(_sum, figures)
+        return DatagramServerStatistics(
+            sessions=len(figures) - 1,
+            accepted=self.accepted,
+            receives_pending=int(self._receives.pending),
+            sends_pending=self._sends.under_way,
+            bytes_received=total.bytes_received,
+            bytes_sent=total.bytes_sent,
+            messages_received=total.messages_received,
+            messages_sent=total.messages_sent,
+            truncated=total.truncated,
+            receives_dropped=total.receives_dropped,
+            sends_dropped=total.sends_dropped,
+            not_admitted=self.not_admitted,
+            refused=self.refused,
+            truncated_first=self._truncated_first,
+            failed=self.failed,
+            unreachable=self._receives.unreachable,
+            receive_errors=self._receives.errors,
+        )
+
+    # What came: one thread at a time
+
+    @calls_hooks
+    def _take(self, sender: bytes, data: bytes, truncated: bool) -> Peer | None:
+        """Give a datagram to its peer."""
+        key = peer_key(self.datagram.family, sender)
+        peer = self._peers.get(key)
+        if peer is None:
+            try:
+                peer = self._begin(key, data, truncated)
+            except Exception:
+                self.failed += 1
+                logger.exception("%r: no session could be made", self)
+        if peer is not None:
+            peer.take(data, truncated)
+        return peer
+
+    @calls_hooks
+    def _begin(self, key: bytes, data: bytes, truncated: bool) -> Peer | None:
+        """Make a peer of who sent this, if it may be."""
+        address = address_of(key)
+        if truncated:
+            self._truncated_first += 1
+            logger.debug("%r: dropped a first datagram from %s: too long", self, address)
+            return None
+        if self._shutting_down or self._closed:
+            self.refused += 1
+            return None
+        if self._admit is not None and not self._is_admitted(self._admit, address, data):
+            self.not_admitted += 1
+            return None
+        limit = self._admission.enter(address)
+        if limit is not None:
+            self.refused += 1
+            self._refusals.refused(self, self.refused, limit)
+            return None
+        try:
+            session = self._factory()
+            check_new(session, DatagramSession)
+        except BaseException:
+            self._admission.leave(address)
+            raise
+        peer = Peer(self._service.home, session, self._session_ended)
+        session._pyiocp = peer
+        peer.aim(self._receives, self._sends, key, address, self.address)
+        with self._lock:
+            self._peers[key] = peer
+        self.accepted += 1
+        self._service.sessions.add(session)
+        peer.inbox.put(peer.begin)
+        self._end_if_late(session)
+        return peer
+
+    def _end_if_late(self, session: DatagramSession) -> None:
+        """End a session that began while the server ended, which may not have seen it."""
+        if self._closed:
+            session.abort()
+        elif self._shutting_down:
+            session.close()
+
+    @calls_hooks
+    def _is_admitted(self, admit: Admit, address: Any, data: bytes) -> bool:
+        """Ask the user; and send the answer, if that is one."""
+        answer = admit(address, memoryview(data))
+        if answer is True or answer is False:
+            return answer
+        self.send_to(answer, address)
+        return False
+
+    def _session_ended(self, session: DatagramSession) -> None:
+        peer = session._pyiocp
+        assert isinstance(peer, Peer), "its end is told by it"
+        with self._lock:
+            self._past = _sum(self._past, peer.statistics())
+            del self._peers[peer.key]
+        self._admission.leave(peer.peer_address)
+        if self._shutting_down:
+            self._close_if_over()
+        self._service.forget(session)
+
+    def _close_if_over(self) -> None:
+        if not self._peers:
+            self.close()
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "paused" if self.paused else "open"
+        return (
+            f"<DatagramServer at {show_address(self.address)}: {state}, {self.accepted} accepted,"
+            f" {len(self._peers)} open>"
+        )
+
+
+def _sum(
+    one: DatagramSessionStatistics, other: DatagramSessionStatistics
+) -> DatagramSessionStatistics:
+    """Return what two sessions have received and sent together."""
+    return DatagramSessionStatistics._make(a + b for a, b in zip(one, other, strict=True))
+
+
+_NOTHING = DatagramSessionStatistics(0, 0, 0, 0, 0, 0.0, 0, 0, 0)

@@ -1,0 +1,138 @@
+"""DatagramSession: what one peer of a datagram socket sends and gets, as hooks and methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..transport import NoConnection, show_session
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ..session_state import SessionState
+    from ..transport import DatagramTransport
+    from .datagram_statistics import DatagramSessionStatistics
+
+
+class DatagramSession:
+    """One peer address. Subclass it and override the hooks; the defaults do nothing.
+
+    It is used like a `Session`, but carries messages that arrive whole or not at all, and
+    perhaps twice or in another order. And since nothing ends a conversation by datagrams, it
+    ends when the peer has been silent for `idle_timeout`.
+
+    Every name is yours but those below: ``__init__`` is, too, and need not call this one's.
+
+    Hooks run on the port's workers, one at a time for each session. What a hook raises is
+    logged and ends that session only.
+
+    The class attributes are settings: override them in the subclass, or on the instance
+    before it is connected.
+    """
+
+    idle_timeout: float | None = 60.0
+    """Seconds without a datagram from the peer after which the session ends. None: never.
+
+    What is sent does not count: that goes out as well to a peer that is long gone.
+    """
+
+    receive_limit = 64
+    """Datagrams that may wait while a hook is busy; what comes beyond that is dropped."""
+
+    send_limit = 1 << 18
+    """Bytes that may wait to be taken by the system; what is beyond that `send` drops."""
+
+    data: Any = None
+    """Free for the user."""
+
+    # What a subclass overrides
+
+    def on_connect(self) -> None:
+        """The session begins: on a server, a peer has sent its first datagram.
+
+        That one comes next, by ``on_receive``.
+        """
+
+    def on_receive(self, data: memoryview) -> None:
+        """A datagram came, as the peer sent it; it may be empty.
+
+        data: a view, read-only, of a copy of its own: it may be kept.
+        """
+
+    def on_truncated(self, data: memoryview) -> None:
+        """A datagram came that is longer than the server's ``datagram_size``.
+
+        data: what of it fitted, as in ``on_receive``; the rest is lost.
+        """
+
+    def on_close(self, error: OSError | None) -> None:
+        """The session has ended; exactly once, the last hook of all.
+
+        error: why, or None after `close`.
+        """
+
+    # What a user calls
+
+    def send(self, data: Buffer) -> bool:
+        """Send one datagram; returns at once.
+
+        data: any buffer, up to 65,507 bytes over IPv4, 65,527 over IPv6. ``bytes`` are taken
+            as they are, everything else is copied, so that the caller may use it again.
+
+        Returns True if it is on its way: whether it arrives nobody knows. False if it was
+        dropped: more than `send_limit` bytes wait, the server has as many sends under way
+        as it may, the system has refused it, or the session is closing or closed. Dropped
+        ones are counted in `statistics`. Any thread may call it; the datagrams of a session
+        leave in the order of the calls.
+
+        Raises RuntimeError before ``on_connect``, TypeError for what is no buffer, ValueError
+        for more bytes than a datagram carries.
+        """
+        return self._pyiocp.send(data)
+
+    def close(self) -> None:
+        """End the session, once what waits has been sent. The peer is told nothing.
+
+        What still comes from the peer until ``on_close`` is dropped; what comes later begins
+        a new session, if the server lets it. Closing twice does nothing; a session that is
+        not connected yet is aborted. Any thread may call it.
+        """
+        self._pyiocp.close()
+
+    def abort(self) -> None:
+        """End the session at once, with a `ConnectionLostError`. Any thread may call it."""
+        self._pyiocp.abort()
+
+    def check_length(self, count: int) -> None:
+        """Raise ValueError if so many bytes are more than a datagram of this session carries."""
+        self._pyiocp.check_length(count)
+
+    @property
+    def peer_address(self) -> Any:
+        """The peer's address; None while a name is being looked up."""
+        return self._pyiocp.peer_address
+
+    @property
+    def local_address(self) -> Any:
+        """The address of the socket, or None before ``on_connect``."""
+        return self._pyiocp.local_address
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session is in its life."""
+        return self._pyiocp.state
+
+    @property
+    def send_queue_bytes(self) -> int:
+        """How many bytes wait to be taken by the system."""
+        return self._pyiocp.queued_bytes
+
+    def statistics(self) -> DatagramSessionStatistics:
+        """Return what the session has received and sent so far. Any thread may call it."""
+        return self._pyiocp.statistics()
+
+    def __repr__(self) -> str:
+        return show_session(self, self._pyiocp)
+
+    _pyiocp: DatagramTransport = NoConnection("port.serve_datagrams() and port.connect_datagram()")
+    """What is below it, set before the first hook; the one name that is not the user's."""

@@ -1,0 +1,252 @@
+"""Peer: what a `DatagramSession` does not show: one peer's part of a datagram socket.
+
+Many peers share a socket, so none of them posts a receive. What came is put into the peer's
+`Inbox` by who has found it to be of this peer, and worked off in its turn: the hooks of one
+session never overlap. What is sent goes to the system at once.
+
+It is an object of its own so that a subclass of `DatagramSession` may call its attributes what
+it likes.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ...engine.interrupt import calls_hooks
+from ...errors import failed
+from ..life import Life
+from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
+from .datagram_statistics import DatagramSessionStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+    from ...engine.home import Home
+    from .datagram_receives import DatagramReceives
+    from .datagram_sends import DatagramSends, PeerSend
+    from .datagram_session import DatagramSession
+
+DATAGRAM_BYTES_MAX = 65507
+"""Bytes that every datagram can carry; over IPv6 it is a few more."""
+
+
+class Peer(Life["DatagramSession"]):
+    """The part of one session in a datagram socket.
+
+    Any thread may call what stands under "What comes from outside"; `take` one at a time; all
+    else runs within the inbox.
+    """
+
+    name = "DatagramSession"
+
+    __slots__ = (
+        "_bytes_received",
+        "_bytes_sent",
+        "_doomed",
+        "_dropped_early",
+        "_dropped_late",
+        "_lock",
+        "_messages_received",
+        "_messages_sent",
+        "_receives",
+        "_sending",
+        "_sends",
+        "_sends_dropped",
+        "_truncated",
+        "key",
+        "queued_bytes",
+    )
+
+    def __init__(
+        self,
+        home: Home,
+        session: DatagramSession,
+        on_end: Callable[[DatagramSession], None],
+    ) -> None:
+        super().__init__(home, session, on_end)
+        self.key = b""
+        """The socket address of the peer, by which its datagrams are known: its bytes."""
+        self.queued_bytes = 0
+        """How many bytes the system has yet to take."""
+        self._receives: DatagramReceives | None = None
+        self._sends: DatagramSends | None = None
+        #: Held by what sends, and by what changes the state.
+        self._lock = threading.Lock()
+        self._sending = 0
+        #: Whether it has been aborted, which has yet to have its turn.
+        self._doomed = False
+        self._bytes_received = self._messages_received = self._truncated = 0
+        self._bytes_sent = self._messages_sent = self._sends_dropped = 0
+        #: Counted where only one thread is at a time: in `take`, and within the inbox.
+        self._dropped_early = self._dropped_late = 0
+
+    # How it begins
+
+    def aim(
+        self,
+        receives: DatagramReceives,
+        sends: DatagramSends,
+        key: bytes,
+        peer: Any,
+        local: Any,
+    ) -> None:
+        """Say what it is a part of, and who the peer is."""
+        self._receives = receives
+        self._sends = sends
+        self.key = key
+        self.peer_address = peer
+        self.local_address = local
+
+    @calls_hooks
+    def begin(self) -> None:
+        """Open the session. Within the inbox."""
+        if self._doomed or self.state is CLOSED:
+            return
+        self._begun_at = self._home.kernel.monotonic()
+        if self.session.idle_timeout is not None:
+            self._watch_for_idleness()
+        self.state = OPEN
+        self.session.on_connect()
+
+    def _on_idle(self) -> None:
+        assert self._receives is not None, "only who has begun is watched"
+        if not self._receives.paused:
+            super()._on_idle()
+
+    # What came
+
+    def take(self, data: bytes, truncated: bool) -> None:
+        """Take a datagram; the inbox has something to work off then. One thread at a time."""
+        self.touch()
+        inbox = self.inbox
+        # What comes in one burst waits for no hook: nobody is at it yet.
+        if len(inbox) < self.session.receive_limit or not inbox.busy:
+            inbox.put(self._hand_over, data, truncated)
+        else:
+            self._dropped_early += 1
+
+    def touch(self) -> None:
+        """Count from now on how long the peer is silent."""
+        if (watch := self.watch) is not None:
+            watch.active_at = watch.now()
+
+    @calls_hooks
+    def _hand_over(self, data: bytes, truncated: bool) -> None:
+        if self.state is not OPEN:
+            self._dropped_late += 1
+            return
+        self._bytes_received += len(data)
+        self._messages_received += 1
+        if truncated:
+            self._truncated += 1
+            self.session.on_truncated(memoryview(data))
+        else:
+            self.session.on_receive(memoryview(data))
+
+    # What comes from outside
+
+    def check_length(self, count: int) -> None:
+        """Raise ValueError for more bytes than a datagram of this socket carries."""
+        sends = self._sends
+        most = DATAGRAM_BYTES_MAX if sends is None else sends.bytes_max
+        if count > most:
+            raise ValueError(f"a datagram here carries at most {most} bytes, not {count}")
+
+    def send(self, data: Buffer) -> bool:
+        """Send a datagram; see `DatagramSession.send`."""
+        # Not bytes(data): bytes(5) would be five zeros.
+        message = data if type(data) is bytes else memoryview(data).tobytes()
+        size = len(message)
+        if size > DATAGRAM_BYTES_MAX:
+            self.check_length(size)
+        if self.state is CONNECTING:
+            raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
+        assert self._sends is not None, "it has been connected"
+        with self._lock:
+            if self.state is not OPEN:
+                return False
+            # What is on its way by an operation goes first.
+            if not self._sending and self._sends.take(self.key, message):
+                self._messages_sent += 1
+                self._bytes_sent += size
+                return True
+            send = None
+            if self.queued_bytes + size <= self.session.send_limit:
+                send = self._sends.start(self, self.key, message)
+            if send is None:
+                self._sends_dropped += 1
+                return False
+            self._messages_sent += 1
+            self._sending += 1
+            if send.operation.unwritten:
+                send.waits = True
+                self.queued_bytes += size
+        return True
+
+    def sent(self, send: PeerSend, status: int) -> None:
+        """Take note that a send has ended."""
+        with self._lock:
+            self._sending -= 1
+            if send.waits:
+                self.queued_bytes -= send.size
+            if failed(status):
+                self._sends_dropped += 1
+            else:
+                self._bytes_sent += send.size
+
+    def go_on(self) -> None:
+        """Go on with the end, if it waits for what was being sent."""
+        if not self._sending and self.state is not OPEN:
+            self.inbox.deliver(self._finish)
+
+    def close(self) -> None:
+        """End it once what waits has been sent; see `DatagramSession.close`."""
+        if self.state is CONNECTING:
+            self.abort()
+            return
+        with self._lock:
+            if self.state is not OPEN:
+                return
+            self.state = CLOSING
+        self.submit(self._finish)
+
+    def abort(self) -> None:
+        """End it at once; see `DatagramSession.abort`."""
+        self._doomed = True
+        super().abort()
+
+    def statistics(self) -> DatagramSessionStatistics:
+        """Return what has been received and sent; see `DatagramSession.statistics`."""
+        with self._lock:
+            return DatagramSessionStatistics(
+                bytes_received=self._bytes_received,
+                bytes_sent=self._bytes_sent,
+                messages_received=self._messages_received,
+                messages_sent=self._messages_sent,
+                send_queue_bytes=self.queued_bytes,
+                age_s=self.age_s,
+                truncated=self._truncated,
+                receives_dropped=self._dropped_early + self._dropped_late,
+                sends_dropped=self._sends_dropped,
+            )
+
+    # How it ends
+
+    def _close(self, reset: bool) -> None:
+        with self._lock:
+            self.state = CLOSED
+        self.end()
+
+    def _finish(self) -> None:
+        with self._lock:
+            if self.state is CLOSING and not self._sending:
+                self.state = CLOSED
+        self.end()
+
+    def end(self) -> None:
+        """Say goodbye, once nothing of this session is under way any more."""
+        if self.state is CLOSED and not self._sending:
+            self._say_goodbye(self.session.on_close)
