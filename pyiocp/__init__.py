@@ -1,103 +1,218 @@
 """Windows I/O completion ports for Python, in pure ctypes.
 
 Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselves.
+
+``__all__`` has what a program types; the other names are of what it gets, or catches.
 """
 
-from .engine.completion import Completion as Completion
+# ruff: noqa: I001, the order is that in which to read about them
+
+# The port
+from .port import CompletionPort as CompletionPort
 from .engine.kernel import Kernel as Kernel
+
+# Operations, and what they end in
 from .engine.operation import Operation as Operation
-from .errors import AccessDeniedError as AccessDeniedError
-from .errors import AddressUnavailableError as AddressUnavailableError
-from .errors import AlreadyAssociatedError as AlreadyAssociatedError
-from .errors import ConnectionLostError as ConnectionLostError
-from .errors import ConnectRefusedError as ConnectRefusedError
-from .errors import HandleClosedError as HandleClosedError
-from .errors import HandleInvalidError as HandleInvalidError
-from .errors import IocpError as IocpError
-from .errors import MessageTruncatedError as MessageTruncatedError
-from .errors import NetworkTimeoutError as NetworkTimeoutError
-from .errors import NotConnectedError as NotConnectedError
-from .errors import NotOverlappedError as NotOverlappedError
-from .errors import OperationCancelledError as OperationCancelledError
-from .errors import PathExistsError as PathExistsError
-from .errors import PathNotFoundError as PathNotFoundError
-from .errors import PeerResetError as PeerResetError
-from .errors import PipeBusyError as PipeBusyError
-from .errors import PipeClosedError as PipeClosedError
-from .errors import PortClosedError as PortClosedError
-from .errors import ResourceLimitError as ResourceLimitError
-from .errors import SharingViolationError as SharingViolationError
-from .errors import UnreachableError as UnreachableError
-from .explanation import Explanation as Explanation
-from .explanation import explain as explain
-from .handles.directories.change import Change as Change
-from .handles.directories.change import ChangeAction as ChangeAction
-from .handles.directories.change import Overflow as Overflow
-from .handles.directories.directory import Directory as Directory
-from .handles.directories.directory import DirectoryCompletion as DirectoryCompletion
-from .handles.directories.directory import NotifyFilter as NotifyFilter
-from .handles.files.bulk_file import copy_file as copy_file
-from .handles.files.bulk_file import hash_file as hash_file
-from .handles.files.bulk_file import read_blocks as read_blocks
-from .handles.files.file import File as File
-from .handles.pipes.pipe import Pipe as Pipe
-from .handles.pipes.pipe_connect import PipeConnect as PipeConnect
-from .handles.pipes.pipe_operations import PipeCompletion as PipeCompletion
-from .handles.pipes.pipe_server import PipeServer as PipeServer
-from .handles.sockets.control_data import ControlData as ControlData
-from .handles.sockets.control_data import ControlMessage as ControlMessage
-from .handles.sockets.control_data import Ecn as Ecn
+from .engine.completion import Completion as Completion
+
+# Sockets
+from .handles.sockets.stream import Stream as Stream
 from .handles.sockets.datagram import Datagram as Datagram
 from .handles.sockets.datagram_receive import DatagramCompletion as DatagramCompletion
-from .handles.sockets.stream import Stream as Stream
+from .handles.sockets.control_data import (
+    ControlData as ControlData,
+    ControlMessage as ControlMessage,
+    Ecn as Ecn,
+)
 from .handles.sockets.transmit import FilePart as FilePart
-from .handles.waits.event import Event as Event
-from .handles.waits.job import Job as Job
-from .handles.waits.job_message import JobEvent as JobEvent
-from .handles.waits.job_message import JobMessage as JobMessage
-from .handles.waits.process import Process as Process
-from .handles.waits.process import ProcessCompletion as ProcessCompletion
-from .handles.waits.timer import Timer as Timer
-from .handles.waits.timer import TimerCompletion as TimerCompletion
+
+# Files
+from .handles.files.file import File as File
+from .handles.files.bulk_file import (
+    copy_file as copy_file,
+    hash_file as hash_file,
+    read_blocks as read_blocks,
+)
+
+# Pipes
+from .handles.pipes.pipe import Pipe as Pipe
+from .handles.pipes.pipe_server import PipeServer as PipeServer
+from .handles.pipes.pipe_connect import PipeConnect as PipeConnect
+from .handles.pipes.pipe_operations import PipeCompletion as PipeCompletion
+
+# What is waited for
 from .handles.waits.waitable import Waitable as Waitable
-from .memory.buffer_pool import BufferPool as BufferPool
-from .memory.buffer_pool import PoolExhaustedError as PoolExhaustedError
+from .handles.waits.process import (
+    Process as Process,
+    ProcessCompletion as ProcessCompletion,
+)
+from .handles.waits.event import Event as Event
+from .handles.waits.timer import (
+    Timer as Timer,
+    TimerCompletion as TimerCompletion,
+)
+from .handles.waits.job import Job as Job
+from .handles.waits.job_message import (
+    JobEvent as JobEvent,
+    JobMessage as JobMessage,
+)
+
+# Directories
+from .handles.directories.directory import (
+    Directory as Directory,
+    DirectoryCompletion as DirectoryCompletion,
+    NotifyFilter as NotifyFilter,
+)
+from .handles.directories.change import (
+    Change as Change,
+    ChangeAction as ChangeAction,
+    Overflow as Overflow,
+)
+
+# Memory
+from .memory.buffer_pool import (
+    BufferPool as BufferPool,
+    PoolExhaustedError as PoolExhaustedError,
+)
 from .observing.debugging import BufferRuleError as BufferRuleError
-from .observing.draining import Completions as Completions
-from .observing.draining import drain as drain
-from .observing.recording import Recording as Recording
-from .observing.statistics import Statistics as Statistics
-from .observing.trace import Trace as Trace
-from .observing.trace import TraceEvent as TraceEvent
-from .port import CompletionPort as CompletionPort
+
+# Sessions over TCP
+from .servers.tcp.session import Session as Session
+from .servers.session_state import SessionState as SessionState
+from .servers.tcp.session_statistics import SessionStatistics as SessionStatistics
+from .servers.tcp.sending import SendQueueOverflowError as SendQueueOverflowError
+from .servers.tcp.listener import Listener as Listener
 from .servers.admission import Limits as Limits
-from .servers.blocking_pool import Work as Work
-from .servers.clients.backoff import Backoff as Backoff
 from .servers.clients.connection_pool import ConnectionPool as ConnectionPool
 from .servers.clients.reconnecting import ReconnectingClient as ReconnectingClient
-from .servers.framing.frame_parser import FrameParser as FrameParser
-from .servers.framing.frame_parser import FrameTooLongError as FrameTooLongError
-from .servers.framing.frame_parser import FrameTruncatedError as FrameTruncatedError
-from .servers.framing.frame_parser import FramingError as FramingError
+from .servers.clients.backoff import Backoff as Backoff
+
+# Messages within a stream
 from .servers.framing.framed_session import FramedSession as FramedSession
-from .servers.framing.framing import Delimited as Delimited
-from .servers.framing.framing import FixedSize as FixedSize
-from .servers.framing.framing import Framing as Framing
-from .servers.framing.framing import LengthPrefixed as LengthPrefixed
-from .servers.monitor import Monitor as Monitor
-from .servers.session_state import SessionState as SessionState
-from .servers.tcp.listener import Listener as Listener
-from .servers.tcp.sending import SendQueueOverflowError as SendQueueOverflowError
-from .servers.tcp.session import Session as Session
-from .servers.tcp.session_statistics import SessionStatistics as SessionStatistics
-from .servers.tls.tls import TlsError as TlsError
-from .servers.tls.tls import TlsHandshakeError as TlsHandshakeError
-from .servers.tls.tls import TlsInfo as TlsInfo
-from .servers.tls.tls import TlsTruncatedError as TlsTruncatedError
-from .servers.udp.datagram_server import DatagramServer as DatagramServer
+from .servers.framing.framing import (
+    Framing as Framing,
+    LengthPrefixed as LengthPrefixed,
+    Delimited as Delimited,
+    FixedSize as FixedSize,
+)
+from .servers.framing.frame_parser import (
+    FrameParser as FrameParser,
+    FramingError as FramingError,
+    FrameTooLongError as FrameTooLongError,
+    FrameTruncatedError as FrameTruncatedError,
+)
+
+# TLS
+from .servers.tls.tls import (
+    TlsInfo as TlsInfo,
+    TlsError as TlsError,
+    TlsHandshakeError as TlsHandshakeError,
+    TlsTruncatedError as TlsTruncatedError,
+)
+
+# Sessions over UDP
 from .servers.udp.datagram_session import DatagramSession as DatagramSession
-from .servers.udp.datagram_statistics import DatagramServerStatistics as DatagramServerStatistics
-from .servers.udp.datagram_statistics import DatagramSessionStatistics as DatagramSessionStatistics
+from .servers.udp.datagram_server import DatagramServer as DatagramServer
+from .servers.udp.datagram_statistics import (
+    DatagramSessionStatistics as DatagramSessionStatistics,
+    DatagramServerStatistics as DatagramServerStatistics,
+)
+
+# Other threads
+from .servers.blocking_pool import Work as Work
+
+# Looking on
+from .observing.statistics import Statistics as Statistics
+from .observing.trace import (
+    Trace as Trace,
+    TraceEvent as TraceEvent,
+)
+from .observing.recording import Recording as Recording
+from .servers.monitor import Monitor as Monitor
+from .observing.draining import (
+    Completions as Completions,
+    drain as drain,
+)
+from .explanation import (
+    explain as explain,
+    Explanation as Explanation,
+)
+
+# Errors
+from .errors import (
+    IocpError as IocpError,
+    AccessDeniedError as AccessDeniedError,
+    AddressUnavailableError as AddressUnavailableError,
+    AlreadyAssociatedError as AlreadyAssociatedError,
+    ConnectRefusedError as ConnectRefusedError,
+    ConnectionLostError as ConnectionLostError,
+    HandleClosedError as HandleClosedError,
+    HandleInvalidError as HandleInvalidError,
+    MessageTruncatedError as MessageTruncatedError,
+    NetworkTimeoutError as NetworkTimeoutError,
+    NotConnectedError as NotConnectedError,
+    NotOverlappedError as NotOverlappedError,
+    OperationCancelledError as OperationCancelledError,
+    PathExistsError as PathExistsError,
+    PathNotFoundError as PathNotFoundError,
+    PeerResetError as PeerResetError,
+    PipeBusyError as PipeBusyError,
+    PipeClosedError as PipeClosedError,
+    PortClosedError as PortClosedError,
+    ResourceLimitError as ResourceLimitError,
+    SharingViolationError as SharingViolationError,
+    UnreachableError as UnreachableError,
+)
 from .winapi import FunctionUnavailableError as FunctionUnavailableError
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Backoff",
+    "BufferPool",
+    "Change",
+    "ChangeAction",
+    "Completion",
+    "CompletionPort",
+    "ConnectionPool",
+    "ControlData",
+    "Datagram",
+    "DatagramSession",
+    "Delimited",
+    "Directory",
+    "Event",
+    "File",
+    "FixedSize",
+    "FramedSession",
+    "Framing",
+    "IocpError",
+    "Job",
+    "JobEvent",
+    "Kernel",
+    "LengthPrefixed",
+    "Limits",
+    "NotifyFilter",
+    "Operation",
+    "Overflow",
+    "Pipe",
+    "PipeServer",
+    "Process",
+    "Recording",
+    "Session",
+    "SessionState",
+    "Stream",
+    "Timer",
+    "Waitable",
+    "copy_file",
+    "drain",
+    "explain",
+    "hash_file",
+    "read_blocks",
+]
+
+for _name, _public in list(globals().items()):
+    # Each has one home, which is here: pickled exceptions name it, and so do help() and repr().
+    _module = getattr(_public, "__module__", "")
+    if _module.startswith(f"{__name__}.") and not _module.startswith(f"{__name__}.winapi"):
+        _public.__module__ = __name__
+del _name, _public, _module

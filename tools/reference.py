@@ -11,8 +11,10 @@ What belongs here: making these pages. The guides are written by hand.
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import enum
+import functools
 import inspect
 import re
 import sys
@@ -51,7 +53,7 @@ _OF_SERVERS = {
 _NOT_CALLED = (enum.Enum, BaseException, Handle, Packet)
 """Classes whose objects a user gets from a method of another: their arguments are not shown."""
 
-_RING_3 = ("pyiocp.port", "pyiocp.servers.")
+_RING_3 = ("port", "servers.")
 
 
 def summary(thing: Any) -> str:
@@ -139,8 +141,16 @@ def public(package: ModuleType) -> list[Any]:
 
 
 def is_ring_3(thing: Any) -> bool:
-    """Tell whether a public name belongs to ring 3."""
-    return bool(thing.__module__.startswith(_RING_3))
+    """Tell whether a public name belongs to ring 3: by where the package imports it from."""
+    return _defined_in().get(thing.__name__, "").startswith(_RING_3)
+
+
+@functools.cache
+def _defined_in() -> dict[str, str]:
+    """Return the modules that the package's public names are from; their ``__module__`` is it."""
+    tree = ast.parse(Path(pyiocp.__file__).read_text(encoding="utf-8"))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: node.module or "" for node in imports for alias in node.names}
 
 
 def ring_page(title: str, lead: str, things: list[Any], *, inner: bool) -> str:

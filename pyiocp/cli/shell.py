@@ -1,6 +1,6 @@
 """Type completion ports: a Python console with a port, two connected streams and all names.
 
-The names at hand are those of ``from pyiocp import *``, ``w`` for ``pyiocp.winapi`` (Win32
+The names at hand are all public names of ``pyiocp``, ``w`` for ``pyiocp.winapi`` (Win32
 to the letter), ``port``, and ``a`` and ``b``, two streams on it that are connected to each
 other. ``drain()`` takes the completions that there are and shows them as a table.
 
@@ -75,7 +75,7 @@ def make_names(stack: ExitStack) -> dict[str, Any]:
 
 
 def public_names() -> Iterator[tuple[str, Any]]:
-    """Yield what ``from pyiocp import *`` gives."""
+    """Yield every public name of the package."""
     for name, value in vars(pyiocp).items():
         if not name.startswith("_") and not isinstance(value, type(pyiocp)):
             yield name, value

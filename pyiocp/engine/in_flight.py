@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .interrupt import trust
+
 if TYPE_CHECKING:
     from .packet import Packet
 
@@ -65,6 +67,7 @@ class InFlightTable(_Table):
 
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of every packet from now on."""
+        trust(observer.taken, observer.given_back, observer.cancel_asked)
         self._observers = (*self._observers, observer)
         self.__class__ = _ObservedTable
 

@@ -4,11 +4,14 @@
 of packets and storing them, which would lose completions. So, while a port waits in the
 main thread and the handler in force is Python's own, it is replaced by one that looks
 where the main thread is: inside rings 2 and 3, it only takes a note, and ``wait`` and
-``run`` raise KeyboardInterrupt as they leave; elsewhere it raises at once, as ever.
+``run`` raise KeyboardInterrupt as they leave; elsewhere it raises at once, as Python does.
 
 A hook that never returns can be interrupted too: a second Ctrl-C before the first has been
-raised is raised at once if it finds the main thread in a hook, which is what `calls_hooks`
-marks, or in the user's code besides; a third is raised wherever it is.
+raised is raised at once if it finds the main thread in code of the user's that the package has
+called, and a third wherever it is. The frames tell which code that is. Between the package and
+where the thread is now, the user's code is whatever comes from neither the package, nor the
+standard library, nor a replaced kernel, nor what observes an in-flight table: those are called in
+the middle of submissions. A hook that is a C function has no frame: it takes the third press.
 
 How a signal ends a wait is in `signals`.
 """
@@ -16,23 +19,24 @@ How a signal ends a wait is in `signals`.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from functools import partial
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import CodeType, FrameType
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+_F = TypeVar("_F")
 
 _PACKAGE = __name__.partition(".")[0]
 
 #: What of the package stands outside rings 2 and 3, and may be interrupted like any code.
 _OUTSIDE = {"winapi", "aio", "cli"}
 
-#: The functions that call hooks, and other functions of the user's.
-_calling_hooks: set[CodeType] = set()
+#: Functions of replaced kernels and of observers.
+_trusted: set[CodeType] = set()
 
 #: The main thread's number. To ask for it each time costs 60 ns.
 MAIN_THREAD = threading.main_thread().ident
@@ -59,10 +63,33 @@ def uninstall() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def calls_hooks(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Mark a function that calls the user's: those may be interrupted, this one may not."""
-    _calling_hooks.add(function.__code__)
+def calls_hooks(function: _F) -> _F:
+    """Go, with the last use."""
     return function
+
+
+def trust(*functions: Any) -> None:
+    """Do not take these for the user's code: they are called in the middle of submissions."""
+    for function in functions:
+        code = _code_of(function)
+        if code is not None:
+            _trusted.add(code)
+
+
+def _code_of(function: Any) -> CodeType | None:
+    """Return the code of what somebody calls, if it is in Python."""
+    while isinstance(function, partial):
+        function = function.func
+    if isinstance(function, MethodType):
+        function = function.__func__
+    if not isinstance(function, FunctionType):
+        function = getattr(type(function), "__call__", None)  # noqa: B004, its code is wanted
+    return function.__code__ if isinstance(function, FunctionType) else None
+
+
+def trust_all_of(owner: object) -> None:
+    """The same for all functions that an object or its class has, such as a replaced kernel."""
+    trust(*vars(owner).values(), *vars(type(owner)).values())
 
 
 def _handle(_number: int, frame: FrameType | None) -> None:
@@ -78,13 +105,33 @@ def _handle(_number: int, frame: FrameType | None) -> None:
 
 def _is_guarded(frame: FrameType | None, hooks_too: bool) -> bool:
     """Tell whether rings 2 and 3 are at work in the frame, themselves or by what they call."""
-    innermost = frame
+    called: list[FrameType] = []
     while frame is not None:
-        package, _, module = frame.f_globals.get("__name__", "").partition(".")
-        if package == _PACKAGE and module.partition(".")[0] not in _OUTSIDE:
-            return hooks_too or frame is innermost or frame.f_code not in _calling_hooks
+        package, module = _place_of(frame)
+        if package == _PACKAGE and module not in _OUTSIDE:
+            return hooks_too or not _is_users(called)
+        called.append(frame)
         frame = frame.f_back
     return False
+
+
+def _is_users(called: list[FrameType]) -> bool:
+    """Tell whether the user's code is among what the package has called, innermost first."""
+    if not called:
+        return False
+    first = called[-1]
+    if first.f_code in _trusted or _place_of(first) == (_PACKAGE, "winapi"):
+        return False
+    # What logs, and what a garbage collection ends, may be called from anywhere.
+    if _place_of(first)[0] == "logging" or first.f_code.co_name == "__del__":
+        return False
+    return any(_place_of(frame)[0] not in sys.stdlib_module_names for frame in called)
+
+
+def _place_of(frame: FrameType) -> tuple[str, str]:
+    """Return the package that a frame's code is from, and the module or folder in it."""
+    package, _, module = frame.f_globals.get("__name__", "").partition(".")
+    return package, module.partition(".")[0]
 
 
 def noted() -> bool:

@@ -94,6 +94,7 @@ class CompletionQueue:
         self.concurrency = concurrency
         self.batch_size = batch
         self.kernel = kernel
+        interrupt.trust_all_of(kernel)
         self.error_codes = error_codes(kernel.last_error)
         #: Every packet that the kernel may still write to, by the address of its OVERLAPPED.
         # Lifetime: this table is the only owner; see operation.py.

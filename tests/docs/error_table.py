@@ -64,7 +64,7 @@ def table() -> str:
         "| --- | --- | --- | --- |",
     ]
     for name, kind in vars(errors).items():
-        if not isinstance(kind, type) or kind.__module__ != errors.__name__:
+        if not isinstance(kind, type) or kind.__module__ != "pyiocp":
             continue
         if name == "IocpError":
             cells = ["every other code", "every other status"]

@@ -141,12 +141,13 @@ def public_objects() -> dict[str, Any]:
         module = importlib.import_module(module_info.name)
         objects[module_info.name] = module
         for name, value in vars(module).items():
-            if getattr(value, "__module__", None) == module_info.name and inspect.isclass(value):
+            homes = ("pyiocp", module_info.name)
+            if inspect.isclass(value) and value.__module__ in homes:
                 objects[name] = value
                 for inner, member in vars(value).items():
                     if inspect.isfunction(member):
                         objects[f"{name}.{inner}"] = member
-            elif inspect.isfunction(value) and value.__module__ == module_info.name:
+            elif inspect.isfunction(value) and value.__code__.co_filename == module.__file__:
                 objects[f"{module_info.name}.{name}"] = value
     return objects
 

@@ -26,8 +26,14 @@ HANDLED = [
 
 MODULES = [
     path
-    for path in sorted((ROOT / "pyiocp").glob("*.py"))
-    + sorted((ROOT / "pyiocp/handles").glob("*.py"))
+    for pattern in (
+        "*.py",
+        *(f"engine/{name}.py" for name in ("completion", "kernel", "operation", "packet")),
+        "handles/**/*.py",
+        "memory/*.py",
+        "observing/*.py",
+    )
+    for path in sorted((ROOT / "pyiocp").glob(pattern))
     if path.name not in ("__init__.py", "__main__.py")
 ]
 

@@ -13,11 +13,6 @@ from typing import Any
 import pytest
 from pages import ROOT
 
-OLD_LAYOUT = pytest.mark.xfail(
-    strict=True, reason="the layout with engine/ and servers/tcp/ opens these; then this mark goes"
-)
-"""Strict: where the last circle, or the last name that is there twice, goes, the test says so."""
-
 
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -47,13 +42,11 @@ def test_no_circle_at_run_time(ours: Any) -> None:
     assert ours.circles(type_only=False) == []
 
 
-@OLD_LAYOUT
 def test_no_circle_of_more_than_two_files(house: ModuleType, ours: Any) -> None:
     """Imports for the type checker only are counted."""
     assert ours.forbidden_circles(house.ALLOWED_ARROWS) == []
 
 
-@OLD_LAYOUT
 def test_no_two_public_classes_of_one_name(house: ModuleType, ours: Any) -> None:
     """Who reads `Timer` knows which one."""
     assert ours.forbidden_twins(house.ALLOWED_TWINS) == []
