@@ -210,9 +210,14 @@ __all__ = [
     "read_blocks",
 ]
 
-for _name, _public in list(globals().items()):
-    # Each has one home, which is here: pickled exceptions name it, and so do help() and repr().
-    _module = getattr(_public, "__module__", "")
-    if _module.startswith(f"{__name__}.") and not _module.startswith(f"{__name__}.winapi"):
-        _public.__module__ = __name__
-del _name, _public, _module
+
+def _give_one_home(names: dict[str, object]) -> None:
+    """Have each class and function say that it is from here: pickled exceptions name that."""
+    for name, public in names.items():
+        module = getattr(public, "__module__", "")
+        if not name.startswith("_") and module.startswith(f"{__name__}."):
+            if not module.startswith(f"{__name__}.winapi"):
+                public.__module__ = __name__
+
+
+_give_one_home(globals())
