@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from journal import Journal, Made, connect, eventually, receive_all, reset, served
-from pyiocp.servers.tls.tls.tls_layer import TlsLayer
+from pyiocp.servers.tls.tls_layer import TlsLayer
 from tls_context import CERTIFICATE, client_context, server_context
 
 from pyiocp import (

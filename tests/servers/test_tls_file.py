@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from faulty_kernel import FaultyKernel, Refusal
 from journal import Journal, Made, connect, eventually, receive_all, served
-from pyiocp.servers.tls.tls.tls_file import BLOCK
+from pyiocp.servers.tls.tls_file import BLOCK
 from tls_context import client_context, server_context
 
 from pyiocp import (
