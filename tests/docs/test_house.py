@@ -57,7 +57,6 @@ def test_no_circle_of_more_than_two_files(house: ModuleType, ours: Any) -> None:
     assert ours.forbidden_circles(house.ALLOWED_ARROWS) == []
 
 
-@OLD_LAYOUT
 def test_no_two_public_classes_of_one_name(house: ModuleType, ours: Any) -> None:
     """Who reads `Timer` knows which one."""
     assert ours.forbidden_twins(house.ALLOWED_TWINS) == []
