@@ -126,22 +126,22 @@ HANDLES_OF_FIRST_USE = 12
 
 
 @pytest.fixture
-def port() -> Iterator[CompletionPort]:
-    """A completion port; it must be empty when it is closed."""
-    from pyiocp import CompletionPort
-
-    port = CompletionPort()
-    yield port
-    port.close()
-    assert port.in_flight == {}
-
-
-@pytest.fixture
 def kernel() -> FaultyKernel:
     """The real kernel, of which a test may wrap functions: before it asks for a port."""
     from faulty_kernel import FaultyKernel
 
     return FaultyKernel()
+
+
+@pytest.fixture
+def port(kernel: FaultyKernel) -> Iterator[CompletionPort]:
+    """A completion port with the kernel; it must be empty when it is closed."""
+    from pyiocp import CompletionPort
+
+    with CompletionPort(kernel=kernel) as port:
+        yield port
+    assert port.in_flight == {}
+    assert getattr(kernel, "open_packets", set()) == set()
 
 
 @pytest.fixture

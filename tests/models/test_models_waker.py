@@ -9,7 +9,7 @@ import pytest
 from model_servers import dial, serving
 
 from pyiocp import Session
-from pyiocp.models.waker import Waker
+from pyiocp.models.waker import LoopWaker
 
 LOOPS = ("select", "poll", "event-select", "overlapped-events", "completion-routines")
 
@@ -33,7 +33,7 @@ class Interrupted:
 
 def test_it_can_be_woken_again_after_it_was_drained() -> None:
     """Woken while it is drained: the byte may be taken, and the next wake is noticed."""
-    waker = Waker()
+    waker = LoopWaker()
     waker.wake()
     real = waker._socket
     other = threading.Thread(target=waker.wake)

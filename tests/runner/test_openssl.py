@@ -16,7 +16,7 @@ from checkouts import ROOT, clean_environment
 
 OPENSSL = shutil.which("openssl")
 PROGRAM = Path(__file__).with_name("tls_program.py")
-CERTIFICATE = ROOT / "tests" / "servers" / "localhost.crt"
+CERTIFICATE = ROOT / "tests" / "helpers" / "localhost.crt"
 KEY = CERTIFICATE.with_suffix(".key")
 
 pytestmark = [

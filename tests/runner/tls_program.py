@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "servers"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from tls_context import client_context, server_context
 

@@ -186,7 +186,7 @@ class Control(Scenario):
     spoiled = frozenset({ON_THE_SPOT, PENDING, TOO_LATE})
     cells: ClassVar[dict[Outcome, Cell]] = {
         ON_THE_SPOT: Elsewhere(
-            "operations/test_file.py", "test_control_code_reaches_the_file_system"
+            "handles/files/test_file.py", "test_control_code_reaches_the_file_system"
         )
     }
 

@@ -26,7 +26,7 @@ from pyiocp.servers.listening_socket import take_over
 
 LOCAL = ("127.0.0.1", 0)
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 CHILD = """
 import os, sys

@@ -242,7 +242,7 @@ class Accept(Scenario):
     within_call = False
     first_data = b""
     cells: ClassVar[dict[Outcome, Cell]] = {
-        FAILURE: Elsewhere("servers/test_listener.py", "test_clients_that_reset_in_the_backlog")
+        FAILURE: Elsewhere("servers/tcp/test_listener.py", "test_clients_that_reset_in_the_backlog")
     }
 
     def set_up(self) -> None:

@@ -44,7 +44,7 @@ A_MINUTE = 60.0
 A_MOMENT = 0.02
 
 WAIT_REFUSED = Elsewhere(
-    "operations/test_waitable.py", "test_a_refused_wait_raises_and_may_be_posted_again"
+    "handles/waits/test_waitable.py", "test_a_refused_wait_raises_and_may_be_posted_again"
 )
 
 
@@ -149,10 +149,10 @@ class WaitForJob(OfAChild):
     failure = IocpError
     cells: ClassVar[dict[Outcome, Cell]] = {
         FAILURE: Elsewhere(
-            "operations/test_job.py", "test_a_job_that_cannot_be_asked_is_not_waited_for"
+            "handles/waits/test_job.py", "test_a_job_that_cannot_be_asked_is_not_waited_for"
         ),
         TOO_LATE: Elsewhere(
-            "operations/test_job.py", "test_a_cancel_that_loses_against_the_end_changes_nothing"
+            "handles/waits/test_job.py", "test_a_cancel_that_loses_against_the_end_changes_nothing"
         ),
     }
 
@@ -190,7 +190,7 @@ class After(Scenario):
     leaks = (ON_THE_SPOT, CANCELLED, REFUSED)
     cells: ClassVar[dict[Outcome, Cell]] = {
         FAILURE: Elsewhere(
-            "operations/test_timer_handle.py", "test_a_timer_that_cannot_be_set_raises"
+            "handles/waits/test_timer_handle.py", "test_a_timer_that_cannot_be_set_raises"
         )
     }
 
@@ -221,7 +221,7 @@ class Every(After):
     cells: ClassVar[dict[Outcome, Cell]] = {
         **After.cells,
         TOO_LATE: Elsewhere(
-            "operations/test_timer_handle.py",
+            "handles/waits/test_timer_handle.py",
             "test_a_cancel_that_loses_against_a_tick_ends_the_series",
         ),
     }
@@ -250,7 +250,7 @@ class Watch(Scenario):
     spoiled = frozenset({PENDING})
     within_call = False
     cells: ClassVar[dict[Outcome, Cell]] = {
-        FAILURE: Elsewhere("operations/test_directory.py", "test_other_ends_of_a_watch")
+        FAILURE: Elsewhere("handles/directories/test_directory.py", "test_other_ends_of_a_watch")
     }
 
     def set_up(self) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from journal import Journal, Made, connect, eventually, receive_all, reset, served
-from pyiocp.servers.tls.tls.tls_layer import TlsLayer
 from tls_context import CERTIFICATE, client_context, server_context
 
 from pyiocp import (
@@ -35,6 +34,7 @@ from pyiocp import (
     TlsHandshakeError,
     TlsTruncatedError,
 )
+from pyiocp.servers.tls.tls_layer import TlsLayer
 from pyiocp.servers.transport import Transport
 
 LOCAL = ("127.0.0.1", 0)
@@ -657,7 +657,7 @@ def test_openssl_is_not_loaded_without_tls() -> None:
         "with CompletionPort() as port: port.listen(('127.0.0.1', 0), Session)\n"
         "print('ssl' in sys.modules)"
     )
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=root,

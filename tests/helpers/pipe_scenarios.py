@@ -121,7 +121,7 @@ class Transact(Read):
     message = True
     cells: ClassVar[dict[Outcome, Cell]] = {
         ON_THE_SPOT: Elsewhere(
-            "operations/test_pipe_messages.py", "test_answer_may_come_within_the_call"
+            "handles/pipes/test_pipe_messages.py", "test_answer_may_come_within_the_call"
         )
     }
 

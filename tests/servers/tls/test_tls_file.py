@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from faulty_kernel import FaultyKernel, Refusal
 from journal import Journal, Made, connect, eventually, receive_all, served
-from pyiocp.servers.tls.tls.tls_file import BLOCK
 from tls_context import client_context, server_context
 
 from pyiocp import (
@@ -26,6 +25,7 @@ from pyiocp import (
     SendQueueOverflowError,
     SessionState,
 )
+from pyiocp.servers.tls.tls_file import BLOCK
 from pyiocp.winapi import ERROR_ACCESS_DENIED, INVALID_HANDLE_VALUE
 
 LOCAL = ("127.0.0.1", 0)
