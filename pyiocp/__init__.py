@@ -213,11 +213,11 @@ __all__ = [
 
 def _give_one_home(names: dict[str, object]) -> None:
     """Have each class and function say that it is from here: pickled exceptions name that."""
-    for name, public in names.items():
-        module = getattr(public, "__module__", "")
-        if not name.startswith("_") and module.startswith(f"{__name__}."):
-            if not module.startswith(f"{__name__}.winapi"):
-                public.__module__ = __name__
+    moved = tuple(f"{__name__}.{place}" for place in ("engine", "handles", "memory", "observing"))
+    moved += tuple(f"{__name__}.{place}" for place in ("servers", "port", "errors", "explanation"))
+    for public in names.values():
+        if getattr(public, "__module__", "").startswith(moved):
+            public.__module__ = __name__
 
 
 _give_one_home(globals())
