@@ -24,10 +24,12 @@ HANDLED = [
 ]
 """The classes whose instances users hold in their hands."""
 
+FOLDERS = ["handles", "memory", "observing"]
+
 MODULES = [
     path
     for path in sorted((ROOT / "pyiocp").glob("*.py"))
-    + sorted((ROOT / "pyiocp/handles").glob("*.py"))
+    + [path for folder in FOLDERS for path in sorted((ROOT / "pyiocp" / folder).rglob("*.py"))]
     if path.name not in ("__init__.py", "__main__.py")
 ]
 

@@ -327,7 +327,7 @@ def test_message_of_a_session_goes_whole_or_not_at_all(taken: int) -> None:
             assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
         session = sessions[0]
         with peer:
-            for disturbance in rounds(Stop, {"send_queue"}):
+            for disturbance in rounds(Stop, {"sending"}):
                 whole, after = (b"<%s%06d>" % (bytes(500), len(expected) + n) for n in range(2))
                 try:
                     with disturbance:
