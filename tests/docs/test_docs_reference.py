@@ -24,16 +24,12 @@ HANDLED = [
 ]
 """The classes whose instances users hold in their hands."""
 
+FOLDERS = ["handles", "memory", "observing"]
+
 MODULES = [
     path
-    for pattern in (
-        "*.py",
-        *(f"engine/{name}.py" for name in ("completion", "kernel", "operation", "packet")),
-        "handles/**/*.py",
-        "memory/*.py",
-        "observing/*.py",
-    )
-    for path in sorted((ROOT / "pyiocp").glob(pattern))
+    for path in sorted((ROOT / "pyiocp").glob("*.py"))
+    + [path for folder in FOLDERS for path in sorted((ROOT / "pyiocp" / folder).rglob("*.py"))]
     if path.name not in ("__init__.py", "__main__.py")
 ]
 
