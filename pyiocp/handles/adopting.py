@@ -3,9 +3,6 @@
 What a number stands for is asked of the system: the type of its object, then, for what
 Windows calls a File, whether it is a socket, a pipe, a file or a directory, and how it was
 opened. So a wrong handle is named for what it is, before a port has it.
-
-What belongs here: what kind of handle something is. Joining the port is done by the kinds,
-and why it cannot be done is told by `association`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 CreateIoCompletionPort says ERROR_INVALID_PARAMETER both for a handle that was not opened
 for overlapped operations and for one that is on a port already. Which it is can be asked.
-
-What belongs here: questions about handles that may be anybody's.
 """
 
 from __future__ import annotations

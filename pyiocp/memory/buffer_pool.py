@@ -5,8 +5,6 @@ counts who has it: under the view is an object that stands for the slice, and ev
 made of it, and every operation that holds one, keeps that object. When the last of them is
 gone the object's finalizer puts the slice back. So a slice is never handed out twice while
 somebody can still reach its bytes, and nothing has to be told that it has come back.
-
-What belongs here: who has which slice. Where slices lie is in `pages`, their memory in `slab`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 There are two kinds: what was still in flight when a port had to close, and what a packet
 came for before the kernel had written how the operation ended.
-
-What belongs here: who owns such memory. When that happens is not known here.
 """
 
 from __future__ import annotations

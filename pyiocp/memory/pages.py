@@ -2,8 +2,6 @@
 
 While an operation is in flight the kernel locks the pages under its buffers. A buffer of
 1,000 bytes takes one page, or two if it straddles a boundary.
-
-What belongs here: arithmetic with addresses. Memory itself is in `slab`.
 """
 
 from __future__ import annotations

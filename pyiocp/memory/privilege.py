@@ -1,7 +1,4 @@
-"""Privileges: what the user may do besides, and a process has to switch on.
-
-What belongs here: switching one on for this process. Nothing else in pyiocp needs any.
-"""
+"""Privileges: what the user may do besides, and a process has to switch on."""
 
 from __future__ import annotations
 

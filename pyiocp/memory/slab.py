@@ -1,8 +1,4 @@
-"""Slab: a piece of memory of its own pages, that a pool cuts into slices.
-
-What belongs here: VirtualAlloc and what can be done with its pages: lock them, guard them,
-give them back. Who uses which slice is the pool's business.
-"""
+"""Slab: a piece of memory of its own pages, that a pool cuts into slices."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The working set: how much memory the process may keep, of which it may lock nearly the minimum.
 
-What belongs here: raising the minimum for what is to be locked, and lowering it again.
-
 Source: https://learn.microsoft.com/windows/win32/memory/working-set
 """
 

@@ -10,8 +10,6 @@ an operation is in flight its buffers are the kernel's:
 
 A breach of either is logged when it is found, with the operation and where it was posted,
 and raised by ``port.close()``. Slices of a `BufferPool` get guard pages besides.
-
-What belongs here: those two rules. Off, nothing of this is called: see `in_flight`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""drain(): all the completions there are, shown as a table; for who sits before a REPL.
-
-What belongs here: waiting until nothing more comes, and the table. A program that serves
-calls ``port.wait`` or ``port.run``.
-"""
+"""drain(): all the completions there are, shown as a table; for who sits before a REPL."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How many handles this process has: what shows a leak.
-
-What belongs here: the count, on Windows and where Windows' own count is not to be had.
-"""
+"""How many handles this process has: what shows a leak."""
 
 from __future__ import annotations
 

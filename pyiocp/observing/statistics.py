@@ -3,8 +3,6 @@
 What is in flight is known anyway: it is counted when somebody asks, and costs nothing until
 then. What has been, peaks and totals, has to be followed operation by operation, which costs
 some microseconds each: a port does it from `watch` on.
-
-What belongs here: counting. What a pool knows of itself is in `buffer_pool`.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ It looks on from the in-flight table: an operation is submitted when it goes in,
 when it comes out. What it has seen can be looked at as a timeline in Perfetto
 (https://ui.perfetto.dev) or in chrome://tracing: each operation from its submission to its
 completion, and below it each thread, asleep in the kernel or at work on a completion.
-
-What belongs here: recording, and that file. What an operation is stands in `operation`.
 """
 
 from __future__ import annotations

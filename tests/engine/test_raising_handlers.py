@@ -27,7 +27,7 @@ from waiting_kernels import PoolKernel
 
 from pyiocp import CompletionPort, Operation, Stream
 from pyiocp.engine.operation import PENDING
-from pyiocp.handles.files.file_lock import LockOperation
+from pyiocp.handles.files.file_operation import LockOperation
 from pyiocp.handles.pipes.pipe_operations import read_operation
 from pyiocp.port import _open_ports
 from pyiocp.winapi import PostQueuedCompletionStatus
@@ -44,7 +44,7 @@ INTERRUPTED = {
     "batch",
     "closing",
     "completion",
-    "file_lock",
+    "file_operation",
     "in_flight",
     "late_packets",
     "operation",

@@ -4,8 +4,6 @@ The kernel writes a chain of FILE_NOTIFY_INFORMATION entries. A rename is two of
 old name and then the new one, which need not be in the same buffer: NTFS completes a
 waiting request with the old name alone. So a `Renames` stands between the entries of one
 watch and its events, from buffer to buffer.
-
-What belongs here: parsing and pairing. Where the buffers come from is in `directory`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,6 @@ also by several threads.
 
 A watch ends by an error, and its last completion has it: the handle was closed or the watch
 cancelled, the directory is gone, the system refused to go on.
-
-What belongs here: requests and their order. What their buffers say is in `change`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Files on a port.
 
-file             a file; file_open, file_mode, file_operation and file_lock are parts of it
+file             a file; file_open and file_operation are parts of it
 scatter          reads and writes of separate pages
 alignment        what unbuffered files ask of offsets, lengths and addresses
 bulk_file        whole files: copied, hashed, read in blocks

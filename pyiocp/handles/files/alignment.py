@@ -3,8 +3,6 @@
 Without the system's cache in between, the disk itself reads and writes the buffer: whole
 sectors, into memory that begins where a sector may. The kernel answers anything else with
 ``ERROR_INVALID_PARAMETER``, which does not say what was wrong; these checks do.
-
-What belongs here: the sector size of a volume, and the checks.
 """
 
 from __future__ import annotations

@@ -2,9 +2,6 @@
 
 One read at a time leaves the disk idle while its bytes are dealt with. With several in
 flight there is always the next one: how many is the caller's to say, `depth`.
-
-What belongs here: the helpers, and in which order blocks are read and written. How their
-operations are waited for is in `transfer`.
 """
 
 from __future__ import annotations

@@ -2,9 +2,6 @@
 
 An overlapped handle has no position that reads and writes would move: each says where. So
 any number of them may be in flight, in any order.
-
-What belongs here: the operations of a file. How it is opened is in `file_open`, what several
-operations make together, such as a copy, in `bulk_file`.
 """
 
 from __future__ import annotations
@@ -27,17 +24,17 @@ from ...winapi import (
 )
 from ..handle import Handle
 from .alignment import check_alignment, volume_sector_size
-from .file_lock import LockOperation, range_length
-from .file_mode import FileMode
-from .file_open import file_name, open_file
+from .file_open import FileMode, file_name, open_file
 from .file_operation import (
     AT_THE_END,
     OFFSET_MAX,
     ControlOperation,
     FileOperation,
+    LockOperation,
     ReadOperation,
     check_range,
     pinned,
+    range_length,
 )
 from .scatter import gather_operation, scatter_operation
 
@@ -144,7 +141,7 @@ class File(Handle):
         self._check_readable("read()")
         pin = pinned("read()", buffer, read_only=False)
         self._check_place("read()", offset, pin)
-        operation = ReadOperation(self, "read", offset, pin.len, pin)
+        operation = ReadOperation(self, "read", offset, pin.len, pin, sector_size=self.sector_size)
         operation.buffers = (buffer,)
         self._transfers(operation, "ReadFile", self.home.kernel.ReadFile, pin)
         return operation
@@ -223,7 +220,7 @@ class File(Handle):
         """
         self._check_readable("read_scatter()")
         self._check_unbuffered("read_scatter()")
-        operation = scatter_operation(self, buffers, offset)
+        operation = scatter_operation(self, self.sector_size, buffers, offset)
         operation.post()
         return operation
 
@@ -243,7 +240,7 @@ class File(Handle):
         """
         self._check_writable("write_gather()", anywhere=True)
         self._check_unbuffered("write_gather()")
-        operation = gather_operation(self, buffers, offset)
+        operation = gather_operation(self, self.sector_size, buffers, offset)
         operation.post()
         return operation
 
@@ -420,7 +417,7 @@ class File(Handle):
             check_alignment(wanted, self.sector_size, offset, pin.len, pin.buf or 0)
 
     def _write(self, kind: str, data: Buffer, offset: int, pin: WSABUF) -> FileOperation:
-        operation = FileOperation(self, kind, offset, pin.len, pin)
+        operation = FileOperation(self, kind, offset, pin.len, pin, sector_size=self.sector_size)
         operation.buffers = (data,)
         self._transfers(operation, "WriteFile", self.home.kernel.WriteFile, pin)
         return operation

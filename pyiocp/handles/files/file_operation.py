@@ -1,30 +1,32 @@
-"""FileOperation: a request at a place in a file.
-
-What belongs here: what the operations of files have in common, and in which ends they
-differ from others'. Which there are, and what they check, stands with `File`.
-"""
+"""FileOperation: a request at a place in a file; reads, control codes and locks are kinds of it."""
 
 from __future__ import annotations
 
+from ctypes import byref
 from typing import TYPE_CHECKING, Any
 
 from ...engine.operation import Operation
 from ...engine.packet import PENDING, Ends
-from ...winapi import WSABUF
+from ...winapi import (
+    DWORD,
+    HANDLE,
+    LOCKFILE_EXCLUSIVE_LOCK,
+    LOCKFILE_FAIL_IMMEDIATELY,
+    WSABUF,
+)
 from ...winapi.errorcodes import ERROR_HANDLE_EOF, ERROR_MORE_DATA, STATUS_END_OF_FILE
 from .alignment import check_alignment
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from .file import File
+    from ..handle import Handle
 
 OFFSET_MAX = 2**63 - 1
 """The largest place in a file; the kernel counts in signed 64-bit numbers."""
 
 AT_THE_END = 2**64 - 1
 """The offset that has a write extend the file, wherever its end is by then."""
-
 
 LENGTH_MAX = 0xFFFFFFFF
 """What a DWORD holds: the most bytes of one read or write."""
@@ -60,13 +62,24 @@ def check_range(wanted: str, offset: int, length: int) -> None:
 
 
 class FileOperation(Operation):
-    """An operation at an offset in a file. Any thread may call any method."""
+    """An operation at an offset in a file. Any thread may call any method.
 
-    __slots__ = ("_file", "_length", "_pins")
+    sector_size: what the offset must be a multiple of, on an unbuffered file.
+    """
 
-    def __init__(self, file: File, kind: str, offset: int, length: int, *pins: Any) -> None:
+    __slots__ = ("_length", "_pins", "_sector_size")
+
+    def __init__(
+        self,
+        file: Handle,
+        kind: str,
+        offset: int,
+        length: int,
+        *pins: Any,
+        sector_size: int = 1,
+    ) -> None:
         super().__init__(file, kind)
-        self._file = file
+        self._sector_size = sector_size
         self._length = length
         self._place(offset)
         # Lifetime: the call has bare addresses; the pins export the memory behind them, and
@@ -95,8 +108,7 @@ class FileOperation(Operation):
         if self.offset == AT_THE_END:
             raise ValueError(f"{self!r} has no offset: an append goes where the end is")
         check_range(self.kind, offset, self._length)
-        if self._file.unbuffered:
-            check_alignment(self.kind, self._file.sector_size, offset, 0, 0)
+        check_alignment(self.kind, self._sector_size, offset, 0, 0)
         self._place(offset)
 
     def _place(self, offset: int) -> None:
@@ -123,3 +135,46 @@ class ControlOperation(FileOperation):
     __slots__ = ()
 
     ends = Ends(warnings=frozenset((ERROR_MORE_DATA,)))
+
+
+def range_length(wanted: str, offset: int, length: int | None) -> int:
+    """Return the length of a range to lock: without one, as far as a file can go.
+
+    Raises ValueError for a range that cannot be locked; `wanted` names the attempt.
+    """
+    check_range(wanted, offset, 1)
+    if length is None:
+        return OFFSET_MAX - offset
+    if length < 1:
+        raise ValueError(f"{wanted}: length must be at least 1 byte, not {length:,}")
+    check_range(wanted, offset, length)
+    return length
+
+
+class LockOperation(FileOperation):
+    """A lock of a range of bytes; its completion says that it is held.
+
+    NtLockFile has a way of its own through the kernel (FastIoLock), and nobody says whether
+    that way honours FILE_SKIP_COMPLETION_PORT_ON_SUCCESS. Wine's queues no packet at all for
+    a lock that is granted on the spot. So the port finds out for each.
+    """
+
+    __slots__ = ()
+
+    ends = Ends(certain=False)
+
+    def __init__(self, file: Handle, offset: int, length: int, *, shared: bool, wait: bool) -> None:
+        super().__init__(file, "lock", offset, length)
+        flags = 0 if shared else LOCKFILE_EXCLUSIVE_LOCK
+        flags |= 0 if wait else LOCKFILE_FAIL_IMMEDIATELY
+        self._calls(
+            "LockFileEx",
+            file.home.kernel.LockFileEx,
+            0,
+            HANDLE(file.number),
+            DWORD(flags),
+            DWORD(0),
+            DWORD(length & 0xFFFFFFFF),
+            DWORD(length >> 32),
+            byref(self.overlapped),
+        )

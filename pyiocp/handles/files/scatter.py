@@ -1,7 +1,6 @@
 """Scatter: the pages of memory that one stretch of a file is read into, or written from.
 
-What belongs here: the array of FILE_SEGMENT_ELEMENTs, one for each page, what the pages
-must be like, and the operations that ReadFileScatter and WriteFileGather make of them.
+ReadFileScatter and WriteFileGather take an array of FILE_SEGMENT_ELEMENTs, one for each page.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ...winapi import WSABUF
-    from .file import File
+    from ..handle import Handle
 
 PAGE_SIZE = mmap.PAGESIZE
 """Bytes that one element stands for."""
@@ -56,55 +55,48 @@ def segments(wanted: str, pins: Iterable[WSABUF]) -> ctypes.Array[FILE_SEGMENT_E
     return array
 
 
-def scatter_operation(file: File, buffers: tuple[Buffer, ...], offset: int) -> FileOperation:
+def scatter_operation(
+    file: Handle, sector_size: int, buffers: tuple[Buffer, ...], offset: int
+) -> FileOperation:
     """Return a read into buffers of whole pages, not posted yet.
 
     Raises TypeError or ValueError for buffers and offsets that do not fit.
     """
-    pins = [pinned("read_scatter()", buffer, read_only=False) for buffer in buffers]
-    length = _length("read_scatter()", file, pins, offset)
-    operation = ReadOperation(file, "read_scatter", offset, length, *pins)
-    operation.buffers = buffers
-    operation._calls(
-        "ReadFileScatter",
-        file.home.kernel.ReadFileScatter,
-        0,
-        HANDLE(file.number),
-        byref(segments("read_scatter()", pins)),
-        DWORD(length),
-        None,
-        byref(operation.overlapped),
-    )
-    return operation
+    return _operation(file, sector_size, "read_scatter", buffers, offset)
 
 
-def gather_operation(file: File, buffers: tuple[Buffer, ...], offset: int) -> FileOperation:
+def gather_operation(
+    file: Handle, sector_size: int, buffers: tuple[Buffer, ...], offset: int
+) -> FileOperation:
     """Return a write of buffers of whole pages, not posted yet.
 
     Raises ValueError for buffers and offsets that do not fit.
     """
-    pins = [pinned("write_gather()", buffer, read_only=True) for buffer in buffers]
-    length = _length("write_gather()", file, pins, offset)
-    operation = FileOperation(file, "write_gather", offset, length, *pins)
+    return _operation(file, sector_size, "write_gather", buffers, offset)
+
+
+def _operation(
+    file: Handle, sector_size: int, kind: str, buffers: tuple[Buffer, ...], offset: int
+) -> FileOperation:
+    reads, wanted, kernel = kind == "read_scatter", f"{kind}()", file.home.kernel
+    pins = [pinned(wanted, buffer, read_only=not reads) for buffer in buffers]
+    length: int = sum(pin.len for pin in pins)
+    if length > LENGTH_MAX:
+        raise ValueError(f"{wanted}: at most {LENGTH_MAX:,} bytes at a time, not {length:,}")
+    check_range(wanted, offset, length)
+    check_alignment(wanted, sector_size, offset, 0, 0)
+    operation = (ReadOperation if reads else FileOperation)(
+        file, kind, offset, length, *pins, sector_size=sector_size
+    )
     operation.buffers = buffers
     operation._calls(
-        "WriteFileGather",
-        file.home.kernel.WriteFileGather,
+        "ReadFileScatter" if reads else "WriteFileGather",
+        kernel.ReadFileScatter if reads else kernel.WriteFileGather,
         0,
         HANDLE(file.number),
-        byref(segments("write_gather()", pins)),
+        byref(segments(wanted, pins)),
         DWORD(length),
         None,
         byref(operation.overlapped),
     )
     return operation
-
-
-def _length(wanted: str, file: File, pins: list[WSABUF], offset: int) -> int:
-    """Return the bytes of all buffers; ValueError if they, or the offset, are out of bounds."""
-    length: int = sum(pin.len for pin in pins)
-    if length > LENGTH_MAX:
-        raise ValueError(f"{wanted}: at most {LENGTH_MAX:,} bytes at a time, not {length:,}")
-    check_range(wanted, offset, length)
-    check_alignment(wanted, file.sector_size, offset, 0, 0)
-    return length

@@ -3,9 +3,6 @@
 The caller serves the port meanwhile, as any thread does that waits on it: hooks are called,
 and completions that are others' are kept for ``wait``. Other threads may serve it at the
 same time; one of them may then be the one that takes the transfer's completions.
-
-What belongs here: how such operations are posted, waited for and called off. What is read
-and written is said by those who use it: `bulk_file`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Named pipes on a port.
 
-pipe_server       a name that clients can connect to; pipe_accept waits for one
-pipe              one end; pipe_operations reads and writes on it
-pipe_connect      waits until a busy server has time
+pipe              one end, and its wait for a client; pipe_operations reads and writes on it
+pipe_server       a name that clients can connect to
+pipe_connect      opens a client's end when the server is busy
 security          who may open a pipe
 """

@@ -3,9 +3,6 @@ r"""Pipe: one end of a named pipe on a completion port, a server's or a client's
 A named pipe is a name, ``\\.\pipe\name``, and instances of it that its server makes; each
 instance serves one client at a time. What is written on one end is read on the other, as
 bytes, or as messages with their limits.
-
-What belongs here: what an end does. How a server makes instances is in `pipe_server`, how
-a client waits for a free one in `pipe_connect`.
 """
 
 from __future__ import annotations
@@ -13,6 +10,8 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...engine.operation import Operation
+from ...engine.packet import Ends
 from ...errors import error_of_code
 from ...winapi import (
     DWORD,
@@ -20,6 +19,7 @@ from ...winapi import (
     FILE_WRITE_ATTRIBUTES,
     GENERIC_READ,
     GENERIC_WRITE,
+    HANDLE,
     INVALID_HANDLE_VALUE,
     OPEN_EXISTING,
     PIPE_READMODE_MESSAGE,
@@ -27,8 +27,13 @@ from ...winapi import (
     SECURITY_SQOS_PRESENT,
     ULONG,
 )
+from ...winapi.errorcodes import (
+    ERROR_NO_DATA,
+    ERROR_PIPE_CONNECTED,
+    STATUS_PIPE_CLOSING,
+    STATUS_PIPE_CONNECTED,
+)
 from ..handle import Handle
-from .pipe_accept import PipeAccept
 from .pipe_operations import (
     PipeOperation,
     PipeRead,
@@ -39,8 +44,11 @@ from .pipe_operations import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
+    from ...engine.completion import Completion
     from ...engine.home import Home
 
 _LOCAL = "\\\\.\\pipe\\"
@@ -294,3 +302,40 @@ class Pipe(Handle):
                 return
             code = kernel.last_error()
         raise error_of_code(function, code, None, self)
+
+
+class PipeAccept(Operation):
+    """An accept: ``accepted`` is the pipe with its client once its completion says success."""
+
+    __slots__ = ("_on_end", "_pipe", "accepted")
+
+    # The client was faster; or it has come and gone, and what it wrote can be read. No packet
+    # comes for either, and there is a pipe to hand over in both cases.
+    ends = Ends(
+        statuses={ERROR_PIPE_CONNECTED: STATUS_PIPE_CONNECTED, ERROR_NO_DATA: STATUS_PIPE_CLOSING},
+        ordinary=frozenset((STATUS_PIPE_CONNECTED, STATUS_PIPE_CLOSING)),
+    )
+
+    def __init__(
+        self, pipe: Pipe, on_end: Callable[[Pipe, BaseException | None], None] | None = None
+    ) -> None:
+        super().__init__(pipe, "accept")
+        self._pipe = pipe
+        self._on_end = on_end
+        self.accepted: Pipe | None = None
+        self._calls(
+            "ConnectNamedPipe",
+            pipe.home.kernel.ConnectNamedPipe,
+            0,
+            HANDLE(pipe.number),
+            ctypes.byref(self.overlapped),
+        )
+
+    def finish(self, count: int, status: int) -> Completion:
+        """Hand the pipe over, and tell the server that its instance is no longer waiting."""
+        completion = super().finish(count, status)
+        if completion.error is None:
+            self.accepted = self._pipe
+        if self._on_end is not None:
+            self._on_end(self._pipe, completion.error)
+        return completion

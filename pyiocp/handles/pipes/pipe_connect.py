@@ -3,8 +3,6 @@
 The system's own way to wait, WaitNamedPipeW, blocks its thread, and may be too late when
 it returns: another client was faster. So the end is opened again and again, on the port's
 timers, at intervals that grow; asyncio does the same.
-
-What belongs here: when to try again, and when to give up.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@ How a read ends, besides with bytes:
   bytes and no error, as on a stream, whether it was pending then or posted afterwards.
 - The message is longer than the buffer: the read completes with the bytes that fit and no
   error, and says that more follows. The rest comes with the next read.
-
-What belongs here: those operations. Which pipe they are posted on is `pipe`'s business.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ...errors import IocpError
-    from .pipe import Pipe
+    from ..handle import Handle
 
 
 class PipeCompletion(Completion):
@@ -65,7 +63,7 @@ class PipeOperation(Operation):
 
     __slots__ = ("_exports",)
 
-    def __init__(self, pipe: Pipe, kind: str) -> None:
+    def __init__(self, pipe: Handle, kind: str) -> None:
         super().__init__(pipe, kind)
         self._exports: tuple[WSABUF, ...] = ()
 
@@ -115,7 +113,7 @@ class PipeTransaction(PipeRead):
     ends = Ends(warnings=frozenset((ERROR_MORE_DATA,)))
 
 
-def read_operation(pipe: Pipe, buffer: Buffer) -> PipeRead:
+def read_operation(pipe: Handle, buffer: Buffer) -> PipeRead:
     """Return a read that has not been posted yet, to be posted again and again."""
     operation = PipeRead(pipe, "read")
     operation.buffers = (buffer,)
@@ -131,7 +129,7 @@ def read_operation(pipe: Pipe, buffer: Buffer) -> PipeRead:
     return operation
 
 
-def write_operation(pipe: Pipe, data: Buffer) -> PipeOperation:
+def write_operation(pipe: Handle, data: Buffer) -> PipeOperation:
     """Return a write that has not been posted yet."""
     operation = PipeOperation(pipe, "write")
     operation.buffers = (data,)
@@ -147,7 +145,7 @@ def write_operation(pipe: Pipe, data: Buffer) -> PipeOperation:
     return operation
 
 
-def transact_operation(pipe: Pipe, message: Buffer, buffer: Buffer) -> PipeTransaction:
+def transact_operation(pipe: Handle, message: Buffer, buffer: Buffer) -> PipeTransaction:
     """Return a transaction that has not been posted yet; the answer goes into `buffer`."""
     operation = PipeTransaction(pipe, "transact")
     operation.buffers = (buffer, message)

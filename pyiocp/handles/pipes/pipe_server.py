@@ -3,9 +3,6 @@
 While a server is open, at least one instance of its pipe is free to be connected to, from
 before the first accept to after the last: clients find the pipe busy for as long as it
 takes to make the next instance at most, and no other process can take the name.
-
-What belongs here: making instances, and keeping one free. What an instance does once it
-has a client is in `pipe`.
 """
 
 from __future__ import annotations
@@ -38,8 +35,7 @@ from ...winapi import (
     PIPE_UNLIMITED_INSTANCES,
     PIPE_WAIT,
 )
-from .pipe import Pipe, pipe_path
-from .pipe_accept import PipeAccept
+from .pipe import Pipe, PipeAccept, pipe_path
 from .security import SecurityDescriptor
 
 if TYPE_CHECKING:

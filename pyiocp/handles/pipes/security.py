@@ -1,7 +1,4 @@
-"""SecurityDescriptor: who may open a kernel object.
-
-What belongs here: making one, and how a function that makes an object is given it.
-"""
+"""SecurityDescriptor: who may open a kernel object."""
 
 from __future__ import annotations
 

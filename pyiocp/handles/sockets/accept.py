@@ -1,7 +1,4 @@
-"""AcceptOperation: takes a connection off a listening stream.
-
-What belongs here: AcceptEx, and what has to be done to the socket that it accepted into.
-"""
+"""AcceptOperation: takes a connection off a listening stream."""
 
 from __future__ import annotations
 

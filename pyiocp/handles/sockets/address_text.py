@@ -1,7 +1,4 @@
-"""Addresses as people read and write them: ``127.0.0.1:9000``, ``[::1]:9000``.
-
-What belongs here: showing them. How one is read off a command line is in `cli.address`.
-"""
+"""Addresses as people read and write them: ``127.0.0.1:9000``, ``[::1]:9000``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""ConnectOperation and DisconnectOperation: how a stream gets a peer, and loses it.
-
-What belongs here: ConnectEx and DisconnectEx, and what has to be done after them.
-"""
+"""ConnectOperation and DisconnectOperation: how a stream gets a peer, and loses it."""
 
 from __future__ import annotations
 
@@ -12,8 +9,10 @@ from ...errors import HandleClosedError
 from ...winapi import SO_UPDATE_CONNECT_CONTEXT, SOL_SOCKET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...engine.completion import Completion
-    from .stream import Stream
+    from .socket_handle import SocketHandle
 
 
 class ConnectOperation(Operation):
@@ -21,11 +20,11 @@ class ConnectOperation(Operation):
 
     __slots__ = ("_stream", "exported")
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: SocketHandle) -> None:
         super().__init__(stream, "connect")
         self._stream = stream
         self.exported: Any = None
-        """What keeps the first data in place; set by who sets the call."""
+        """What keeps the first data in place; set together with the call."""
 
     @property
     def memory(self) -> tuple[Any, ...]:
@@ -46,25 +45,24 @@ class ConnectOperation(Operation):
 
 
 class DisconnectOperation(Operation):
-    """A disconnect; with reuse, the stream is as good as new when it has completed.
+    """A disconnect; ``then`` is called when it has completed without error.
 
     A provider may finish it on the spot and yet report it as pending: then, with
     skip-on-success in force, no packet comes. Wine's does.
     """
 
-    __slots__ = ("_reuse", "_stream")
+    __slots__ = ("_then",)
 
-    def __init__(self, stream: Stream, reuse: bool) -> None:
+    def __init__(self, stream: SocketHandle, then: Callable[[], None] | None) -> None:
         super().__init__(stream, "disconnect")
-        self._stream = stream
-        self._reuse = reuse
+        self._then = then
 
     def finish(self, count: int, status: int) -> Completion:
         """Set the options again that the stream was given: the system may have lost them."""
         completion = super().finish(count, status)
-        if self._reuse and completion.error is None:
+        if self._then is not None and completion.error is None:
             try:
-                self._stream.disconnected()
+                self._then()
             except HandleClosedError:
                 pass  # closed just now, by another thread: nobody will use it again
             except OSError as error:

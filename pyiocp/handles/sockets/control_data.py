@@ -4,9 +4,6 @@ The address that a datagram was sent to and the interface that it came in on, it
 congestion mark (ECN), the size of the datagrams that were sent or received as one. The
 kernel keeps it as control messages, each a level, a type and some bytes, one behind the
 other.
-
-What belongs here: control messages as Python values, and the way from and to the
-kernel's layout. Which of them a socket gives is said to `Datagram`.
 """
 
 from __future__ import annotations

@@ -6,9 +6,6 @@ not used: a receive whose buffer is too short ends in a warning, for which the p
 sometimes skipped with it and the call fails all the same
 (https://github.com/libuv/libuv/issues/1672), so that a completion would come twice or
 never.
-
-What belongs here: the socket. Its receives are in `datagram_receive`, its sends in
-`datagram_send`, control data in `control_data`.
 """
 
 from __future__ import annotations

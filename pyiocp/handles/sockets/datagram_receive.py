@@ -10,9 +10,6 @@ the buffers; the operation has ended, in a warning, and its packet comes as any 
 (seen on Windows by https://github.com/lalinsky/zio/pull/733). WSAECONNRESET: an earlier
 send was answered by "port unreachable"; nothing is wrong with this receive or this
 socket, and no packet comes, so the port makes a completion of it.
-
-What belongs here: these operations, their completion, and a receive that needs no operation
-because it does not wait. The socket is in `datagram`.
 """
 
 from __future__ import annotations
@@ -51,7 +48,7 @@ from .control_data import ControlData, control_room
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from .datagram import Datagram
+    from .socket_handle import SocketHandle
 
 _FAMILY_SIZE = 2
 
@@ -169,7 +166,7 @@ class DatagramReceive(Operation):
     )
 
     def __init__(
-        self, datagram: Datagram, kind: str, buffers: tuple[Buffer, ...], room: _Room
+        self, datagram: SocketHandle, kind: str, buffers: tuple[Buffer, ...], room: _Room
     ) -> None:
         super().__init__(datagram, kind)
         self.buffers = buffers
@@ -199,7 +196,7 @@ class ReceiveFromOperation(DatagramReceive):
 
     __slots__ = ()
 
-    def __init__(self, datagram: Datagram, buffers: tuple[Buffer, ...], peek: bool) -> None:
+    def __init__(self, datagram: SocketHandle, buffers: tuple[Buffer, ...], peek: bool) -> None:
         super().__init__(
             datagram, "receive_from", buffers, _room_for_sender(MSG_PEEK if peek else 0)
         )
@@ -236,7 +233,7 @@ class ImmediateReceive:
 
     __slots__ = ("_attempts", "_datagram", "_room", "_size", "count")
 
-    def __init__(self, datagram: Datagram, buffer: bytearray) -> None:
+    def __init__(self, datagram: SocketHandle, buffer: bytearray) -> None:
         self._datagram = datagram
         self._size = len(buffer)
         self.count = 0
@@ -288,7 +285,7 @@ class ReceiveMessageOperation(DatagramReceive):
     __slots__ = ("_control", "_message")
 
     def __init__(
-        self, datagram: Datagram, buffers: tuple[Buffer, ...], peek: bool, control_size: int
+        self, datagram: SocketHandle, buffers: tuple[Buffer, ...], peek: bool, control_size: int
     ) -> None:
         super().__init__(datagram, "receive_message", buffers, _Room(_MessageRoom))
         room = self._room.structure

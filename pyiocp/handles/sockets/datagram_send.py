@@ -1,8 +1,4 @@
-"""The sends of a datagram socket that say where to, and how.
-
-What belongs here: these operations. The socket is in `datagram`; a send to the peer of a
-connected socket is the one that all sockets know.
-"""
+"""The sends of a datagram socket that say where to, and how."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...winapi import WSABUF
-    from .datagram import Datagram
+    from .socket_handle import SocketHandle
 
 
 class DatagramSend(Operation):
@@ -25,7 +21,7 @@ class DatagramSend(Operation):
 
     __slots__ = ("array",)
 
-    def __init__(self, datagram: Datagram, kind: str, data: Any) -> None:
+    def __init__(self, datagram: SocketHandle, kind: str, data: Any) -> None:
         super().__init__(datagram, kind)
         self.buffers = tuple(data) if isinstance(data, list | tuple) else (data,)
         self.array: ctypes.Array[WSABUF] = wsabufs(*self.buffers, read_only=True)
@@ -41,7 +37,7 @@ class SendToOperation(DatagramSend):
 
     __slots__ = ()
 
-    def __init__(self, datagram: Datagram, data: Any, address: Any) -> None:
+    def __init__(self, datagram: SocketHandle, data: Any, address: Any) -> None:
         super().__init__(datagram, "send_to", data)
         target = sockaddr(datagram.family, address)
         self._calls(
@@ -66,7 +62,7 @@ class SendMessageOperation(DatagramSend):
     __slots__ = ("_pointed_to",)
 
     def __init__(
-        self, datagram: Datagram, data: Any, address: Any, messages: Sequence[ControlMessage]
+        self, datagram: SocketHandle, data: Any, address: Any, messages: Sequence[ControlMessage]
     ) -> None:
         super().__init__(datagram, "send_message", data)
         message = WSAMSG()

@@ -3,8 +3,6 @@
 The pass is a WSAPROTOCOL_INFOW as bytes, the same that ``socket.share`` of Python's makes
 and ``socket.fromshare`` takes. It may be written to a pipe; it is good for one process
 and one use.
-
-What belongs here: the pass. What becomes of the stream is said there.
 """
 
 from __future__ import annotations

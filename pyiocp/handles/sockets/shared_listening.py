@@ -12,8 +12,6 @@ One event does for all accepts of a stream: when it is set, or may have been, al
 are looked at. It may have been when an accept is posted, because that resets it. So whoever
 posts looks too, and none is overlooked.
 
-What belongs here: how such accepts complete. Where the socket comes from is not known here.
-
 Source: https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports
 """
 

@@ -1,8 +1,4 @@
-"""SocketHandle: what every kind of socket on a completion port has in common.
-
-What belongs here: options, addresses, and the receive and send that all sockets know. What else a
-socket does depends on its kind.
-"""
+"""SocketHandle: what every kind of socket on a completion port has in common."""
 
 from __future__ import annotations
 

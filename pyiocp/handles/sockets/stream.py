@@ -3,8 +3,6 @@
 Every operation is posted by the method that names it and ends in one completion from
 ``CompletionPort.wait``. An operation holds its buffers until then: a bytearray cannot be
 resized meanwhile, and nobody may look at it before the completion has come.
-
-What belongs here: the operations of a stream. What a server makes of them is ring 3.
 """
 
 from __future__ import annotations
@@ -344,7 +342,7 @@ class Stream(SocketHandle):
 
         Source: https://learn.microsoft.com/windows/win32/api/mswsock/nc-mswsock-lpfn_disconnectex
         """
-        operation = DisconnectOperation(self, reuse)
+        operation = DisconnectOperation(self, self.disconnected if reuse else None)
         operation._calls(
             "DisconnectEx",
             self.extension(self.home.kernel.DisconnectEx),

@@ -4,9 +4,6 @@ The bytes never pass through this process. TransmitFile takes at most 2**31 - 2 
 head and tail included, so a longer file goes in parts, one after the other: each part is
 an operation of the port's own, and the caller's operation, which the kernel never sees,
 completes when the last of them has, or the first that failed.
-
-What belongs here: these operations, and what they take for a file. Reading and writing
-files is `file`.
 """
 
 from __future__ import annotations
@@ -48,7 +45,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ...engine.kernel import Kernel
-    from .stream import Stream
+    from .socket_handle import SocketHandle
 
 _CALL_MAX = 2**31 - 2
 """Bytes that one call may send, head and tail included: what Microsoft's page says."""
@@ -159,12 +156,12 @@ class SendFileOperation(Operation):
 
     __slots__ = ("_at", "_cancelled", "_end", "_error", "_file", "_head", "_part", "_sent", "_tail")
 
-    handle: Stream
+    handle: SocketHandle
     internal = True  # what counts are the parts
     call_max: ClassVar[int] = _CALL_MAX
     """The most bytes of one call; a test may set less on a subclass or an instance."""
 
-    def __init__(self, stream: Stream, part: FilePart, head: Buffer, tail: Buffer) -> None:
+    def __init__(self, stream: SocketHandle, part: FilePart, head: Buffer, tail: Buffer) -> None:
         super().__init__(stream, "send_file")
         self._file = check_part(part)
         self._head, self._tail = head, tail
@@ -265,10 +262,10 @@ class SendPacketsOperation(Operation):
 
     __slots__ = ("_exported", "_files")
 
-    handle: Stream
+    handle: SocketHandle
     prepares = True
 
-    def __init__(self, stream: Stream, pieces: Sequence[Buffer | FilePart]) -> None:
+    def __init__(self, stream: SocketHandle, pieces: Sequence[Buffer | FilePart]) -> None:
         super().__init__(stream, "send_packets")
         function = stream.extension(stream.home.kernel.TransmitPackets)
         elements: list[TRANSMIT_PACKETS_ELEMENT] = []

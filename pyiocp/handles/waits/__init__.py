@@ -4,5 +4,5 @@ waitable      any object that can be signalled; object_wait is how Windows waits
 process       the end of a process
 event         an event of the system
 timer         a timer of the system, once or again and again
-job           a group of processes; job_message and job_wait are what it tells
+job           a group of processes; job_message is what it tells
 """

@@ -2,8 +2,6 @@
 
 It is how code that knows nothing of the port, in another process maybe, or in C, tells the
 port something. Within the process ``port.post`` is simpler, and does not coalesce.
-
-What belongs here: events. Waiting for them is in `waitable`.
 """
 
 from __future__ import annotations

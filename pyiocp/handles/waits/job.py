@@ -7,8 +7,6 @@ an OVERLAPPED, and find their way by their key (see `keyed_packets`).
 Windows promises no message. So the end that matters, that no process is left, is an
 operation, `Job.wait`, and is confirmed by asking the job: when a message says that a
 process has ended, and once a second besides.
-
-What belongs here: jobs. Their messages are in `job_message`, single processes in `process`.
 """
 
 from __future__ import annotations
@@ -18,6 +16,9 @@ import ctypes
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ...engine.endless_calls import endless_calls, error_codes
+from ...engine.operation import Operation
+from ...engine.packet import PENDING
 from ...errors import AlreadyAssociatedError, IocpError, PortClosedError, error_of_code
 from ...winapi import (
     ERROR_INVALID_PARAMETER,
@@ -30,6 +31,7 @@ from ...winapi import (
     PROCESS_SET_QUOTA,
     PROCESS_TERMINATE,
     STATUS_CANCELLED,
+    STATUS_PENDING,
     STATUS_SUCCESS,
     ULONG_PTR,
     JobObjectAssociateCompletionPortInformation,
@@ -39,7 +41,6 @@ from ...winapi import (
 )
 from ..handle import Handle
 from .job_message import ENDS, JobPacket
-from .job_wait import JobWaitOperation
 from .process import process_handle
 from .waitable import duplicate
 
@@ -308,3 +309,62 @@ class Job(Handle):
                 return
             code = kernel.last_error()
         raise error_of_code(function, code, None, self)
+
+
+class JobWaitOperation(Operation):
+    """A wait until no process of a job runs."""
+
+    __slots__ = ("_code", "_job")
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job, "wait")
+        self.function_name = "QueryInformationJobObject"
+        self._job = job
+        self._code = 0
+        self._failure = 0
+        self._arguments = ()
+        # Lifetime: no packet has it, the kernel knows nothing of this operation.
+        self.address = job.home.tags.new()
+
+    @property
+    def unwritten(self) -> bool:
+        """Never: the kernel knows nothing of it."""
+        return False
+
+    def _submit(self, announce: bool) -> bool:
+        with self._job.posting:
+            self._attempts = endless_calls(self._start, (), error_codes(self._code_of_start))
+            if self.state is not PENDING:
+                self.words[0] = STATUS_SUCCESS
+            try:
+                return super()._submit(announce)
+            finally:
+                del self._attempts  # which holds the operation itself
+
+    def _start(self) -> int:
+        """Begin to watch the job. Called with the handle's lock."""
+        self.words[0] = STATUS_PENDING
+        self._code = self._job.watch(self)
+        return not self._code
+
+    def _code_of_start(self) -> int:
+        return self._code
+
+    def end(self, status: int) -> bool:
+        """Complete the operation, if it has not been completed."""
+        home = self._job.home
+        self._job.waiting.discard(self)
+        if home.in_flight.pop(self.address, None) is None:
+            return False
+        self.words[0] = status
+        home.enqueue((self, 0, status))
+        return True
+
+    def cancel(self) -> bool:
+        """Stop waiting; the processes are left alone.
+
+        Returns True if the wait was stopped, False if it had ended already. Either way
+        exactly one completion comes.
+        """
+        with self._job.lock:
+            return self.end(STATUS_CANCELLED)

@@ -1,7 +1,4 @@
-"""JobMessage: what a job object tells a completion port of its own accord.
-
-What belongs here: the messages, and their way from the packet to the user. Jobs are in `job`.
-"""
+"""JobMessage: what a job object tells a completion port of its own accord."""
 
 from __future__ import annotations
 

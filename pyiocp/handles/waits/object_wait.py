@@ -14,8 +14,6 @@ does just this and touches no Python object: ``_overlapped.RegisterWaitWithQueue
 asyncio waits for processes with. That is what is used, so no code of this package, and no
 bytecode at all, runs on a thread of the pool; and UnregisterWaitEx may wait for the call
 wherever it is made, under any lock of ours.
-
-What belongs here: the two ways to wait. What a wait means to its user is in `waitable`.
 """
 
 from __future__ import annotations

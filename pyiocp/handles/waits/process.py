@@ -1,8 +1,4 @@
-"""Process: a process whose end completes an operation.
-
-What belongs here: which process is meant, its end and its exit code. Groups of processes
-are in `job`.
-"""
+"""Process: a process whose end completes an operation."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ of the system's clock, up to 15.6 ms. `Timer.high_resolution` tells.
 A series of ticks keeps to a grid: each is due at the first one's time plus a multiple of the
 period, by the performance counter, and the timer is set anew for each. So lateness does not
 add up, and a tick that nobody has had time for is counted, not made up for in a burst.
-
-What belongs here: that object. Calls at a time, which have no handle, are in `timers`.
 """
 
 from __future__ import annotations

@@ -8,9 +8,6 @@ operation is found in the in-flight table like any other.
 Whoever takes the operation out of that table completes it: the thread that dequeues the
 packet, or the one that cancels, if the system says that no packet comes. Where it does not
 say (see `object_wait`) the port's ``settle`` decides.
-
-What belongs here: waiting for whatever it is. Processes, events and timers have files of
-their own.
 """
 
 from __future__ import annotations
