@@ -1,4 +1,4 @@
-"""ReceiveLoop: the one receive of a session, posted again after each ``on_receive``.
+"""Receiving: the one receive of a session, posted again after each ``on_receive``.
 
 All of it runs within the connection's inbox, so the next receive is not posted before the
 hook has returned, and its buffer is nobody's meanwhile.
@@ -33,7 +33,7 @@ RETRY_S = 0.02
 """How long to wait for memory to be unlocked before the next attempt."""
 
 
-class ReceiveLoop:
+class Receiving:
     """What one connection receives with."""
 
     __slots__ = (

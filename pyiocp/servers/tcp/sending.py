@@ -1,4 +1,4 @@
-"""SendQueue: what one session has to send, and the one send that is under way.
+"""Sending: what one session has to send, and the one send that is under way.
 
 Where nothing waits, the system is asked to take a message at once, without an operation: it
 copies the bytes, and no page is locked. What it does not take goes by an operation, and so does
@@ -59,7 +59,7 @@ class SendQueueOverflowError(ConnectionError):
     """A session was aborted because its peer took less than it was sent: see `send_limit`."""
 
 
-class SendQueue:
+class Sending:
     """What one connection has to send. Any thread may call what has no underscore."""
 
     __slots__ = (
