@@ -26,7 +26,7 @@ from .session_receive import zero_byte_receive
 
 if TYPE_CHECKING:
     from ...engine.operation import Operation
-    from .connection import Connection
+    from .owner import Owner
     from .session_receive import BufferedReceive
 
 RETRY_S = 0.02
@@ -51,7 +51,7 @@ class Receiving:
         "receiving",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Owner) -> None:
         self.bytes = 0
         """How many bytes have come."""
         self.messages = 0

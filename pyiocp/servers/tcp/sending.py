@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ...engine.operation import Operation
     from ...handles.sockets.stream import Stream
     from ...handles.sockets.transmit import SendFileOperation
-    from .connection import Connection
     from .gathered_send import GatheredSend
+    from .owner import Owner
 
 
 FILES_MAX = 2
@@ -79,7 +79,7 @@ class Sending:
         "taken_bytes",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Owner) -> None:
         self.taken_bytes = 0
         """How many bytes the system has taken."""
         self.messages = 0
