@@ -17,7 +17,7 @@ from ..handles.sockets.stream import Stream
 from ..winapi import DWORD, STATUS_CANCELLED, STATUS_SUCCESS
 
 if TYPE_CHECKING:
-    from .connection import ModelConnection
+    from ..servers.tcp.connection import Connection
     from .loop import Loop
 
 FAILED_WITH = 0x80070000
@@ -49,7 +49,7 @@ class Channel(Stream):
     def begin(self) -> None:
         """Do what the model needs before the first operation."""
 
-    def attach(self, connection: ModelConnection, peer: Any) -> None:
+    def attach(self, connection: Connection, peer: Any) -> None:
         """Have the connection begin."""
         connection.attach(self, peer)
 

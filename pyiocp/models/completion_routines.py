@@ -43,7 +43,7 @@ from .overlapped import OverlappedChannel, OverlappedLoop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .server import LoopServer
+    from .loop import Server
 
 _LOOK_S = 0.05
 """How long new clients, and other threads, may have to wait while routines keep coming."""
@@ -73,7 +73,7 @@ class CompletionRoutinesLoop(OverlappedLoop):
     model = "completion-routines"
     channel_class = RoutineChannel
 
-    def __init__(self, server: LoopServer) -> None:
+    def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._look_at = 0.0
         self._addresses: list[int] = []

@@ -13,7 +13,7 @@ from ..engine.interrupt import calls_hooks
 from ..errors import IocpError, error_of_code
 from ..servers.session_state import CLOSED
 from ..servers.tcp.connection import Connection
-from ..servers.tcp.sending import SendQueue
+from ..servers.tcp.sending import Sending
 from .channel import FAILED_WITH
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ModelConnection(Connection):
         self, loop: Loop, session: Session, on_end: Callable[[Session], None], hooks: Hooks
     ) -> None:
         super().__init__(loop, session, loop.idle_operations, on_end, hooks)
-        self.sends = _LoopSends(self, loop)
+        self.sends = _LoopSending(self, loop)
 
     def error_of(self, function: str, status: int) -> IocpError:
         """Return the error that an operation ended in; see `FAILED_WITH`."""
@@ -41,8 +41,8 @@ class ModelConnection(Connection):
         return super().error_of(function, status)
 
 
-class _LoopSends(SendQueue):
-    """A send queue whose sends are started where the loop wants them."""
+class _LoopSending(Sending):
+    """Sending that is started where the loop wants them."""
 
     def __init__(self, connection: ModelConnection, loop: Loop) -> None:
         super().__init__(connection)

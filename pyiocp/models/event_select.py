@@ -49,7 +49,7 @@ from .bell import Bell, happened_to, make_event, select_events
 from .readiness import ReadinessChannel, ReadinessLoop, ReadinessOperation
 
 if TYPE_CHECKING:
-    from .server import LoopServer
+    from .loop import Server
 
 
 class EventSelectChannel(ReadinessChannel):
@@ -111,7 +111,7 @@ class EventSelectLoop(ReadinessLoop):
         "serve(…, threads=16) lets it start more threads with 63 each",
     )
 
-    def __init__(self, server: LoopServer) -> None:
+    def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._channels: dict[int, EventSelectChannel] = {}
 

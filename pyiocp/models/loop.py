@@ -17,7 +17,7 @@ import ctypes
 import threading
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..engine import interrupt
 from ..engine.endless_calls import error_codes
@@ -36,10 +36,10 @@ from .waker import LoopWaker
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from ..engine.kernel import Kernel
     from ..engine.operation import Operation
     from ..handles.handle import Handle
-    from .connection import ModelConnection
-    from .server import LoopServer
+    from ..servers.tcp.connection import Connection
 
 _ACCEPTS_MAX = 64
 """How many clients are accepted before the others have their turn again."""
@@ -49,6 +49,28 @@ _END_MAX_S = 5.0
 
 _WAIT_MAX_MS = 1000
 """What bounds a wait when nothing else does."""
+
+
+class Server(Protocol):
+    """What a loop asks of its server. Any thread may call any method."""
+
+    kernel: Kernel
+    stopping: bool
+
+    def stop(self) -> None:
+        """End all loops."""
+
+    def place(self, number: int, family: int, peer: Any) -> None:
+        """Give an accepted socket to a loop with room for it, or reset it."""
+
+    def leave(self, loop: Loop) -> None:
+        """Take note that a loop has room for one more."""
+
+    def lost(self, error: Exception) -> None:
+        """Take note of a client that did not become a session."""
+
+    def new_connection(self, loop: Loop) -> Connection:
+        """Return the connection of a new session, served by the loop."""
 
 
 class Loop:
@@ -68,11 +90,11 @@ class Loop:
     waiting: Collection[int] = ()
     """Whom a port wakes when an operation is posted; here only the loop itself posts."""
 
-    def __init__(self, server: LoopServer) -> None:
+    def __init__(self, server: Server) -> None:
         self.server = server
         self.kernel = server.kernel
         self.listening: Channel | None = None
-        self.connections: set[ModelConnection] = set()
+        self.connections: set[Connection] = set()
         self.places_taken = 0
         """How many connections it has, or is about to have; guarded by the server's lock."""
         self.idle_operations = IdleOperations()

@@ -32,7 +32,7 @@ from .bell import Bell, make_event
 from .overlapped import OverlappedChannel, OverlappedLoop
 
 if TYPE_CHECKING:
-    from .server import LoopServer
+    from .loop import Server
 
 
 class EventOperation(Operation):
@@ -71,7 +71,7 @@ class OverlappedEventsLoop(OverlappedLoop):
         "need one each, and the server one itself",
     )
 
-    def __init__(self, server: LoopServer) -> None:
+    def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._events: list[int] = []
         """Those that no operation has."""

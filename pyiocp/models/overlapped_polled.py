@@ -32,7 +32,7 @@ from .overlapped import OverlappedLoop
 
 if TYPE_CHECKING:
     from ..engine.operation import Operation
-    from .server import LoopServer
+    from .loop import Server
 
 _PAUSE_S = 0.001
 """How long the thread sleeps when nothing had ended."""
@@ -43,7 +43,7 @@ class OverlappedPolledLoop(OverlappedLoop):
 
     model = "overlapped-polled"
 
-    def __init__(self, server: LoopServer) -> None:
+    def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._accept_at = 0.0
         self._socket, self._count, self._flags = SOCKET(), DWORD(), DWORD()

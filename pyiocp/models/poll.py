@@ -33,7 +33,7 @@ from ..winapi import POLLRDNORM, POLLWRNORM, SOCKET_ERROR, WSAPOLLFD
 from .readiness import ReadinessChannel, ReadinessLoop
 
 if TYPE_CHECKING:
-    from .server import LoopServer
+    from .loop import Server
 
 _ENTRIES_FIRST = 64
 
@@ -46,7 +46,7 @@ class PollLoop(ReadinessLoop):
 
     model = "poll"
 
-    def __init__(self, server: LoopServer) -> None:
+    def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._places: dict[ReadinessChannel, int] = {}
         #: What each entry is of: the first is the waker's, the second the listening socket's.

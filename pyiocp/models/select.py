@@ -40,7 +40,7 @@ from ..winapi import FD_SET, FD_SETSIZE, SOCKET_ERROR, TIMEVAL
 from .readiness import ReadinessChannel, ReadinessLoop
 
 if TYPE_CHECKING:
-    from .server import LoopServer
+    from .loop import Server
 
 FD_SETSIZE_MAX = 65536
 """The largest set that can be asked for."""
@@ -59,7 +59,7 @@ class SelectLoop(ReadinessLoop):
         "serve(…, fd_setsize=1024) makes larger ones",
     )
 
-    def __init__(self, server: LoopServer, fd_setsize: int = FD_SETSIZE) -> None:
+    def __init__(self, server: Server, fd_setsize: int = FD_SETSIZE) -> None:
         if not FD_SETSIZE <= fd_setsize <= FD_SETSIZE_MAX:
             raise ValueError(
                 f"fd_setsize must be from {FD_SETSIZE} to {FD_SETSIZE_MAX:,}, not {fd_setsize}"

@@ -54,8 +54,8 @@ from .loop import Loop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .connection import ModelConnection
-    from .server import LoopServer
+    from ..servers.tcp.connection import Connection
+    from .loop import Server
 
 logger = logging.getLogger("pyiocp")
 
@@ -110,7 +110,7 @@ class ThreadChannel(Channel):
         #: Those that are not over.
         self._inside: set[threading.Thread] = set()
 
-    def attach(self, connection: ModelConnection, peer: Any) -> None:
+    def attach(self, connection: Connection, peer: Any) -> None:
         """Begin, in the thread that is to be the connection's first."""
         self._first = self._make_thread("first", connection, peer)
         self._first.start()
@@ -212,7 +212,7 @@ class ThreadsLoop(Loop):
     model = "threads"
     channel_class = ThreadChannel
 
-    def __init__(self, server: LoopServer) -> None:
+    def __init__(self, server: Server) -> None:
         super().__init__(server)
         self.threads: set[threading.Thread] = set()
         """The threads of all connections that are not over."""

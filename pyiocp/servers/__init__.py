@@ -1,6 +1,6 @@
 """Ring 3, sessions: hooks and methods in the place of operations and completions.
 
-service          the sessions of one port, and how all of it ends
+service          the sessions of one port, and how all of it ends; host is what others see of it
 workers          the threads that serve a port
 blocking_pool    threads for functions that would block a worker
 admission        who is let in, and how fast

@@ -21,12 +21,13 @@ import ipaddress
 import json
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..handles.sockets.address_text import show_address
 from .admission import Limits
 from .framing.framed_session import FramedSession
 from .framing.framing import Delimited
+from .host import Host
 from .layer import connection_of
 from .listening_socket import open_listening
 from .session_state import CONNECTING, OPEN
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from ..engine.home import Home
     from ..handles.sockets.stream import Stream
     from ..observing.statistics import Statistics
-    from .service import Service
     from .tcp.session import Session
     from .tcp.session_statistics import SessionStatistics
     from .udp.datagram_session import DatagramSession
@@ -56,6 +56,16 @@ SLOWEST_MAX = 100
 _CLIENTS_MAX = 16
 
 
+class Shown(Host, Protocol):
+    """The `Service` of the port that a monitor shows."""
+
+    monitor_sessions: set[Session]
+
+    @property
+    def listeners(self) -> set[Listener]:
+        """The listeners that are open."""
+
+
 class Monitor:
     """Shows a port to clients on this machine; made by ``port.monitor``.
 
@@ -64,7 +74,7 @@ class Monitor:
 
     def __init__(
         self,
-        service: Service,
+        service: Shown,
         address: Any,
         statistics: Callable[[], Statistics],
         watch: Callable[[], None],
@@ -134,7 +144,7 @@ class Monitor:
             "time_s": now,
             "listeners": [
                 {"address": show_address(listener.address), "accepted": listener.accepted}
-                for listener in list(service.listeners)
+                for listener in service.listeners
             ],
             "sessions": {
                 "open": states.count(OPEN),

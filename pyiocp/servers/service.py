@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import PortClosedError
 from .blocking_pool import BlockingPool
+from .clients.reconnecting import ReconnectingClient
 from .framing.framed_session import FramedSession, Framer
 from .layer import Layer, connect_layers
 from .monitor import Monitor, MonitorSession
@@ -15,8 +16,10 @@ from .resolver import Resolver
 from .session_state import SessionState
 from .tcp.connection import Connection
 from .tcp.idle_operations import IdleOperations
+from .tcp.listener import Listener
 from .tcp.session import Session
 from .transport import Hooks, check_new
+from .udp.datagram_server import DatagramServer
 from .udp.datagram_session import DatagramSession
 from .udp.peer import DATAGRAM_BYTES_MAX
 from .workers import Workers
@@ -28,11 +31,10 @@ if TYPE_CHECKING:
 
     from ..engine.queue import CompletionQueue
     from ..observing.statistics import Statistics
-    from .clients.reconnecting import ReconnectingClient
-    from .tcp.listener import Listener
+    from .host import Member
     from .tls.tls_side import TlsSide
-    from .udp.datagram_server import DatagramServer
 
+_M = TypeVar("_M", Listener, DatagramServer, ReconnectingClient)
 _S = TypeVar("_S", bound=Session | DatagramSession)
 
 
@@ -45,9 +47,7 @@ class Service:
     def __init__(self, home: CompletionQueue) -> None:
         self.home = home
         self.sessions: set[Session | DatagramSession] = set()
-        self.listeners: set[Listener] = set()
-        self.clients: set[ReconnectingClient] = set()
-        self.datagram_servers: set[DatagramServer] = set()
+        self._members: set[Member] = set()
         #: Apart from the others, which are the user's to send to.
         self.monitor_sessions: set[Session] = set()
         self.resolver = Resolver()
@@ -62,6 +62,34 @@ class Service:
         self.home.check_open(f"cannot {wanted}", closing=True)
         if self._shutting_down:
             raise PortClosedError(f"{self.home!r} is shutting down: it cannot {wanted}")
+
+    # Servers and clients
+
+    @property
+    def listeners(self) -> set[Listener]:
+        """The listeners that are open: a new set."""
+        return self._members_of(Listener)
+
+    @property
+    def datagram_servers(self) -> set[DatagramServer]:
+        """The servers of datagrams that are open: a new set."""
+        return self._members_of(DatagramServer)
+
+    @property
+    def clients(self) -> set[ReconnectingClient]:
+        """The clients that are open: a new set."""
+        return self._members_of(ReconnectingClient)
+
+    def _members_of(self, kind: type[_M]) -> set[_M]:
+        return {member for member in list(self._members) if isinstance(member, kind)}
+
+    def add(self, member: Member) -> None:
+        """Close this server or client with the port."""
+        self._members.add(member)
+
+    def discard(self, member: Member) -> None:
+        """Forget a server or client that is closed."""
+        self._members.discard(member)
 
     # Sessions
 
@@ -141,11 +169,11 @@ class Service:
         """Close every session in order, and then stop; see `CompletionPort.shutdown`."""
         self.home.call_later(timeout, self._abort_sessions)
         self._shutting_down = True
-        for client in list(self.clients):
+        for client in self.clients:
             client.close()
-        for listener in list(self.listeners):
+        for listener in self.listeners:
             listener.shutdown(timeout)
-        for server in list(self.datagram_servers):
+        for server in self.datagram_servers:
             server.shutdown(timeout)
         for session in list(self.sessions):
             session.close()
@@ -154,12 +182,8 @@ class Service:
 
     def close(self) -> None:
         """Close the servers and abort the sessions, which end while the port is drained."""
-        for listener in list(self.listeners):
-            listener.close()
-        for server in list(self.datagram_servers):
-            server.close()
-        for client in list(self.clients):
-            client.close()
+        for member in list(self._members):
+            member.close()
         if self._monitor is not None:
             self._monitor.close()
         self._abort_sessions()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ...engine.timers import ScheduledCall
     from ...handles.sockets.stream import Stream
-    from ..service import Service
+    from ..host import Host
     from ..tcp.connection import Connection
     from ..tcp.session import Session
     from .backoff import Backoff
@@ -45,7 +45,7 @@ class Connector:
 
     def __init__(
         self,
-        service: Service,
+        service: Host,
         target: Target,
         connection: Connection,
         *,
@@ -214,7 +214,7 @@ class Connector:
 
 
 def connect(
-    service: Service, target: Target, factory: Callable[[], Session], retry: Backoff | None
+    service: Host, target: Target, factory: Callable[[], Session], retry: Backoff | None
 ) -> Session:
     """Begin to connect, and return the session; see `CompletionPort.connect`."""
     session = factory()

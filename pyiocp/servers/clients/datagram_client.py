@@ -24,7 +24,8 @@ from ..udp.peer import Peer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..service import Service
+    from ...engine.inbox import Inbox
+    from ..host import Host
 
 _SENDS_MAX = 1024
 """How many sends a client has under way, at most."""
@@ -38,7 +39,7 @@ class DatagramClient:
 
     def __init__(
         self,
-        service: Service,
+        service: Host,
         address: Any,
         factory: Callable[[], DatagramSession],
         *,
@@ -110,16 +111,16 @@ class DatagramClient:
         peer.aim(receives, sends, bytes(sockaddr(family, numeric)), numeric, local)
         return receives
 
-    def _take(self, _sender: bytes, data: bytes, truncated: bool) -> Peer:
+    def _take(self, _sender: bytes, data: bytes, truncated: bool) -> Inbox:
         self._peer.take(data, truncated)
-        return self._peer
+        return self._peer.inbox
 
-    def _unreachable(self) -> Peer | None:
+    def _unreachable(self) -> Inbox | None:
         if not self._report_unreachable:
             return None
         error = error_of_code("WSARecvFrom", WSAECONNRESET, None, self.session)
         self._peer.inbox.put(self._peer.break_off, error)
-        return self._peer
+        return self._peer.inbox
 
     def _on_end(self, session: DatagramSession) -> None:
         if self._receives is not None:

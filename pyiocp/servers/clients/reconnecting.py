@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...engine.timers import ScheduledCall
-    from ..service import Service
+    from ..host import Host
     from ..tcp.session import Session
     from .target import Target
 
@@ -39,7 +39,7 @@ class ReconnectingClient:
 
     def __init__(
         self,
-        service: Service,
+        service: Host,
         target: Target,
         factory: Callable[[], Session],
         backoff: Backoff | None,
@@ -56,11 +56,11 @@ class ReconnectingClient:
         self._timer: ScheduledCall | None = None
         #: Held to change `session`, `closed` and the timer together.
         self._lock = threading.Lock()
-        service.clients.add(self)
+        service.add(self)
         try:
             self._connect()
         except BaseException:
-            service.clients.discard(self)
+            service.discard(self)
             raise
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ class ReconnectingClient:
             session = self.session
             if self._timer is not None:
                 self._timer.cancel()
-        self._service.clients.discard(self)
+        self._service.discard(self)
         if session is not None:
             session.close()
 

@@ -19,8 +19,8 @@ from ...winapi import SD_SEND
 from ...winapi.errorcodes import WSAETIMEDOUT
 from ..life import Life
 from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
-from .receiving import ReceiveLoop
-from .sending import SendQueue
+from .receiving import Receiving
+from .sending import Sending
 from .session_statistics import SessionStatistics
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class Connection(Life["Session"]):
         self.hooks = hooks
         self.idle_operations = idle_operations
         self.stream: Stream | None = None
-        self._receives = ReceiveLoop(self)
-        self.sends = SendQueue(self)
+        self._receives = Receiving(self)
+        self.sends = Sending(self)
         self._deadline: ScheduledCall | None = None
         self._cancel_connect: Callable[[], None] | None = None
         self._shut_down = False

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ...handles.sockets.accept import AcceptOperation
     from ...handles.sockets.stream import Stream
     from ...port import CompletionPort
-    from ..service import Service
+    from ..host import Host
     from ..tls.tls_side import TlsSide
 
 logger = logging.getLogger("pyiocp")
@@ -61,7 +61,7 @@ class Listener:
 
     def __init__(
         self,
-        service: Service,
+        service: Host,
         open_stream: Callable[[], Stream],
         factory: Callable[[], Session],
         *,
@@ -122,7 +122,7 @@ class Listener:
     @classmethod
     def open(
         cls,
-        service: Service,
+        service: Host,
         address: Any,
         factory: Callable[[], Session],
         *,
@@ -150,7 +150,7 @@ class Listener:
             )
 
         listener = cls(service, open_stream, factory, **settings)
-        service.listeners.add(listener)
+        service.add(listener)
         return listener
 
     # What a user calls
@@ -203,7 +203,7 @@ class Listener:
         self._stream.close()
         if self._silent_clients is not None:
             self._silent_clients.stop()
-        self._service.listeners.discard(self)
+        self._service.discard(self)
 
     def shutdown(self, timeout: float = 5.0) -> None:
         """Stop listening, and close every session in order; returns at once.

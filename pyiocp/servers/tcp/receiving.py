@@ -1,4 +1,4 @@
-"""ReceiveLoop: the one receive of a session, posted again after each ``on_receive``.
+"""Receiving: the one receive of a session, posted again after each ``on_receive``.
 
 All of it runs within the connection's inbox, so the next receive is not posted before the
 hook has returned, and its buffer is nobody's meanwhile.
@@ -26,14 +26,14 @@ from .session_receive import zero_byte_receive
 
 if TYPE_CHECKING:
     from ...engine.operation import Operation
-    from .connection import Connection
+    from .owner import Owner
     from .session_receive import BufferedReceive
 
 RETRY_S = 0.02
 """How long to wait for memory to be unlocked before the next attempt."""
 
 
-class ReceiveLoop:
+class Receiving:
     """What one connection receives with."""
 
     __slots__ = (
@@ -51,7 +51,7 @@ class ReceiveLoop:
         "receiving",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Owner) -> None:
         self.bytes = 0
         """How many bytes have come."""
         self.messages = 0

@@ -1,4 +1,4 @@
-"""SendQueue: what one session has to send, and the one send that is under way.
+"""Sending: what one session has to send, and the one send that is under way.
 
 Where nothing waits, the system is asked to take a message at once, without an operation: it
 copies the bytes, and no page is locked. What it does not take goes by an operation, and so does
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ...engine.operation import Operation
     from ...handles.sockets.stream import Stream
     from ...handles.sockets.transmit import SendFileOperation
-    from .connection import Connection
     from .gathered_send import GatheredSend
+    from .owner import Owner
 
 
 FILES_MAX = 2
@@ -59,7 +59,7 @@ class SendQueueOverflowError(ConnectionError):
     """A session was aborted because its peer took less than it was sent: see `send_limit`."""
 
 
-class SendQueue:
+class Sending:
     """What one connection has to send. Any thread may call what has no underscore."""
 
     __slots__ = (
@@ -79,7 +79,7 @@ class SendQueue:
         "taken_bytes",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Owner) -> None:
         self.taken_bytes = 0
         """How many bytes the system has taken."""
         self.messages = 0

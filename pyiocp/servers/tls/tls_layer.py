@@ -31,6 +31,8 @@ from .tls import TlsError, TlsHandshakeError, TlsInfo, TlsTruncatedError
 from .tls_backlog import TlsBacklog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
     from ...engine.timers import ScheduledCall
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from ..tcp.session import Session
     from ..tcp.session_statistics import SessionStatistics
     from ..transport import Hooks, Transport
-    from .tls_side import TlsSide
 
 _RECORD = 16384
 """Bytes of content that a TLS record may have; one read returns no more."""
@@ -48,16 +49,26 @@ _ENCRYPT_AT_ONCE = 1 << 18
 
 
 class TlsLayer(Layer):
-    """The layer that encrypts what a session sends, and decrypts what it receives."""
+    """The layer that encrypts what a session sends, and decrypts what it receives.
+
+    wrap: returns this side of a new connection, given what it reads from and writes to.
+    handshake_timeout: seconds.
+    """
 
     tls: TlsInfo | None = None
 
-    def __init__(self, session: Session, hooks: Hooks, side: TlsSide) -> None:
+    def __init__(
+        self,
+        session: Session,
+        hooks: Hooks,
+        wrap: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject],
+        handshake_timeout: float,
+    ) -> None:
         super().__init__(session, hooks)
-        self._side = side
+        self._handshake_timeout = handshake_timeout
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._object = side.wrap(self._incoming, self._outgoing)
+        self._object = wrap(self._incoming, self._outgoing)
         self.lock = threading.Lock()
         self.has_room = True
         """Whether the connection's queue has room, as far as is known."""
@@ -241,7 +252,7 @@ class TlsLayer(Layer):
     def on_connect(self) -> None:
         """Begin the handshake; what is above is told when it is over."""
         self._deadline = self.connection.open_stream.home.call_later(
-            self._side.handshake_timeout, self._on_deadline
+            self._handshake_timeout, self._on_deadline
         )
         self._shake_hands()
 

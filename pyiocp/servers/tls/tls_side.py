@@ -41,21 +41,21 @@ class TlsSide:
         self._context = context
         self._server_side = server_side
         self._server_hostname = server_hostname
-        self.handshake_timeout = handshake_timeout
+        self._handshake_timeout = handshake_timeout
         if context.check_hostname and not server_side and not server_hostname:
             raise ValueError(
                 "the SSLContext has the server's name checked: server_hostname must not be empty"
             )
         try:
-            self.wrap(ssl.MemoryBIO(), ssl.MemoryBIO())
+            self._wrap(ssl.MemoryBIO(), ssl.MemoryBIO())
         except (ssl.SSLError, ValueError) as error:
             side = "a server" if server_side else "a client"
             raise ValueError(f"the SSLContext does not fit {side}: {error}") from error
 
-    def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+    def _wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         """Return this side of a new connection."""
         return self._context.wrap_bio(incoming, outgoing, self._server_side, self._server_hostname)
 
     def layer(self, session: Session, hooks: Hooks) -> TlsLayer:
         """Return the layer of a new session."""
-        return TlsLayer(session, hooks, self)
+        return TlsLayer(session, hooks, self._wrap, self._handshake_timeout)

@@ -37,10 +37,10 @@ from ...winapi.errorcodes import STATUS_BUFFER_OVERFLOW, WSAEMSGSIZE, WSAEWOULDB
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ...engine.inbox import Inbox
     from ...engine.queue import CompletionQueue
     from ...handles.sockets.datagram import Datagram
     from ...handles.sockets.datagram_receive import ReceiveFromOperation
-    from .peer import Peer
 
 logger = logging.getLogger("pyiocp")
 
@@ -65,8 +65,8 @@ class DatagramReceives:
 
     size: bytes of the longest datagram.
     take: called with the socket address of who sent it, each datagram, and whether it was
-        truncated; by one thread at a time. It returns the peer that has something to
-        do now, if any.
+        truncated; by one thread at a time. It returns the inbox of the peer that has
+        something to do now, if any.
     unreachable: called when a peer's host has answered that nobody has the port; likewise.
     """
 
@@ -76,8 +76,8 @@ class DatagramReceives:
         datagram: Datagram,
         *,
         size: int,
-        take: Callable[[bytes, bytes, bool], Peer | None],
-        unreachable: Callable[[], Peer | None],
+        take: Callable[[bytes, bytes, bool], Inbox | None],
+        unreachable: Callable[[], Inbox | None],
     ) -> None:
         self.datagram = datagram
         self.paused = False
@@ -90,8 +90,8 @@ class DatagramReceives:
         self._make()
         #: Whether it is not posted: not yet, because of a pause, or the system has refused it.
         self._resting = True
-        #: The peers that a thread has yet to see to, and whether one has been asked to.
-        self._to_work: deque[Peer] = deque()
+        #: The inboxes that a thread has yet to work off, and whether one has been asked to.
+        self._to_work: deque[Inbox] = deque()
         self._asked = False
         #: Held to post the receive and to take note of it, both or neither.
         self._lock = threading.Lock()
@@ -223,9 +223,9 @@ class DatagramReceives:
     @calls_hooks
     def _arrived(self, sender: bytes, count: int, truncated: bool) -> None:
         """Give a datagram to who takes it."""
-        peer = self._take(sender, self._view[:count].tobytes(), truncated)
-        if peer is not None:
-            self._to_work.append(peer)
+        inbox = self._take(sender, self._view[:count].tobytes(), truncated)
+        if inbox is not None:
+            self._to_work.append(inbox)
 
     @calls_hooks
     def _failed(self, error: IocpError) -> IocpError | None:
@@ -234,9 +234,9 @@ class DatagramReceives:
             return None
         if isinstance(error, PeerResetError):
             self.unreachable += 1
-            peer = self._on_unreachable()
-            if peer is not None:
-                self._to_work.append(peer)
+            inbox = self._on_unreachable()
+            if inbox is not None:
+                self._to_work.append(inbox)
         elif not isinstance(error, OperationCancelledError):  # because of a pause, or by a user
             self.errors += 1
             return error
@@ -249,7 +249,7 @@ class DatagramReceives:
         """Have the peers that have something to do do it."""
         while True:
             try:
-                peer = self._to_work.popleft()
+                inbox = self._to_work.popleft()
             except IndexError:
                 return
             if self._to_work and not self._asked:
@@ -257,7 +257,7 @@ class DatagramReceives:
                 self._asked = True
                 with contextlib.suppress(PortClosedError):
                     self._home.call_soon(self._help)
-            peer.inbox.work()
+            inbox.work()
 
     @calls_hooks
     def _help(self) -> None:

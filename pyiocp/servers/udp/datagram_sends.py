@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...engine.operation import Operation
 from ...errors import REFUSALS
@@ -19,12 +19,21 @@ from ..tcp.gathered_send import SendBuffer
 
 if TYPE_CHECKING:
     from ...handles.sockets.datagram import Datagram
-    from .peer import Peer
 
 logger = logging.getLogger("pyiocp")
 
 _IDLE_MAX = 1024
 """Operations that are kept for later: as many as a large broadcast needs at once."""
+
+
+class SendOwner(Protocol):
+    """The `Peer` that a datagram is sent for, as seen from here."""
+
+    def sent(self, send: PeerSend, status: int) -> None:
+        """Take note that a send has ended."""
+
+    def go_on(self) -> None:
+        """Go on with the end, if it waits for what was being sent."""
 
 
 class PeerSend:
@@ -38,7 +47,7 @@ class PeerSend:
 
     def __init__(self, sends: DatagramSends, datagram: Datagram) -> None:
         self._sends = sends
-        self.owner: Peer | None = None
+        self.owner: SendOwner | None = None
         self.size = 0
         self.waits = False
         self.operation = Operation(datagram, "send_to")
@@ -64,7 +73,7 @@ class PeerSend:
             None,
         )
 
-    def load(self, owner: Peer | None, address: bytes, message: bytes) -> None:
+    def load(self, owner: SendOwner | None, address: bytes, message: bytes) -> None:
         """Make it a send of `message` to the bytes of a socket address."""
         self.owner = owner
         self.size = len(message)
@@ -115,7 +124,7 @@ class DatagramSends:
         except REFUSALS:
             return False
 
-    def start(self, owner: Peer | None, address: bytes, message: bytes) -> PeerSend | None:
+    def start(self, owner: SendOwner | None, address: bytes, message: bytes) -> PeerSend | None:
         """Begin to send a datagram; None if that was refused. An owner calls this with its lock.
 
         owner: whose `Peer.sent` is called when it has ended.

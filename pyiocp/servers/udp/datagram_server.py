@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from ...engine.inbox import Inbox
     from ...engine.timers import ScheduledCall
     from ...port import CompletionPort
-    from ..service import Service
+    from ..host import Host
 
     Admit = Callable[[Any, memoryview], bool | Buffer]
     """Whether to let an address in, or what to answer it."""
@@ -73,7 +74,7 @@ class DatagramServer:
 
     def __init__(
         self,
-        service: Service,
+        service: Host,
         open_datagram: Callable[[], Datagram],
         factory: Callable[[], DatagramSession],
         *,
@@ -134,7 +135,7 @@ class DatagramServer:
     @classmethod
     def open(
         cls,
-        service: Service,
+        service: Host,
         address: Any,
         factory: Callable[[], DatagramSession],
         *,
@@ -159,7 +160,7 @@ class DatagramServer:
             )
 
         server = cls(service, open_datagram, factory, **settings)
-        service.datagram_servers.add(server)
+        service.add(server)
         return server
 
     # What a user calls
@@ -228,7 +229,7 @@ class DatagramServer:
             session.abort()
         self._receives.close()
         self._cancel_deadline()
-        self._service.datagram_servers.discard(self)
+        self._service.discard(self)
 
     def shutdown(self, timeout: float = 5.0) -> None:
         """Close every session in order, then the socket; returns at once.
@@ -274,8 +275,8 @@ class DatagramServer:
     # What came: one thread at a time
 
     @calls_hooks
-    def _take(self, sender: bytes, data: bytes, truncated: bool) -> Peer | None:
-        """Give a datagram to its peer."""
+    def _take(self, sender: bytes, data: bytes, truncated: bool) -> Inbox | None:
+        """Give a datagram to its peer, and return the peer's inbox."""
         key = peer_key(self.datagram.family, sender)
         peer = self._peers.get(key)
         if peer is None:
@@ -284,9 +285,10 @@ class DatagramServer:
             except Exception:
                 self.failed += 1
                 logger.exception("%r: no session could be made", self)
-        if peer is not None:
-            peer.take(data, truncated)
-        return peer
+        if peer is None:
+            return None
+        peer.take(data, truncated)
+        return peer.inbox
 
     @calls_hooks
     def _begin(self, key: bytes, data: bytes, truncated: bool) -> Peer | None:
