@@ -23,12 +23,10 @@ import sys
 import threading
 from functools import partial
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
-
-_F = TypeVar("_F")
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -61,11 +59,6 @@ def uninstall() -> None:
     """Put Python's own handler back; main thread only."""
     if signal.getsignal(signal.SIGINT) is _handle:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def calls_hooks(function: _F) -> _F:
-    """Go, with the last use."""
-    return function
 
 
 def trust(*functions: Any) -> None:

@@ -12,8 +12,6 @@ import threading
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from .interrupt import calls_hooks
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,7 +30,6 @@ class Call:
         self._function = function
         self._arguments = arguments
 
-    @calls_hooks
     def receiver(self, packet: Any, count: int, status: int) -> None:
         """Call the function; what it raises is logged, because nobody waits for it."""
         try:

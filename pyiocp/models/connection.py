@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..engine.interrupt import calls_hooks
 from ..errors import IocpError, error_of_code
 from ..servers.session_state import CLOSED
 from ..servers.tcp.connection import Connection
@@ -57,7 +56,6 @@ class _LoopSending(Sending):
             self._asked = True
             self._connection.submit(self._flush_there)
 
-    @calls_hooks
     def _flush_there(self) -> None:
         with self.lock:
             self._asked = False

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..engine.interrupt import calls_hooks
 from .tcp.connection import Connection
 
 if TYPE_CHECKING:
@@ -111,27 +110,22 @@ class Layer:
 
     # What comes from below; see `Hooks`
 
-    @calls_hooks
     def on_connect(self) -> None:
         """Tell what is above; see `Session.on_connect`."""
         self.hooks.on_connect()
 
-    @calls_hooks
     def on_receive(self, data: memoryview) -> None:
         """Tell what is above; see `Session.on_receive`."""
         self.hooks.on_receive(data)
 
-    @calls_hooks
     def on_eof(self) -> None:
         """Tell what is above; see `Session.on_eof`."""
         self.hooks.on_eof()
 
-    @calls_hooks
     def on_writable(self) -> None:
         """Tell what is above; see `Session.on_writable`."""
         self.hooks.on_writable()
 
-    @calls_hooks
     def on_close(self, error: OSError | None) -> None:
         """Tell what is above; see `Session.on_close`."""
         self.hooks.on_close(error)

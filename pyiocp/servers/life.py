@@ -7,7 +7,6 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..engine.inbox import Inbox
-from ..engine.interrupt import calls_hooks
 from ..errors import PortClosedError, error_of_code
 from ..winapi.errorcodes import WSAECONNABORTED, WSAETIMEDOUT
 from .idle_watch import IdleWatch
@@ -122,7 +121,6 @@ class Life(Generic[_S]):
         """Become `CLOSED`, and end when nothing is under way any more."""
         raise NotImplementedError
 
-    @calls_hooks
     def _say_goodbye(self, on_close: Callable[[OSError | None], None]) -> bool:
         """Call ``on_close``, once; return whether that was now."""
         if self._ended:

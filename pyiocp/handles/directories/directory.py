@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.completion import Completion
 from ...engine.inbox import Inbox
-from ...engine.interrupt import calls_hooks
 from ...engine.operation import Operation
 from ...errors import (
     WINERROR_OF,
@@ -370,7 +369,6 @@ class Directory(Handle):
         self.take(request, count, status)
         self._inbox.deliver(self._tell)
 
-    @calls_hooks
     def _tell(self) -> None:
         completion = self._untold.popleft()
         if self._receiver is not None and (completion.changes or completion.error):

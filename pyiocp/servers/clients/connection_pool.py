@@ -7,7 +7,6 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from ...engine.interrupt import calls_hooks
 from ...handles.sockets.address_text import show_address
 from ..layer import Layer, connection_of
 from ..session_state import CLOSED, OPEN
@@ -33,7 +32,6 @@ class _Pooled(Layer):
         super().__init__(session, hooks)
         self._on_connected = on_connected
 
-    @calls_hooks
     def on_connect(self) -> None:
         """Tell the session, and then the pool."""
         super().on_connect()
@@ -173,7 +171,6 @@ class ConnectionPool:
 
     # What becomes of connections
 
-    @calls_hooks
     def _connect(self) -> None:
         """Begin as many connections as are wanted, and may be."""
         while True:
@@ -207,7 +204,6 @@ class ConnectionPool:
     def _connected(self, session: Session) -> None:
         self._place(session, self._connecting)
 
-    @calls_hooks
     def _place(self, session: Session, where: set[Session]) -> bool:
         """Give a session to whom waits for one, or keep it; return False if it is not there.
 
@@ -255,7 +251,6 @@ class ConnectionPool:
         self._service.forget(session)
         self._connect()
 
-    @calls_hooks
     def _fail_one(self, error: Exception) -> None:
         """Tell the one who has waited longest."""
         while True:

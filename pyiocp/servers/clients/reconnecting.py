@@ -6,7 +6,6 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from ...engine.interrupt import calls_hooks
 from ...handles.sockets.address_text import show_address
 from .backoff import Backoff
 from .connector import Connector
@@ -74,7 +73,6 @@ class ReconnectingClient:
         if session is not None:
             session.close()
 
-    @calls_hooks
     def _connect(self) -> None:
         session = self._factory()
         with self._lock:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...engine.interrupt import calls_hooks
 from ..layer import Layer
 from ..session_state import OPEN
 from ..tcp.session import Session
@@ -101,7 +100,6 @@ class Framer(Layer):
         self._paused = False
         self.connection.submit(self._go_on)
 
-    @calls_hooks
     def on_receive(self, data: memoryview) -> None:
         """Hand over the frames that are complete now."""
         if self._paused:
@@ -113,7 +111,6 @@ class Framer(Layer):
         else:
             self._hand_over(data)
 
-    @calls_hooks
     def _hand_over(self, data: Buffer) -> None:
         session = self.session
         below = self.below
@@ -148,7 +145,6 @@ class Framer(Layer):
                 return
             data = b""  # the framing was changed
 
-    @calls_hooks
     def _go_on(self) -> None:
         """Go on after a pause, within the inbox."""
         if not self._may_go_on():
@@ -164,14 +160,12 @@ class Framer(Layer):
     def _may_go_on(self) -> bool:
         return not self._paused and self.below.state is OPEN
 
-    @calls_hooks
     def on_eof(self) -> None:
         """See that the end is not in the middle of a frame; frames that wait come first."""
         self._eof = True
         if not (self._paused and self._parser.waiting_bytes):
             self._finish()
 
-    @calls_hooks
     def _finish(self) -> None:
         if self._finished:
             return
@@ -187,7 +181,6 @@ class Framer(Layer):
         # Without its traceback, whose frames hold views of the receive buffer.
         self.end(error.with_traceback(None))
 
-    @calls_hooks
     def on_close(self, error: OSError | None) -> None:
         """Tell the session; see `Session.on_close`."""
         self._parser.take_rest()  # session and layers wait for a garbage collection

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from ...engine.interrupt import calls_hooks
 from ...errors import HandleClosedError, IocpError, error_of_status
 from ...winapi import SD_SEND
 from ...winapi.errorcodes import WSAETIMEDOUT
@@ -117,7 +116,6 @@ class Connection(Life["Session"]):
         assert self.stream is not None, "only a session that never had one has no stream"
         return self.stream
 
-    @calls_hooks
     def _begin(self, stream: Stream, peer: Any, first: bytes = b"") -> None:
         session = self.session
         if self.state is CLOSED:  # aborted before there was a connection

@@ -14,7 +14,6 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ...engine.interrupt import calls_hooks
 from ...errors import HandleClosedError, IocpError, OperationCancelledError, PortClosedError
 from ...handles.sockets.address_text import show_address
 from ...handles.sockets.hand_over import share
@@ -337,7 +336,6 @@ class Listener:
 
     # Sessions
 
-    @calls_hooks
     def _make_session(self, stream: Stream, peer: Any, first: bytes) -> None:
         try:
             session = self._factory()

@@ -17,7 +17,6 @@ import contextlib
 from sys import getrefcount
 from typing import TYPE_CHECKING
 
-from ...engine.interrupt import calls_hooks
 from ...engine.packet import PENDING
 from ...errors import REFUSALS, IocpError, ResourceLimitError, failed
 from ...winapi import STATUS_CANCELLED
@@ -207,7 +206,6 @@ class Receiving:
     def _on_received(self, operation: Operation, count: int, status: int) -> None:
         self._connection.inbox.deliver_end(self._received, count, status)
 
-    @calls_hooks
     def _received(self, count: int, status: int) -> None:
         """Hand over what came, and go on."""
         self.receiving = False
@@ -241,7 +239,6 @@ class Receiving:
             else:
                 connection.go_on_closing()
 
-    @calls_hooks
     def _hand_over(self, receive: BufferedReceive, count: int) -> None:
         data = memoryview(receive.buffer)[:count]
         self._connection.hooks.on_receive(data)

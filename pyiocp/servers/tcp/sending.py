@@ -17,7 +17,6 @@ import threading
 from ctypes import c_char
 from typing import TYPE_CHECKING, Any
 
-from ...engine.interrupt import calls_hooks
 from ...errors import REFUSALS, IocpError, ResourceLimitError, failed
 from ...handles.sockets.transmit import FilePart
 from ...memory.pages import PAGE_SIZE
@@ -304,7 +303,6 @@ class Sending:
             self._trying_again = True
             self._connection.call_later(RETRY_S, self._try_again)
 
-    @calls_hooks
     def _try_again(self) -> None:
         """Send a little of what waits, unless more is being sent by now. Within the inbox."""
         connection = self._connection
@@ -337,7 +335,6 @@ class Sending:
         error = operation.finish(count, status).error
         self._connection.inbox.deliver(self._file_sent, count, error)
 
-    @calls_hooks
     def _sent(self, count: int, status: int) -> None:
         """Go on after a send. Within the inbox."""
         connection, send = self._connection, self._send
@@ -355,7 +352,6 @@ class Sending:
         else:
             self._go_on()
 
-    @calls_hooks
     def _file_sent(self, count: int, error: OSError | None) -> None:
         """Go on after a file. Within the inbox."""
         connection, send = self._connection, self._send
@@ -377,7 +373,6 @@ class Sending:
         else:
             self._go_on()
 
-    @calls_hooks
     def _go_on(self) -> None:
         """Say that there is room again, if there is; and go on closing."""
         if self._over_high_water and self._connection.state is OPEN:

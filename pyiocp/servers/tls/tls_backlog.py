@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ...engine.interrupt import calls_hooks
 from ...errors import REFUSALS
 from ..session_state import CLOSED, OPEN
 from ..tcp.sending import FILES_MAX
@@ -57,7 +56,6 @@ class TlsBacklog:
         if len(self._entries) == 1:
             self._layer.connection.submit(self.go_on)
 
-    @calls_hooks
     def go_on(self) -> None:
         """Send what there is room for."""
         layer = self._layer
@@ -91,7 +89,6 @@ class TlsBacklog:
     def _on_read(self, file: TlsFile, count: int, status: int) -> None:
         self._layer.connection.inbox.deliver(self._take, file, count, status)
 
-    @calls_hooks
     def _take(self, file: TlsFile, count: int, status: int) -> None:
         """Encrypt a block that has been read, and go on."""
         layer = self._layer

@@ -21,7 +21,6 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ...engine.interrupt import calls_hooks
 from ...errors import error_of_code
 from ...handles.sockets.transmit import FilePart
 from ...winapi.errorcodes import WSAETIMEDOUT
@@ -169,7 +168,6 @@ class TlsLayer(Layer):
             return False
         return went_on
 
-    @calls_hooks
     def went_on(self) -> None:
         """Do what has waited for the backlog to become less, within the inbox."""
         with self.lock:
@@ -239,7 +237,6 @@ class TlsLayer(Layer):
         self._paused = False
         self.connection.submit(self._go_on)
 
-    @calls_hooks
     def _go_on(self) -> None:
         """Go on after a pause, within the inbox."""
         if self._established:
@@ -264,7 +261,6 @@ class TlsLayer(Layer):
             error = error_of_code("TLS handshake", WSAETIMEDOUT, None, self.session)
             self.connection.break_off(error, True)
 
-    @calls_hooks
     def _shake_hands(self) -> None:
         """Take the next step, if what it takes is there."""
         try:
@@ -292,7 +288,6 @@ class TlsLayer(Layer):
         self.hooks.on_connect()
         self._read()
 
-    @calls_hooks
     def on_receive(self, data: memoryview) -> None:
         """Decrypt, and hand over what is complete."""
         if self._peer_closed:
@@ -308,7 +303,6 @@ class TlsLayer(Layer):
         else:
             self._read()
 
-    @calls_hooks
     def _read(self) -> None:
         """Hand over what can be decrypted."""
         more = True
@@ -341,7 +335,6 @@ class TlsLayer(Layer):
                 self._peer_closed = True
                 self.hooks.on_eof()
 
-    @calls_hooks
     def on_eof(self) -> None:
         """See that the end of the stream is one of TLS as well."""
         if self._peer_closed or self._closing:
@@ -353,7 +346,6 @@ class TlsLayer(Layer):
         else:
             self._shake_hands()
 
-    @calls_hooks
     def on_writable(self) -> None:
         """Go on with what waits, and tell what is above; see `Session.on_writable`."""
         with self.lock:
@@ -363,7 +355,6 @@ class TlsLayer(Layer):
         else:
             self.went_on()
 
-    @calls_hooks
     def on_close(self, error: OSError | None) -> None:
         """Tell what is above; see `Session.on_close`."""
         if self._deadline is not None:

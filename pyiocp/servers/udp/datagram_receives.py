@@ -19,7 +19,6 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ...engine.interrupt import calls_hooks
 from ...engine.packet import PENDING
 from ...errors import (
     HandleClosedError,
@@ -174,7 +173,6 @@ class DatagramReceives:
 
     # What came
 
-    @calls_hooks
     def _on_received(self, receive: ReceiveFromOperation, count: int, status: int) -> None:
         refusal = None
         try:
@@ -199,7 +197,6 @@ class DatagramReceives:
                     self._retry_later(refusal)
         self._work()
 
-    @calls_hooks
     def _fetch(self) -> IocpError | None:
         """Receive what else has come by now; return an error after which there is no going on."""
         rest = self._rest
@@ -220,14 +217,12 @@ class DatagramReceives:
                     return refusal
         return None
 
-    @calls_hooks
     def _arrived(self, sender: bytes, count: int, truncated: bool) -> None:
         """Give a datagram to who takes it."""
         inbox = self._take(sender, self._view[:count].tobytes(), truncated)
         if inbox is not None:
             self._to_work.append(inbox)
 
-    @calls_hooks
     def _failed(self, error: IocpError) -> IocpError | None:
         """Take note of an error; return it if the next receive would have it, too."""
         if self.datagram.closed:
@@ -244,7 +239,6 @@ class DatagramReceives:
 
     # Who has something to do
 
-    @calls_hooks
     def _work(self) -> None:
         """Have the peers that have something to do do it."""
         while True:
@@ -259,7 +253,6 @@ class DatagramReceives:
                     self._home.call_soon(self._help)
             inbox.work()
 
-    @calls_hooks
     def _help(self) -> None:
         self._asked = False  # the next hook may block as well
         self._work()

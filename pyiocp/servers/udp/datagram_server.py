@@ -15,7 +15,6 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ...engine.interrupt import calls_hooks
 from ...handles.sockets.address_text import show_address
 from ...handles.sockets.datagram import Datagram
 from ...winapi import AF_INET6, SO_RCVBUF, SOL_SOCKET, address_of, sockaddr
@@ -274,7 +273,6 @@ class DatagramServer:
 
     # What came: one thread at a time
 
-    @calls_hooks
     def _take(self, sender: bytes, data: bytes, truncated: bool) -> Inbox | None:
         """Give a datagram to its peer, and return the peer's inbox."""
         key = peer_key(self.datagram.family, sender)
@@ -290,7 +288,6 @@ class DatagramServer:
         peer.take(data, truncated)
         return peer.inbox
 
-    @calls_hooks
     def _begin(self, key: bytes, data: bytes, truncated: bool) -> Peer | None:
         """Make a peer of who sent this, if it may be."""
         address = address_of(key)
@@ -333,7 +330,6 @@ class DatagramServer:
         elif self._shutting_down:
             session.close()
 
-    @calls_hooks
     def _is_admitted(self, admit: Admit, address: Any, data: bytes) -> bool:
         """Ask the user; and send the answer, if that is one."""
         answer = admit(address, memoryview(data))

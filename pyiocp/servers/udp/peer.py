@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ...engine.interrupt import calls_hooks
 from ...errors import failed
 from ..life import Life
 from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
@@ -100,7 +99,6 @@ class Peer(Life["DatagramSession"]):
         self.peer_address = peer
         self.local_address = local
 
-    @calls_hooks
     def begin(self) -> None:
         """Open the session. Within the inbox."""
         if self._doomed or self.state is CLOSED:
@@ -133,7 +131,6 @@ class Peer(Life["DatagramSession"]):
         if (watch := self.watch) is not None:
             watch.active_at = watch.now()
 
-    @calls_hooks
     def _hand_over(self, data: bytes, truncated: bool) -> None:
         if self.state is not OPEN:
             self._dropped_late += 1
