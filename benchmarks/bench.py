@@ -8,8 +8,6 @@
 Without a name, all contests. Every contender runs in a process of its own, by turns; what is shown
 are medians over the rounds, and how far the rounds lie apart. Cost per call, without the kernel's,
 is in ``calls.py``; two threads against one in ``scaling.py``; timers in ``timers.py``.
-
-What belongs here: the command line.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     python3 run.py bench calls --growth
 
 The system calls of the hot path are replaced by functions in C that do nothing but what their
-callers see (``instant.c``), called through ctypes as ever. What is left is the library's own
+callers see (``instant.c``), called through ctypes as usual. What is left is the library's own
 work, which decides on Windows, where a system call costs a few microseconds.
 
 Each case is measured in rounds, all of them by turns, by the CPU time of the process: so other
@@ -16,8 +16,6 @@ trust it.
 Beside the times stand the numbers of bytecodes, Python calls and C calls that one operation takes
 (``counts.py``), counted in a process of its own. These are exact. With ``--counts`` there are only
 these.
-
-What belongs here: the cases, and how they are measured.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@
     python3 run.py python benchmarks/charts.py growth.json FOLDER
 
 Needs matplotlib (the extra `bench`).
-
-What belongs here: drawing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Clients: the programs in C that put a load on a server, and what they find.
 
 They run on the host, where a system call is cheap, so that the server is what is measured.
-
-What belongs here: running them. What each does stands at the head of its file in ``clients/``.
 """
 
 from __future__ import annotations

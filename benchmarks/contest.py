@@ -3,8 +3,6 @@
 Each round measures every contender once (A B C, A B C, …), so that a drift of the machine falls
 on all of them. What counts are the ratios; absolute figures are those of this machine at this
 moment.
-
-What belongs here: what a contest is, and running one. What is measured is in ``contests/``.
 """
 
 from __future__ import annotations

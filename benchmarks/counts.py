@@ -19,8 +19,6 @@ How they are counted:
 
 Do this in a process of its own, never in one that measures time: from 3.12 on, code that has been
 traced may stay slower.
-
-What belongs here: counting one turn. What a turn is, the caller knows.
 """
 
 from __future__ import annotations

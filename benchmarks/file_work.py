@@ -4,8 +4,6 @@
 
 The contenders: `pyiocp`, whose port has the blocks in flight, and `threads`, one for each block in
 flight with a file object of its own, which is what asyncio's users do: its loops have no files.
-
-What belongs here: that work. It is compared in ``contests/files.py``.
 """
 
 from __future__ import annotations

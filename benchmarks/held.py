@@ -6,8 +6,6 @@
 Every connection sends a message every second, whether the one before is back or not, and every
 byte that comes back is compared. Latencies count from when a message was due. The floor is the
 same server in C: what it cannot hold either, the machine cannot.
-
-What belongs here: that run. The load is ``clients/held.c``, the servers are in ``servers/``.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 A server in a process of its own takes connections, echoes one message on each, and then lets
 them be idle. What is counted is by how much its private bytes have grown since the first 200
 connections, which pay for what there is once.
-
-What belongs here: that measurement. How fast servers are is in `bench`.
 """
 
 from __future__ import annotations

@@ -5,10 +5,8 @@
  * packet, or on the spot, as `receives_on_the_spot` and `sends_on_the_spot` say. A client is there for
  * each accept; its first `messages_of_client` receives bring something, the next one a reset. Packets
  * come in the order in which they were queued; each port measured has a queue, and `queue_used` says
- * whose turn it is. All else goes to Windows, so that a port works as ever: sockets with small
+ * whose turn it is. All else goes to Windows, so that a port works as usual: sockets with small
  * numbers, and the real port when there is no packet.
- *
- * What belongs here: functions that do nothing but what their callers see. One thread calls them.
  */
 #include <winsock2.h>
 #include <windows.h>

@@ -2,8 +2,6 @@
 
 The functions of the hot path are those of ``instant.c``, called through ctypes exactly as
 Windows' own are; the others say yes to sockets that do not exist.
-
-What belongs here: that kernel, and what stands on it: streams, sessions, listeners.
 """
 
 from __future__ import annotations

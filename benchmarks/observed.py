@@ -6,8 +6,6 @@ It prints its port, echoes frames of 64 bytes, and answers each line on its stan
 its figures: "figures", or "handles", which takes longer. "polite" makes it broadcast ten times a
 second to those who are not behind, "insist" to everybody whatever `Session.send` says, and
 "quiet" to nobody. While it broadcasts, who connects is sent a world of 4 MiB first.
-
-What belongs here: that server. What is done to it is in `storm` and `slow_readers`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The benchmark's programs in C, compiled when they are first needed.
-
-What belongs here: compiling. What the programs do stands at the head of each.
-"""
+"""The benchmark's programs in C, compiled when they are first needed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Report: outcomes as Markdown and as JSON, with the machine and the versions.
-
-What belongs here: writing. Charts are in ``charts.py``.
-"""
+"""Report: outcomes as Markdown and as JSON, with the machine and the versions."""
 
 from __future__ import annotations
 

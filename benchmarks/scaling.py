@@ -14,8 +14,6 @@ counts only if that is at least 1.8.
 
 Server and clients share the machine's processors. So the clients are few, and do little: each
 sends many messages at once, of which the server makes one receive, and takes as many back.
-
-What belongs here: that comparison, of pyiocp with itself.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Run one of the servers that the benchmark compares, until its control connection ends.
 
-    python benchmarks/serve.py pyiocp echo
-
-What belongs here: finding it. What it does is in ``servers/``.
+python benchmarks/serve.py pyiocp echo
 """
 
 from __future__ import annotations

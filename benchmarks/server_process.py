@@ -1,7 +1,4 @@
-"""The benchmarks' servers: each in a process of its own, in the Python for Windows of this machine.
-
-What belongs here: starting one, asking it, ending it. What it serves stands in its script.
-"""
+"""The benchmarks' servers: each in a process of its own, in the Python for Windows of this machine."""
 
 from __future__ import annotations
 

@@ -7,8 +7,6 @@ Prompt clients send 64 bytes five times a second each, read everything, and note
 own message took. By turns they are alone, and with clients that connect and then never read.
 The server broadcasts ten times a second, to who is not behind. In the end it insists, and
 sends to everybody: then those who do not read have to be aborted at their `send_limit`.
-
-What belongs here: the clients, and that course of events. The server is `observed`.
 """
 
 from __future__ import annotations

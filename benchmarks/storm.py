@@ -6,8 +6,6 @@
 Clients connect and go away again, 16 at a time: half of them at once, half after an echo; a
 third of them with a reset. The server then has to have heard of each, once, and to hold nothing
 that it did not hold before.
-
-What belongs here: those clients, and the sum. The server is `observed`.
 """
 
 from __future__ import annotations

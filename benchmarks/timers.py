@@ -5,8 +5,6 @@
 - `timer.every`: a timer of the system, on a grid;
 - `call_later`, at each tick for the next one: what is late is late for all that come after;
 - `call_later`, at each tick for the next point of the grid.
-
-What belongs here: that comparison.
 """
 
 from __future__ import annotations

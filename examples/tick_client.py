@@ -13,10 +13,14 @@ import argparse
 import itertools
 import random
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 from tick_server import FRAMES, HELLO, MOVE, PICTURE, ROW, WELCOME, shown
 
 from pyiocp import CompletionPort, DatagramSession, FramedSession
+
+_Bot = TypeVar("_Bot", bound="Bot")
 
 
 class Bot:
@@ -123,6 +127,11 @@ class TcpBot(Bot, FramedSession):
         self.send_frame(message)
 
 
+def _itself(bot: _Bot) -> _Bot:
+    """Be the factory of a session that is there already."""
+    return bot
+
+
 def main() -> None:
     """Be some players."""
     parser = argparse.ArgumentParser(description="Players for tick_server.py.")
@@ -145,10 +154,10 @@ def main() -> None:
             talks = not bots  # one of them tells what all of them see
             if options.tcp:
                 bots.append(tcp := TcpBot(port, name, talks))
-                port.connect(address, lambda bot=tcp: bot)
+                port.connect(address, partial(_itself, tcp))
             else:
                 bots.append(udp := UdpBot(port, name, talks))
-                port.connect_datagram(address, lambda bot=udp: bot)
+                port.connect_datagram(address, partial(_itself, udp))
         if options.seconds is not None:
             port.call_later(options.seconds, port.stop)
         with suppress(KeyboardInterrupt):

@@ -11,9 +11,6 @@ is an address in use there and a file in use here. So there are two tables, `WIN
 for every handle and `SOCKET_WINERROR_OF` for sockets, which goes first there; each kind of
 handle names its own (``Handle.winerror_of``). For a status in neither, ntdll's own
 translation is taken.
-
-What belongs here: the exception classes and those tables. What a code means in words is
-told by `explain`.
 """
 
 from __future__ import annotations
@@ -153,6 +150,13 @@ class PortClosedError(ValueError):
 
 class HandleClosedError(ValueError):
     """The stream was closed or detached: it takes no more operations."""
+
+
+def closed_error(
+    what: object, so: str, kind: type[ValueError] = PortClosedError
+) -> PortClosedError | HandleClosedError | ValueError:
+    """Return the error of an attempt on what is closed: "… is closed: ", and `so`."""
+    return kind(f"{what!r} is closed: {so}")
 
 
 REFUSALS = (IocpError, HandleClosedError, PortClosedError)

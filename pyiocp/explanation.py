@@ -1,8 +1,4 @@
-"""explain(): what an error code means for an overlapped operation, and what to do about it.
-
-What belongs here: recognising a code in whatever form it comes. The words are in
-`error_events`, the classes of exceptions in `errors`.
-"""
+"""explain(): what an error code means for an overlapped operation, and what to do about it."""
 
 from __future__ import annotations
 

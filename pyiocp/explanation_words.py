@@ -2,8 +2,6 @@
 
 One event has up to three numbers; it stands here once, under those of Win32 and Winsock. An
 NTSTATUS is found by what `errors` makes of it.
-
-What belongs here: words. How a code is recognised is in `explanation`.
 """
 
 from __future__ import annotations

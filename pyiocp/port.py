@@ -953,7 +953,7 @@ class CompletionPort:
             choose, see the monitor's ``address``. ``python -m pyiocp monitor HOST:PORT``
             shows it.
 
-        Whoever can run a program on this machine can look: at counts, and at the addresses
+        Anybody who can run a program on this machine can look: at counts, and at the addresses
         of clients, never at what they send. Until somebody does, it costs a few microseconds
         for each session that ends; from then on, as `watch`, for each operation.
 

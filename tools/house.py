@@ -6,9 +6,6 @@
 
 The rings are those of CONTRIBUTING.md. An import for the type checker only counts like any other,
 and so does one inside a function: who reads the file has to know what it is about.
-
-What belongs here: reading the imports and classes of a tree, and what this house allows.
-``tests/docs/test_house.py`` holds it to the rules.
 """
 
 from __future__ import annotations

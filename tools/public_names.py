@@ -10,8 +10,6 @@ Signatures are read from the source, as they are written there: they are then th
 system and in every version of Python. A class shows what users get at it, wherever it is defined:
 methods, properties, attributes of the class and of its instances. Moving one to a base class that
 is not public changes nothing here. What comes from a public base is in the entry of that base.
-
-What belongs here: what is public, and this file of it. ``reference.py`` makes the pages.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@
 
 What a name does in full, what it takes and raises, is in its docstring: the pages say what there
 is. A test compares them with the code.
-
-What belongs here: making these pages. The guides are written by hand.
 """
 
 from __future__ import annotations

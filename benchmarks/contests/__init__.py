@@ -1,7 +1,4 @@
-"""The contests: one file for each kind of load.
-
-What belongs here: which there are.
-"""
+"""The contests: one file for each kind of load."""
 
 from collections.abc import Iterator
 

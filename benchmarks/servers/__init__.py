@@ -4,6 +4,4 @@ A server's file has a function for each role that is compared: ``serve_echo``, `
 (what comes on one connection goes to all), ``serve_datagrams`` (UDP echo) and ``serve_download``
 (a file to whoever connects). Each takes the `Control`, says ``ready``, and serves until that says
 stop.
-
-What belongs here: servers that do the same thing. How they are loaded is not known here.
 """

@@ -1,9 +1,4 @@
-"""Control: how the benchmark asks a server how it is, and ends it.
-
-What belongs here: that protocol. ``floor.c`` speaks it too: a line of JSON on standard output says
-where the server listens, another one answers each line of standard input; the end of that is the
-server's.
-"""
+"""Control: how the benchmark asks a server how it is, and ends it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """Inbox: entries that are worked off one at a time, by whichever thread is there.
 
-What ends in a hook passes through one: a session's completions, and calls from outside; the
-changes in a directory. No thread ever waits for another: who finds the inbox in use leaves the
-entry to the thread that is using it.
-
-What belongs here: that exclusion. What an entry does is not known here.
+A session's completions and calls pass through one, and so do the changes in a directory: what
+calls a hook is never called twice at once. No thread waits for another: one that finds the inbox
+in use leaves the entry to the thread that is using it.
 """
 
 from __future__ import annotations
@@ -66,7 +64,7 @@ class Inbox:
         return len(self._entries)
 
     def put(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Leave an entry; whoever does so calls `work` when it may be worked off."""
+        """Leave an entry; the caller calls `work` when it may be worked off."""
         self._entries.append((function, arguments))
 
     def work(self) -> None:

@@ -5,8 +5,6 @@ with, ``CompletionPort(kernel=…)``. The real one is a bag of ring 1's function
 their Win32 names; a simulated one can stand in its place. What a hot path needs is bound
 to a local or an attribute when the object that needs it is made, so that the seam costs
 nothing per call.
-
-What belongs here: which functions rings 2 and 3 use, and nothing about how.
 """
 
 from __future__ import annotations

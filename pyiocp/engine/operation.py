@@ -19,7 +19,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import HandleClosedError, PortClosedError, error_of_code
+from ..errors import HandleClosedError, closed_error, error_of_code
 from ..winapi import OVERLAPPED
 from ..winapi.errorcodes import (
     ERROR_IO_PENDING,
@@ -167,9 +167,9 @@ class Operation(Packet):
                     raise self._why_not()
             address = self.address
             # A signal handler may raise after a call and at the end of a loop's body. From here
-            # until it is known who has the operation there is neither: see `endless_calls`. A
-            # table that is observed makes calls; so whoever is interrupted in one takes the
-            # operation off the table, which does nothing where it is off already.
+            # until it is known who has the operation there is neither: see `endless_calls`. But
+            # an observed table makes calls. Where one of them is interrupted, the operation is
+            # taken off the table again, which does nothing if it is off already.
             self.state = PENDING
             try:
                 # Lifetime: in the table before the call, because another thread may dequeue
@@ -240,9 +240,9 @@ class Operation(Packet):
         """Return why it cannot be submitted now."""
         handle = self.handle
         if handle.closed:
-            return HandleClosedError(f"{handle!r} is closed: it takes no {self.kind}")
+            return closed_error(handle, f"it takes no {self.kind}", HandleClosedError)
         if handle.home.closing:
-            return PortClosedError(f"{handle.home!r} is closed: it takes no {self.kind}")
+            return closed_error(handle.home, f"it takes no {self.kind}")
         return RuntimeError(f"{self!r} is still pending: dequeue its completion first")
 
     def cancel(self) -> bool:

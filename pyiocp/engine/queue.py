@@ -14,7 +14,7 @@ round through it. So a connection whose data is always there comes after the pac
 were there before it, and cannot starve the others.
 
 Several threads may wait at once. A thread that is about to block says so in `waiting`
-and then looks at the ready queue again; whoever appends to the ready queue looks at
+and then looks at the ready queue again; a thread that appends to it looks at
 `waiting` afterwards. So one of the two sees the other, and nobody sleeps while there is
 work. A thread is woken by an empty packet, at most one of which is under way.
 
@@ -37,7 +37,7 @@ from itertools import islice
 from operator import call
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PortClosedError, error_of_code
+from ..errors import closed_error, error_of_code
 from ..winapi import INVALID_HANDLE_VALUE
 from ..winapi.errorcodes import ERROR_INTERNAL_ERROR
 from . import interrupt
@@ -247,7 +247,7 @@ class CompletionQueue:
         if self.closed:
             self.check_open("calls nothing any more")
         scheduled = self.timers.add(seconds, function, arguments)
-        # Whoever waits does so until the timer that was the next one before.
+        # A waiting thread sleeps until the timer that was the next one before.
         if self.waiting and self.timers.next_due() == scheduled.due:
             self.wake()
         return scheduled
@@ -262,7 +262,7 @@ class CompletionQueue:
         closing: also on one that has begun to close.
         """
         if self.closed or (closing and self.closing):
-            raise PortClosedError(f"{self!r} is closed: it {then}")
+            raise closed_error(self, f"it {then}")
 
     # What gets out
 
@@ -273,7 +273,7 @@ class CompletionQueue:
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout}")
         if self.closing and (self.closed or self.closer != threading.get_ident()):
-            raise PortClosedError(f"{self!r} is closed: nothing can be waited for")
+            raise closed_error(self, "nothing can be waited for")
         deadline = None if timeout is None else self.kernel.monotonic() + timeout
         completions: list[Completion] = []
         try:

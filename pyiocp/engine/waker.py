@@ -1,7 +1,7 @@
-"""Waker: makes a thread that waits on a port return, by a packet that is nobody's.
+"""Waker: makes a thread that waits on a port return, by a packet that belongs to no operation.
 
 Packets pile up in the kernel while no thread takes them, so one is posted only when none
-is under way: whoever dequeues it says so.
+is under way: the thread that dequeues it says so.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Waker:
             self._posted = True
             if home.kernel.PostQueuedCompletionStatus(home.handle, 0, WAKE_KEY, None):
                 return
-            # The kernel is out of memory. Whoever waits looks again within a second,
+            # The kernel is out of memory. A waiting thread looks again within a second,
             # and the next wake() tries again.
             self._posted = False
             code = home.kernel.last_error()

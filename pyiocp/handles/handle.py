@@ -11,7 +11,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import WINERROR_OF, HandleClosedError, PortClosedError
+from ..errors import WINERROR_OF, HandleClosedError, closed_error
 from ..winapi import (
     FILE_COMPLETION_INFORMATION,
     FILE_SKIP_COMPLETION_PORT_ON_SUCCESS,
@@ -79,7 +79,7 @@ class Handle:
         # Under the lock the port stays: its number would be another's, and 0 means a new one.
         with home.entry_lock:
             if home.closed:
-                raise PortClosedError(f"{home!r} is closed: it takes no {self.kind}")
+                raise closed_error(home, f"it takes no {self.kind}")
             self._associate()
             self.associated = True
             self.skips_on_success = skip_on_success and bool(
@@ -155,7 +155,7 @@ class Handle:
         """
         with self.lock:
             if self.closed:
-                raise HandleClosedError(f"{self!r} is closed: there is nothing to give back")
+                raise closed_error(self, "there is nothing to give back", HandleClosedError)
             self.check_idle("detached")
             self.associated = not self._leave_port()
             self.closed = True
@@ -187,7 +187,7 @@ class Handle:
     def check_open(self, wanted: str) -> None:
         """Raise `HandleClosedError` if the handle is closed; `wanted` names the attempt."""
         if self.closed:
-            raise HandleClosedError(f"{self!r} is closed: it takes no {wanted}")
+            raise closed_error(self, f"it takes no {wanted}", HandleClosedError)
 
     def __repr__(self) -> str:
         shown = "closed" if self.closed else f"{self.number:#x}"

@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine.kernel import Kernel
+from ..errors import closed_error
 from ..observing.debugging import debug_mode_wanted
 from .slab import Slab
 
@@ -157,7 +158,7 @@ class BufferPool:
         """Make another slab, if there is still nothing to hand out; return a place."""
         with self._growing:
             if self.closed:
-                raise ValueError(f"{self!r} is closed: it gives no slice")
+                raise closed_error(self, "it gives no slice", ValueError)
             with contextlib.suppress(IndexError):
                 return self._free.pop()  # another thread was faster, or a slice has come back
             count = self._slab_slices

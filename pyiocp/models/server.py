@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..engine import interrupt
 from ..engine.kernel import Kernel
-from ..errors import PortClosedError
+from ..errors import closed_error
 from ..servers.framing.framed_session import FramedSession, Framer
 from ..servers.layer import Layer, connect_layers
 from ..servers.listening_socket import open_listening
@@ -86,7 +86,7 @@ class ModelServer:
             if self._begun:
                 raise RuntimeError(f"{self!r} runs already, or has run")
             if self._over.is_set():
-                raise PortClosedError(f"{self!r} is closed: it cannot run")
+                raise closed_error(self, "it cannot run")
             self._begun = True
         try:
             self._serve()

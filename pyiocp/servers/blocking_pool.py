@@ -13,7 +13,7 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import PortClosedError
+from ..errors import PortClosedError, closed_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ class BlockingPool:
         work = Work(self._home, function, arguments)
         with self._changed:
             if self._closed:
-                raise PortClosedError(f"{self._home!r} is closed: it does no work")
+                raise closed_error(self._home, "it does no work")
             self._waiting.append(work)
             if len(self._waiting) <= self._free:
                 self._changed.notify()

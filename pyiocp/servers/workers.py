@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..engine import interrupt
-from ..errors import PortClosedError
+from ..errors import closed_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class Workers:
             raise ValueError(f"threads must be between 1 and 1024, not {threads}")
         home = self._home
         if home.closed:
-            raise PortClosedError(f"{home!r} is closed: it cannot run")
+            raise closed_error(home, "it cannot run")
         # Before there are threads: until then Ctrl-C is Python's own, which does not wait.
         home.signals.hold()
         run = _Run(home, lambda: self._stopping)

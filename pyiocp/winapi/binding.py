@@ -10,8 +10,6 @@ The signature is the only place where the types stand. ctypes' ``argtypes`` and
 ``restype`` come from it, ``help()`` shows it, and the proof (``tools/proof.py``) writes
 it out as C and has a compiler compare it with the Windows SDK's headers.
 
-What belongs here: the mechanism. No Win32 name is declared in this file.
-
 Every function is made with ``use_last_error=True``: ctypes saves the thread's error
 code before anything else can overwrite it, and :func:`last_error` reads that copy, for
 Winsock's functions too (``WSAGetLastError`` reads the same slot). Calling

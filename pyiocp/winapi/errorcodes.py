@@ -4,10 +4,6 @@ An operation ends in an NTSTATUS, which OVERLAPPED.Internal holds. GetLastError 
 translated to a Win32 code (RtlNtStatusToDosError), and WSAGetOverlappedResult to a
 Winsock code, so that one event has up to three names: STATUS_CONNECTION_RESET,
 ERROR_NETNAME_DELETED and WSAECONNRESET.
-
-What belongs here: codes that a call or a completion of sockets, files, pipes,
-directories and ports may carry, and their names. NTSTATUS values are unsigned here;
-:func:`status_name` takes the signed form as well, which NTSTATUS has in C.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Which names a star import gives: Win32's own, and a few helpers.
-
-What belongs here: the rule. A module of this package needs more names than it declares
-(``ctypes``, ``Callback``, the DLL that it decorates with), and ``import *`` would hand
-all of them on. The names that are Windows' are told apart by what they are.
-"""
+"""Which names a star import gives: Win32's own, and a few helpers."""
 
 from __future__ import annotations
 

@@ -16,8 +16,6 @@ A declaration reads like any other::
 ``ConnectEx.on(s)`` returns the typed function of that socket's provider: the way for code
 that calls it often. ``ConnectEx(s, …)`` looks it up for its first argument, every time.
 
-What belongs here: the mechanism. The functions are in mswsock and rio.py.
-
 Lifetime: a pointer leads into the provider's DLL, which stays loaded as long as Winsock
 is not ended; pyiocp's own start (ws2_32/startup.py) sees to that.
 """

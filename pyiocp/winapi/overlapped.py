@@ -1,7 +1,4 @@
-"""OVERLAPPED, the kernel's record of one asynchronous operation, and its batch entry.
-
-What belongs here: the two structures that every overlapped function shares.
-"""
+"""OVERLAPPED, the kernel's record of one asynchronous operation, and its batch entry."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The base of every Win32 structure and union here, and what it can say about itself.
-
-What belongs here: behaviour that all structures share. No Win32 name is declared here.
-"""
+"""The base of every Win32 structure and union here, and what it can say about itself."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """Win32's scalar types, as ctypes types of the width that Windows gives them.
 
-What belongs here: names for integers, handles, strings and pointers to them.
-Structures live beside the functions that use them.
-
 None of this comes from ``ctypes.wintypes``: its ``DWORD`` is ``c_ulong``, which is
 8 bytes wide off Windows, so that no layout could be checked there. Here a width is a
 width, on every operating system.

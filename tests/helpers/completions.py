@@ -1,7 +1,4 @@
-"""Completions: waiting for them in tests, always with an end.
-
-What belongs here: what tests of all kinds of operations ask a port or an operation for.
-"""
+"""Completions: waiting for them in tests, always with an end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""DatagramJournal: a session of datagrams that writes down what happens to it, and plain peers.
-
-What belongs here: that session, and what stands at the other end of it.
-"""
+"""DatagramJournal: a session of datagrams that writes down what happens to it, and plain peers."""
 
 from __future__ import annotations
 

@@ -2,9 +2,6 @@
 
 A send never waits: what the socket has no room for is dropped, or was sent already. So it is
 the seam that keeps one pending.
-
-What belongs here: how each operation of a `Datagram` is set up, helped to its end and made
-to fail. What must come of it is said in `test_outcomes.py`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 Tests use it, through ``CompletionPort(kernel=…)``, for what the real kernel does not do
 when it is asked to: run out of memory, return early, answer in an odd moment. All calls
 but the one in question reach the real system.
-
-What belongs here: that seam. What a fault must lead to is said by the tests.
 """
 
 from __future__ import annotations

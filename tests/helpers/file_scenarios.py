@@ -2,9 +2,6 @@
 
 Whether the disc answers within the call depends on the cache: the seam keeps what is to be
 cancelled, or closed, pending for certain. Control codes wait for real, on a pipe.
-
-What belongs here: how each operation of a `File` is set up, helped to its end and made to
-fail. What must come of it is said in `test_outcomes.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Footprint: what the process holds of the system, to be compared before and after.
-
-What belongs here: the measuring. What is done in between is said by the tests.
-"""
+"""Footprint: what the process holds of the system, to be compared before and after."""
 
 from __future__ import annotations
 

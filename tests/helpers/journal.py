@@ -1,7 +1,4 @@
-"""Journal: a session that writes down what happens to it, and what its tests need around it.
-
-What belongs here: that session, the workers that serve it, and plain sockets as peers.
-"""
+"""Journal: a session that writes down what happens to it, and what its tests need around it."""
 
 from __future__ import annotations
 

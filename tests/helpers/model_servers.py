@@ -1,7 +1,4 @@
-"""What the tests of the models share: a server that runs in a thread while a test is at it.
-
-What belongs here: that, and which models and settings there are to be tested.
-"""
+"""What the tests of the models share: a server that runs in a thread while a test is at it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The table of operations: its rows, and a row on a port of its own.
-
-What belongs here: what the tests that run over the table share. Each row stands in the file
-of its kind, `*_scenarios.py`.
-"""
+"""The table of operations: its rows, and a row on a port of its own."""
 
 from __future__ import annotations
 

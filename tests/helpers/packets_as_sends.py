@@ -1,8 +1,4 @@
-"""TransmitPackets by other means: what is in memory is sent by WSASend, the rest is noted.
-
-What belongs here: that seam, for systems without the function (Wine 8) and for tests that
-look at what it is given.
-"""
+"""TransmitPackets by other means: what is in memory is sent by WSASend, the rest is noted."""
 
 from __future__ import annotations
 

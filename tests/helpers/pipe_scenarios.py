@@ -1,8 +1,4 @@
-"""What a pipe does, as scenarios: accepts, reads, writes, transactions, connects.
-
-What belongs here: how each operation of a `Pipe` is set up, helped to its end and made to
-fail. What must come of it is said in `test_outcomes.py`.
-"""
+"""What a pipe does, as scenarios: accepts, reads, writes, transactions, connects."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What tests do with the plain socket at the other end of a stream: read, reset, not read.
-
-What belongs here: the peer's part. What must come of it is said by the tests.
-"""
+"""What tests do with the plain socket at the other end of a stream: read, reset, not read."""
 
 from __future__ import annotations
 

@@ -3,9 +3,6 @@
 The tests of `test_outcomes.py` and `test_leaks.py` run over all scenarios. So a kind of
 operation is set up, started, helped to its end and made to fail in one place, and each
 promise about its ends is written once.
-
-What belongs here: the description, and what a cell of the table says where there is no
-test to be run. The operations themselves stand in `*_scenarios.py`, a file for each kind.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""What a stream does, as scenarios: receives, sends, accepts, connects, and their ends.
-
-What belongs here: how each operation of a `Stream` is set up, helped to its end and made
-to fail. What must come of it is said in `test_outcomes.py`.
-"""
+"""What a stream does, as scenarios: receives, sends, accepts, connects, and their ends."""
 
 from __future__ import annotations
 

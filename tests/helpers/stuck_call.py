@@ -3,8 +3,6 @@
 The disc and the network stack answer when they like, mostly at once. Where a test needs an
 operation of theirs that is pending for certain, this puts the call off that starts it, says
 what the documentation says of a pending one, and has it made later, or never.
-
-What belongs here: that seam. What must come of it is said by the tests.
 """
 
 from __future__ import annotations

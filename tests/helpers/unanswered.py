@@ -1,7 +1,4 @@
-"""Unanswered: an address of this machine at which nobody answers.
-
-What belongs here: that socket. What a connector makes of it is said by the tests.
-"""
+"""Unanswered: an address of this machine at which nobody answers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What is waited for, as scenarios: objects, processes, jobs, times, and a directory's changes.
-
-What belongs here: how each of these waits is set up, helped to its end and made to fail.
-What must come of it is said in `test_outcomes.py`.
-"""
+"""What is waited for, as scenarios: objects, processes, jobs, times, and a directory's changes."""
 
 from __future__ import annotations
 

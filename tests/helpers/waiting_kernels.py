@@ -3,8 +3,6 @@
 Windows has wait completion packets, Wine 8 has not; the pool's waits both have. What is
 built on them is tested with both everywhere: `PoolKernel` hides the packets, and
 `PacketKernel` makes them, by what their documentation says, of the pool's waits.
-
-What belongs here: those kernels. What must come of a wait is said by the tests.
 """
 
 from __future__ import annotations

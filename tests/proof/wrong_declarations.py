@@ -1,8 +1,4 @@
-"""Wrong declarations, each one change away from the right one.
-
-What belongs here: where to change what, and what the proof must say of it. The patterns
-name declarations that no version of the package can do without.
-"""
+"""Wrong declarations, each one change away from the right one."""
 
 from __future__ import annotations
 

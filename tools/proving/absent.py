@@ -4,8 +4,6 @@ Such a declaration is proven like every other, against the C given here, which
 was written from the source named and not from the declaration. A name that the headers
 have after all, or that nobody declares any more, makes the proof fail: this file holds
 what is needed and no more.
-
-What belongs here: facts of Windows' interface, with their source.
 """
 
 from __future__ import annotations

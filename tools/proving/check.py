@@ -1,8 +1,4 @@
-"""What has to hold for a declaration, as lines of C that compile only if it does.
-
-What belongs here: turning declarations into checks. Each check is one line of C, so that
-the compiler's line number tells which declaration it refuses.
-"""
+"""What has to hold for a declaration, as lines of C that compile only if it does."""
 
 from __future__ import annotations
 

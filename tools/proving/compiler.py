@@ -1,8 +1,5 @@
 """mingw-w64's compilers, asked about lines of C.
 
-What belongs here: running gcc and reading what it answers. Nothing here knows about
-declarations.
-
 Three questions are put to it. *Has* the SDK a name: a line that uses it compiles or does
 not. *Holds* a line: likewise. *What* has it instead: a pointer of an unlike type is
 initialised with the expression, and the warning tells the expression's type; numbers and

@@ -1,8 +1,4 @@
-"""What the headers have: asked before anything is proven.
-
-What belongs here: questions whose answer may be no. A line of C that is refused here is
-an answer, not a disagreement.
-"""
+"""What the headers have: asked before anything is proven."""
 
 from __future__ import annotations
 

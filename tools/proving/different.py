@@ -3,8 +3,6 @@
 Each entry is checked: the headers must be as it says, the declaration must be as
 Microsoft has it, and the two must not be the same, so that an entry goes when
 mingw-w64 has caught up.
-
-What belongs here: facts of Windows' interface, with their source.
 """
 
 from __future__ import annotations

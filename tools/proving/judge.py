@@ -1,8 +1,4 @@
-"""A package judged against one target's headers.
-
-What belongs here: in which order the compiler is asked, and what its answers mean for a
-declaration.
-"""
+"""A package judged against one target's headers."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ ctypes knows the layout for the Python that runs it; this is the same algorithm 
 of Windows' widths, from the fields as spelled: a field starts at the next multiple of its
 alignment, a number is aligned to its own size (64-bit numbers too, on 32-bit Windows),
 and a structure is padded to its strictest field.
-
-What belongs here: sizes and offsets. Nothing here knows about C.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""The package under proof: every declaration in it, and what its names mean.
-
-What belongs here: finding declarations and telling their kinds apart. A public name
-that is of none of the kinds is machinery, and says so by its form: lower case for
-functions, a class that is no ctypes type, a value that no C header could hold.
-"""
+"""The package under proof: every declaration in it, and what its names mean."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 Two handles swapped are of the same type, so that no compiler objects; their names tell.
 The headers' spelling of a name is not authoritative (mingw-w64 wrote its own), their
 order is: a declaration is refused when a name stands at another place than there.
-
-What belongs here: reading prototypes out of preprocessed headers.
 """
 
 from __future__ import annotations

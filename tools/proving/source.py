@@ -4,8 +4,6 @@ Both are needed. ctypes keeps only a width (``DWORD``, ``ULONG`` and ``UINT`` ar
 the same object at run time, and off Windows ``ULONG_PTR`` and ``ULONGLONG`` are too), so
 the types of fields and aliases are read as spelled. Values are read from the imported
 module, because a constant may be computed.
-
-What belongs here: reading Python. Nothing here knows about C.
 """
 
 from __future__ import annotations

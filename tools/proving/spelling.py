@@ -1,9 +1,4 @@
-"""A type as Python spells it, as C spells it.
-
-What belongs here: the translation of one annotation. ``Pointer[LPOVERLAPPED]`` is
-``LPOVERLAPPED *``, ``ConstPointer[SOCKADDR]`` is ``SOCKADDR const *``, ``BYTE * 16`` is an
-array of 16 BYTE, and every other name is the same name in C.
-"""
+"""A type as Python spells it, as C spells it."""
 
 from __future__ import annotations
 

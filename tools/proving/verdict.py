@@ -1,7 +1,4 @@
-"""The proof: a package judged for both targets, and what no compiler can tell.
-
-What belongs here: putting the findings together, and the checks in plain Python.
-"""
+"""The proof: a package judged for both targets, and what no compiler can tell."""
 
 from __future__ import annotations
 

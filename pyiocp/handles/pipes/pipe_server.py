@@ -17,6 +17,7 @@ from ...errors import (
     IocpError,
     OperationCancelledError,
     PortClosedError,
+    closed_error,
     error_of_code,
 )
 from ...winapi import (
@@ -127,7 +128,7 @@ class PipeServer:
         """
         with self._lock:
             if self.closed:
-                raise HandleClosedError(f"{self!r} is closed: it accepts nobody")
+                raise closed_error(self, "it accepts nobody", HandleClosedError)
             pipe = self._free.pop() if self._free else self._make_instance()
             self._accepting.add(pipe)
         operation = PipeAccept(pipe, self._on_end)

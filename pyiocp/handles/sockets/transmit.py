@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...engine.completion import Completion
 from ...engine.operation import Operation
 from ...engine.packet import IDLE, PENDING
-from ...errors import error_of_code, failed
+from ...errors import closed_error, error_of_code, failed
 from ...winapi import (
     DWORD,
     HANDLE,
@@ -76,7 +76,7 @@ def file_number(file: Any) -> int:
     number = getattr(file, "number", None)
     if isinstance(number, int):
         if getattr(file, "closed", False):
-            raise ValueError(f"{file!r} is closed: it cannot be sent")
+            raise closed_error(file, "it cannot be sent", ValueError)
         return number
     if isinstance(file, io.TextIOBase):
         raise ValueError(f"a file opened in binary mode is needed, not {file!r}")

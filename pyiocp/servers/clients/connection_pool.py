@@ -7,6 +7,7 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from ...errors import closed_error
 from ...handles.sockets.address_text import show_address
 from ..layer import Layer, connection_of
 from ..session_state import CLOSED, OPEN
@@ -126,7 +127,7 @@ class ConnectionPool:
         found = None
         with self._lock:
             if self.closed:
-                raise ValueError(f"{self!r} is closed: it gives no connection")
+                raise closed_error(self, "it gives no connection", ValueError)
             while self._idle and found is None:
                 session, timer = self._idle.popitem()
                 timer.cancel()

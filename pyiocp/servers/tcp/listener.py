@@ -14,7 +14,13 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ...errors import HandleClosedError, IocpError, OperationCancelledError, PortClosedError
+from ...errors import (
+    HandleClosedError,
+    IocpError,
+    OperationCancelledError,
+    PortClosedError,
+    closed_error,
+)
 from ...handles.sockets.address_text import show_address
 from ...handles.sockets.hand_over import share
 from ..admission import Admission, Limits, RefusalLog
@@ -237,7 +243,7 @@ class Listener:
         stream = self._stream
         with stream.lock:
             if stream.closed:
-                raise HandleClosedError(f"{self!r} is closed: there is nothing to share")
+                raise closed_error(self, "there is nothing to share", HandleClosedError)
             return share(self._home.kernel, stream.number, process_id, self)
 
     # Accepting

@@ -1,8 +1,4 @@
-"""I/O completion ports, and what cancels or asks after an overlapped operation.
-
-What belongs here: functions of kernel32.dll that work on a port or an OVERLAPPED,
-whatever kind of handle is behind it.
-"""
+"""I/O completion ports, and what cancels or asks after an overlapped operation."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The thread pool's I/O objects: completions that arrive as calls on pool threads.
-
-What belongs here: CreateThreadpoolIo and its family. The pool waits on a port of its own;
-a handle is either there or on a port of yours.
-"""
+"""The thread pool's I/O objects: completions that arrive as calls on pool threads."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Making and ending connections without waiting: AcceptEx, ConnectEx, DisconnectEx.
-
-What belongs here: extension functions that change what a socket is connected to.
-"""
+"""Making and ending connections without waiting: AcceptEx, ConnectEx, DisconnectEx."""
 
 from __future__ import annotations
 

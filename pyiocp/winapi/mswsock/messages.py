@@ -1,7 +1,4 @@
-"""Datagrams with control messages: WSARecvMsg and WSASendMsg.
-
-What belongs here: the two extension functions that take a WSAMSG.
-"""
+"""Datagrams with control messages: WSARecvMsg and WSASendMsg."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Sending files and packets straight from the kernel: TransmitFile, TransmitPackets.
-
-What belongs here: extension functions that send what is not in one buffer.
-"""
+"""Sending files and packets straight from the kernel: TransmitFile, TransmitPackets."""
 
 from __future__ import annotations
 

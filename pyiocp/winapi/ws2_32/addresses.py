@@ -4,8 +4,6 @@ A C programmer casts: every function takes ``struct sockaddr *``, and the first 
 tell what is really there. Here SOCKADDR is a union that the structures of the families
 derive from, so that ``byref(SOCKADDR_IN6())`` fits every ``SOCKADDR`` parameter without a
 cast and any other structure does not.
-
-What belongs here: numeric addresses. Nothing in this file resolves a name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """WSABUF, a piece of memory that Winsock sends from or receives into.
 
-What belongs here: the structure, and how a Python buffer gets under one safely.
-
 How the memory is kept: Python's buffer protocol has an *export*, a promise of the owner
 not to move or shrink its memory while somebody looks at it. :meth:`WSABUF.over` takes
 one and keeps it as long as the WSABUF lives, so that a ``bytearray`` under it answers

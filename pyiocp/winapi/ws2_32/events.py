@@ -1,9 +1,4 @@
-"""Events of Winsock: waiting for network events instead of completions.
-
-What belongs here: event objects under Winsock's names, and WSAEventSelect with what
-reports its events. One thread waits for 64 events at most, which is the limit of this
-model.
-"""
+"""Events of Winsock: waiting for network events instead of completions."""
 
 from __future__ import annotations
 

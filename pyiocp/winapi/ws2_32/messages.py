@@ -5,9 +5,6 @@ the interface it came in on, its hop limit, the size of the segments to cut a se
 Several of them lie behind one another in ``WSAMSG.Control``, each a WSACMSGHDR and its
 data, each padded so that the next one is aligned. C walks over them with macros; those
 are functions here, of the same names.
-
-What belongs here: the structures, and that walk. WSARecvMsg and WSASendMsg are extension
-functions: mswsock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Resolving names without waiting: GetAddrInfoExW.
-
-What belongs here: the one function that resolves host names asynchronously, and what it
-takes and gives.
-"""
+"""Resolving names without waiting: GetAddrInfoExW."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Readiness of sockets, reported to a completion port: ProcessSocketNotifications.
-
-What belongs here: the function of Windows 11 and Server 2022 that puts "can be read now"
-into a port's queue, and what it takes.
-"""
+"""Readiness of sockets, reported to a completion port: ProcessSocketNotifications."""
 
 from __future__ import annotations
 

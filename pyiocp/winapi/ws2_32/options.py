@@ -1,8 +1,4 @@
-"""Socket options: their numbers, the structures they take, and the two functions.
-
-What belongs here: what setsockopt and getsockopt can name, at the levels of the socket,
-IP, IPv6, TCP and UDP.
-"""
+"""Socket options: their numbers, the structures they take, and the two functions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Asking many sockets at once whether they are ready: select and WSAPoll.
-
-What belongs here: the two functions of the readiness model, and what they take.
-"""
+"""Asking many sockets at once whether they are ready: select and WSAPoll."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""A socket's life: making, binding, listening, connecting, accepting, closing.
-
-What belongs here: functions about the socket itself, and WSAPROTOCOL_INFOW, which
-describes one. Functions that move data are in transfer.py and mswsock.
-"""
+"""A socket's life: making, binding, listening, connecting, accepting, closing."""
 
 from __future__ import annotations
 

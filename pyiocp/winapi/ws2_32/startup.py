@@ -5,8 +5,6 @@ when this module is imported, and never calls WSACleanup: Winsock counts the cal
 that this one start keeps it running, and the provider DLLs that extension pointers lead
 into loaded, for the life of the process. Python's ``socket`` module does the same for
 itself; nothing here relies on that. The process's end cleans up.
-
-What belongs here: WSADATA and the two functions.
 """
 
 from __future__ import annotations

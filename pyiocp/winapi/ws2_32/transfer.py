@@ -6,9 +6,6 @@ The three outcomes of every overlapped call here:
   FILE_SKIP_COMPLETION_PORT_ON_SUCCESS.
 - SOCKET_ERROR and last_error() is WSA_IO_PENDING: a packet will come.
 - SOCKET_ERROR and anything else: it was never started, and no packet comes.
-
-What belongs here: functions that move data through a connected or bound socket. Those
-with control messages are in messages.py and mswsock, AcceptEx and its kin in mswsock.
 """
 
 from __future__ import annotations
