@@ -1,4 +1,4 @@
-"""The benchmarks' servers: each in a process of its own, in the Python for Windows of this machine."""
+"""The benchmarks' servers: each in a process of its own, in this machine's Python for Windows."""
 
 from __future__ import annotations
 
