@@ -1,12 +1,12 @@
-"""Ring 2, the kinds of handle, a folder for each family; what all of them share is here.
+"""Ring 2: the kinds of handle, a folder for each family. What they share is here.
 
-handle        joins a port, is closed, is given back
-association   whether a handle is on a port already, and how it was opened
-adopting      what kind of handle somebody has already
+handle        the base: joining a port, closing, giving back
+association   what the system knows about a handle: its type, how it was opened, its port
+adopting      puts a handle that the caller already has on a port
 
 sockets       streams (TCP, AF_UNIX) and datagrams (UDP)
 files         files, and whole files in one call
 pipes         named pipes, both ends
-waits         processes, events, timers, jobs: what is signalled rather than read
-directories   what changes in a directory
+waits         processes, events, timers, jobs: objects that are signalled rather than read
+directories   changes in a directory
 """

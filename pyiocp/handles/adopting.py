@@ -1,8 +1,8 @@
-"""Adopting: handles that the caller has already, whatever they are of, on a completion port.
+"""Adopting: putting a handle that the caller already has on a completion port.
 
-What a number stands for is asked of the system: the type of its object, then, for what
-Windows calls a File, whether it is a socket, a pipe, a file or a directory, and how it was
-opened. So a wrong handle is named for what it is, before a port has it.
+The system is asked what the number stands for: the type of its object and, for what Windows
+calls a File, whether it is a socket, a pipe, a file or a directory, and how it was opened. So
+the error for an unsuitable handle says what it is, before the handle is on a port.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _WAITABLES: dict[str, type[Waitable]] = {
     "Thread": Waitable,
     "Timer": Waitable,
 }
-"""The kind of handle for each type of object that is waited for."""
+"""The class for each type of object that can be waited for."""
 
 _SOCKETS: dict[int, type[Stream | Datagram]] = {
     int(socket.SOCK_STREAM): Stream,
@@ -82,7 +82,7 @@ def adopt(home: CompletionQueue, source: Any, key: Any) -> Handle:
 
 
 def _number_of(source: Any) -> int:
-    """Return the handle in an object of Python's, which keeps it."""
+    """Return the handle of a Python object, which goes on owning it."""
     connection = sys.modules.get("multiprocessing.connection")
     if connection is not None and isinstance(source, connection.PipeConnection):
         return int(source.fileno())  # a handle, not a descriptor

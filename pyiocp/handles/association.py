@@ -1,7 +1,7 @@
-"""What a handle is, and why a completion port does not take it.
+"""What a handle is, and why it cannot be associated with a completion port.
 
-CreateIoCompletionPort says ERROR_INVALID_PARAMETER both for a handle that was not opened
-for overlapped operations and for one that is on a port already. Which it is can be asked.
+CreateIoCompletionPort returns ERROR_INVALID_PARAMETER both for a handle that was not opened for
+overlapped operations and for one that is on a port already. Other functions tell which it is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..winapi import (
 if TYPE_CHECKING:
     from ..engine.kernel import Kernel
 
-#: Room for the name of a type; the longest of Windows' own has 32 letters.
+#: Room for the name of a type; the longest that Windows has is 32 characters.
 _TYPE_SIZE = ctypes.sizeof(PUBLIC_OBJECT_TYPE_INFORMATION) + 256
 
 
@@ -51,7 +51,7 @@ def object_type(kernel: Kernel, number: int) -> str | None:
 
 
 def file_mode(kernel: Kernel, number: int) -> int:
-    """Return how a file, pipe or device was opened: FILE_* options; 0 for what is none of these.
+    """Return how a file, pipe or device was opened: FILE_* options; 0 for others.
 
     Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/ns-ntifs-_file_mode_information
     """
@@ -69,9 +69,9 @@ def is_synchronous(kernel: Kernel, number: int) -> bool:
 
 
 def skips_packets(kernel: Kernel, number: int) -> bool:
-    """Tell whether a handle leaves out the packet of what finishes on the spot.
+    """Tell whether the kernel leaves out the packet of an operation that completes at once.
 
-    False if the system does not say, as for what is no file, pipe, socket or device.
+    False if the system does not say: the handle is no file, pipe, socket or device.
 
     Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-setfilecompletionnotificationmodes
     """
@@ -100,7 +100,7 @@ def is_directory(kernel: Kernel, number: int) -> bool:
 
 
 def association_error(kernel: Kernel, number: int, code: int, handle: Any) -> IocpError:
-    """Return why CreateIoCompletionPort, which gave `code`, has not taken a handle's number."""
+    """Return the error for a handle that CreateIoCompletionPort has refused with `code`."""
     kind: type[IocpError] | None = None
     if code == ERROR_INVALID_PARAMETER:
         synchronous = is_synchronous(kernel, number)

@@ -1,8 +1,4 @@
-"""Handle: what every kind of handle on a completion port has in common.
-
-Joining the port, skip-on-success, closing, and giving the handle back; operations belong to the
-kinds.
-"""
+"""Handle: what every kind of handle has in common: joining a port, closing, giving it back."""
 
 from __future__ import annotations
 
@@ -47,9 +43,9 @@ class Handle:
 
     kind = "handle"
     port: CompletionPort
-    """The port that it is on; a handle of the port's own has none, and keeps none open."""
+    """The port that it is on. A port's internal handles have none, so they keep no port open."""
     winerror_of: ClassVar[Mapping[int, int]] = WINERROR_OF
-    """The Win32 code for the NTSTATUS that an operation ends in: the table for this kind."""
+    """The Win32 code for each NTSTATUS that an operation on this kind of handle may end in."""
 
     def __init__(
         self,
@@ -70,13 +66,13 @@ class Handle:
         self.associated = False
         self.skips_on_success = False
         #: Held by a submission and by close(): the number must not be reused in between.
-        #: Reentrant: what a garbage collection ends, such as the generator of `read_blocks`,
-        #: cancels its operations, wherever the thread is.
+        #: Reentrant: a garbage collection may run anywhere, and what it finalizes, such as the
+        #: generator of `read_blocks`, cancels its operations.
         try:
             self.lock = home.spare_locks.pop()
         except IndexError:
             self.lock = threading.RLock()
-        # Under the lock the port stays: its number would be another's, and 0 means a new one.
+        # The lock keeps the port open: its number could be reused, and 0 would make a new port.
         with home.entry_lock:
             if home.closed:
                 raise closed_error(home, f"it takes no {self.kind}")
@@ -88,14 +84,14 @@ class Handle:
                 )
             )
             if not self.skips_on_success:
-                # Whoever had it before may have set the mode, and nothing can unset it (C08).
+                # A previous owner may have set the mode, and nothing can unset it (C08).
                 self.skips_on_success = skips_packets(home.kernel, number)
             home.handles.add(self)
 
     def _associate(self) -> None:
-        """Have the kernel queue the handle's packets to the port; called with the port's door."""
-        # The kernel's own key is a serial number: it shows in a debugger. Packets are routed
-        # by their OVERLAPPED: socket numbers, and these, mean nothing to it.
+        """Have the kernel queue the handle's packets to the port; called with the entry lock."""
+        # The kernel's key is a serial number, which helps in a debugger. Packets are routed by
+        # the address of their OVERLAPPED, not by their key.
         kernel, serial = self.home.kernel, next(_serials)
         if kernel.CreateIoCompletionPort(self.number, self.home.handle, serial, 0) is None:
             raise association_error(kernel, self.number, kernel.last_error(), self)
@@ -111,7 +107,7 @@ class Handle:
         self._close(cancel=True)
 
     def _close(self, cancel: bool) -> None:
-        """Close; who knows that nothing is pending spares asking for it to be cancelled."""
+        """Close; without `cancel` if the caller knows that nothing is pending."""
         with self.lock:
             if self.closed:
                 return
@@ -137,7 +133,7 @@ class Handle:
                 self._cancel_pending()
 
     def _cancel_pending(self) -> None:
-        """Ask for all operations to be cancelled; called with the lock."""
+        """Ask the kernel to cancel all operations; called with the lock."""
         self.home.kernel.CancelIoEx(self.number, None)
 
     def detach(self) -> int:
@@ -175,7 +171,7 @@ class Handle:
         return status == STATUS_SUCCESS
 
     def check_idle(self, wanted: str) -> None:
-        """Raise RuntimeError while operations are in flight; `wanted` says what they hinder."""
+        """Raise RuntimeError while operations are in flight; `wanted` says what they prevent."""
         in_flight = list(self.home.in_flight.values())
         kinds = sorted({p.kind for p in in_flight if getattr(p, "handle", None) is self})
         if kinds:

@@ -1,7 +1,7 @@
-"""Ring 2, the memory that the kernel reads and writes.
+"""Ring 2: the memory that the kernel reads and writes.
 
-buffer_pool    page-aligned buffers, lent and given back; slab is one block of them
-pages          which pages a buffer lies on
-working_set    how much of it may be locked; privilege is what large pages need
-kept_memory    what the kernel may write to although its operation is over
+buffer_pool    buffers that are reused; slab is the memory of some of them
+pages          which pages a buffer is on, and how slices are packed into pages
+working_set    how much memory may be locked; privilege is what large pages need
+kept_memory    what the kernel may still write to although the operation is over
 """

@@ -1,10 +1,9 @@
-"""BufferPool: buffers on pages of their own, handed out again when nobody has them any more.
+"""BufferPool: buffers on few pages, each handed out again once it is no longer referenced.
 
-A slice is a writable ``memoryview``, so it goes wherever a buffer does, and Python itself
-counts who has it: under the view is an object that stands for the slice, and every view
-made of it, and every operation that holds one, keeps that object. When the last of them is
-gone the object's finalizer puts the slice back. So a slice is never handed out twice while
-somebody can still reach its bytes, and nothing has to be told that it has come back.
+A slice is a writable ``memoryview``, which can be used like any other buffer. Under it is an
+object that stands for the slice; each view of the slice, and each operation that holds one, keeps
+a reference to that object. With the last reference, its finalizer puts the slice back. So a slice
+is never handed out while its bytes can still be reached, and need not be given back explicitly.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 _SLAB_BYTES = 1 << 16
-"""A slab's size by default: what VirtualAlloc reserves in."""
+"""The default size of a slab: the granularity of VirtualAlloc."""
 
 _SLICE_MAX = 1 << 30
-"""Bytes of the largest slice: beyond that a buffer of one's own is no dearer."""
+"""Bytes of the largest slice: for larger ones a pool saves nothing."""
 
 _SLICES_MAX = 1 << 24
 """The most slices of one slab."""
@@ -127,8 +126,8 @@ class BufferPool:
         self._slabs: list[Slab] = []
         self._slices = 0
         self._in_use_peak = 0
-        #: Addresses to hand out, each with its slab; the last to come back is the first to go,
-        #: because its page is still in the processor's cache.
+        #: Addresses to hand out, each with its slab. The last one back is the first one out: its
+        #: page is still in the processor's cache.
         self._free: deque[tuple[int, Slab]] = deque()
         self._growing = threading.Lock()
         self._free.append(self._grow())
@@ -148,19 +147,19 @@ class BufferPool:
             place = self._grow()
         in_use = self._slices - len(self._free)
         self._in_use_peak = max(self._in_use_peak, in_use)
-        # Lifetime: views hold this object, it holds the slab.
+        # Lifetime: views hold this object, which holds the slab.
         owner = self._slice_type.from_address(place[0])
         owner.pool = self
         owner.place = place
         return memoryview(owner).cast("B")
 
     def _grow(self) -> tuple[int, Slab]:
-        """Make another slab, if there is still nothing to hand out; return a place."""
+        """Make another slab, unless a slice is free by now; return a slice's address and slab."""
         with self._growing:
             if self.closed:
                 raise closed_error(self, "it gives no slice", ValueError)
             with contextlib.suppress(IndexError):
-                return self._free.pop()  # another thread was faster, or a slice has come back
+                return self._free.pop()  # another thread has made a slab, or a slice has come back
             count = self._slab_slices
             if self._slices_max is not None:
                 count = min(count, self._slices_max - self._slices)
@@ -200,7 +199,7 @@ class BufferPool:
         """
         with self._growing:
             self.closed = True
-            # What comes back from now on goes nowhere: it was the last to hold its slab.
+            # Slices that come back are dropped; the last one of a slab frees it.
             self._free = deque(maxlen=0)
             self._slabs = []
 
@@ -221,12 +220,12 @@ def _slice_type(size: int) -> Any:
     """Return the type of the objects that stand for slices in use."""
 
     class Slice(ctypes.c_char * size):  # type: ignore[misc]
-        # With slots, taking a slice and dropping it costs 300 ns, without 700.
+        # With slots, taking a slice and dropping it costs 300 ns; without them, 700.
         __slots__ = ("place", "pool")
 
         def __del__(self) -> None:
-            # Lifetime: nobody has a view of it any more. Any thread may be here, at any
-            # time, in a collection inside `take` too: so no lock, and one step only.
+            # Lifetime: there is no view of it any more. This may run on any thread at any time,
+            # also in a collection inside `take`, so it takes no lock and only one step.
             self.pool._free.append(self.place)
 
     return Slice

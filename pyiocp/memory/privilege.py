@@ -1,4 +1,4 @@
-"""Privileges: what the user may do besides, and a process has to switch on."""
+"""Privileges: rights of the user that a process has to enable before it can use them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def enable_privilege(kernel: Kernel, name: str) -> bool:
-    """Switch a privilege on, for this process and until it ends; tell whether it is on.
+    """Enable a privilege for this process, until it ends; tell whether it is enabled.
 
     name: such as SE_LOCK_MEMORY_NAME. A right that an administrator has given to the user is
-    off in each new process; one that the user has not been given stays off.
+    disabled in each new process; one that the user does not have cannot be enabled.
 
     Source: https://learn.microsoft.com/windows/win32/api/securitybaseapi/nf-securitybaseapi-adjusttokenprivileges
     """
@@ -37,7 +37,7 @@ def enable_privilege(kernel: Kernel, name: str) -> bool:
             return False
         wanted = TOKEN_PRIVILEGES(PrivilegeCount=1)
         wanted.Privileges[0] = privilege
-        # It succeeds, too, when there was nothing to switch on.
+        # It succeeds even if the user does not have the right; then last_error() says so.
         done = kernel.AdjustTokenPrivileges(token, False, ctypes.byref(wanted), 0, None, None)
         return bool(done) and kernel.last_error() == ERROR_SUCCESS
     finally:

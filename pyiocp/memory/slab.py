@@ -1,4 +1,4 @@
-"""Slab: a piece of memory of its own pages, that a pool cuts into slices."""
+"""Slab: pages of VirtualAlloc, locked or guarded, that a pool cuts into slices."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Slab:
 
     locked: VirtualLock the pages, and raise the working set by as much.
     large_pages: take large pages, which are always locked.
-    guarded: put a page that nobody may touch before and after each slice.
+    guarded: put a page that cannot be accessed before and after each slice.
 
-    Lifetime: the memory goes when the slab does. Whoever hands out an address keeps it.
+    Lifetime: the memory is freed with the slab: keep it for as long as an address is in use.
 
-    Raises an `IocpError` if the system refuses; then nothing is left of it.
+    Raises an `IocpError` if the system refuses; then nothing is left allocated.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Slab:
         self._address = self._allocate(large_pages)
         self.addresses = [self._address + offset for offset in offsets]
         if locked and not large_pages:
-            # Of guarded slices only the pages themselves: guards cannot be locked.
+            # Guard pages cannot be locked: only the pages of each slice are.
             last = rounded_up(slice_size, PAGE_SIZE)
             runs = (
                 [(end - last, last) for end in (at + slice_size for at in self.addresses)]
@@ -77,14 +77,14 @@ class Slab:
 
     @property
     def locked_bytes(self) -> int:
-        """How many bytes VirtualLock holds in memory for it."""
+        """How many bytes of it are locked by VirtualLock."""
         return sum(size for _, size in self._locked)
 
     def _allocate(self, large_pages: bool) -> int:
         how = MEM_RESERVE | MEM_COMMIT
         if large_pages:
             how |= MEM_LARGE_PAGES
-            # Without it, VirtualAlloc says so.
+            # If that fails, VirtualAlloc reports it.
             enable_privilege(self._kernel, SE_LOCK_MEMORY_NAME)
         address = self._kernel.VirtualAlloc(None, self.size, how, PAGE_READWRITE)
         if address:
@@ -96,7 +96,7 @@ class Slab:
 
     def _lock(self, runs: list[Extent]) -> None:
         raise_working_set(self._kernel, sum(size for _, size in runs))
-        # From here on the finalizer undoes it, also when the next line raises.
+        # From here on the finalizer undoes it, even if the next lines raise.
         self._locked = runs
         for address, size in runs:
             if not self._kernel.VirtualLock(address, size):
@@ -114,11 +114,11 @@ class Slab:
         if not self._address:
             return
         kernel = self._kernel
-        # A collection may come between somebody's call and their last_error().
+        # A collection may run between another function's call and its last_error().
         code = ctypes.get_last_error()
         for address, size in self._locked:
             kernel.VirtualUnlock(address, size)
-        # Lifetime: no slice of it is left, so no operation has one either.
+        # Lifetime: no slice of it is left, so no operation uses one.
         kernel.VirtualFree(self._address, 0, MEM_RELEASE)
         if self._locked:
             lower_working_set(kernel, self.locked_bytes)

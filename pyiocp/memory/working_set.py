@@ -1,4 +1,4 @@
-"""The working set: how much memory the process may keep, of which it may lock nearly the minimum.
+"""The working set: a process may lock nearly its minimum, which is raised for what is locked.
 
 Source: https://learn.microsoft.com/windows/win32/memory/working-set
 """
@@ -16,10 +16,10 @@ from ..winapi import DWORD, SIZE_T
 if TYPE_CHECKING:
     from ..engine.kernel import Kernel
 
-#: Held between reading the limits and setting them.
+#: Held while the limits are read and set.
 _limits = threading.Lock()
 
-#: Bytes that the limits are to be lowered by, by whoever comes next.
+#: Bytes that the limits are to be lowered by at the next change.
 _unlocked: deque[int] = deque()
 
 
@@ -27,7 +27,7 @@ def raise_working_set(kernel: Kernel, size: int) -> None:
     """Raise the working set by `size` bytes that are to be locked.
 
     Raises `AccessDeniedError` (``ERROR_PRIVILEGE_NOT_HELD`` 1314: the user may not),
-    `ResourceLimitError` (``ERROR_NO_SYSTEM_RESOURCES`` 1450: the machine has not got it).
+    `ResourceLimitError` (``ERROR_NO_SYSTEM_RESOURCES`` 1450: there is not enough memory).
 
     Source: https://learn.microsoft.com/windows/win32/api/memoryapi/nf-memoryapi-setprocessworkingsetsizeex
     """
@@ -36,16 +36,16 @@ def raise_working_set(kernel: Kernel, size: int) -> None:
 
 
 def lower_working_set(kernel: Kernel, size: int) -> None:
-    """Lower the working set by `size` bytes that were locked; at once, or by the next to come.
+    """Lower the working set by `size` bytes that were locked, now or with the next change.
 
-    Finalizers call this, and a collection may run one while the lock is held here.
+    Finalizers call this, and a collection may run one while this thread holds the lock.
     """
     _unlocked.append(size)
     if _limits.acquire(blocking=False):
         try:
             _change(kernel, 0)
         except OSError:
-            pass  # the process keeps a limit that is higher than it need be
+            pass  # the limits stay higher than necessary
         finally:
             _limits.release()
 

@@ -1,15 +1,16 @@
-"""Debug mode: who touches a buffer while the kernel owns it is found out, and named.
+"""Debug mode: finds code that touches a buffer while the kernel owns it.
 
 ``PYIOCP_DEBUG=1`` in the environment, or ``CompletionPort(debug=True)``, turns it on. While
 an operation is in flight its buffers are the kernel's:
 
-- one to be received or read into is filled with a pattern. When the operation completes with
-  n bytes, the bytes from n on must still be the pattern, and what was there before comes
-  back. Who reads it too early sees the pattern.
-- one to be sent or written from must be the same before and after.
+- A buffer to receive or read into is filled with a pattern, which code that reads it too early
+  sees. When the operation completes with n bytes, the bytes from n on must still be the pattern;
+  what was there before is restored.
+- A buffer to send or write from must be the same before and after.
 
-A breach of either is logged when it is found, with the operation and where it was posted,
-and raised by ``port.close()``. Slices of a `BufferPool` get guard pages besides.
+A violation of either is logged when it is found, with the operation and where it was posted, and
+raised by ``port.close()``. Slices of a `BufferPool` get guard pages besides. Without debug mode,
+nothing here is called: see `in_flight`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pyiocp")
 
 PATTERN = 0xDB
-"""What every byte of a buffer is while it waits to be filled."""
+"""What the bytes of a buffer are while it waits to be filled."""
 
-#: The Win32 functions that fill their buffers, in order, and do nothing else to them.
+#: The Win32 functions that only fill their buffers, in order.
 _FILLING = {"WSARecv", "WSARecvFrom", "WSARecvMsg", "ReadFile", "ReadFileScatter"}
 
 #: Those that only read them.
@@ -67,7 +68,7 @@ class BufferRuleError(RuntimeError):
 
 
 class _Owned(NamedTuple):
-    """A buffer of the kernel's by its number, and what was in it when it became that."""
+    """A buffer that the kernel owns, by its number, and what was in it before."""
 
     number: int
     view: memoryview
@@ -91,7 +92,7 @@ class BufferWatch:
             return
         owned = []
         for number, view in enumerate(map(_bytes_of, packet.buffers)):
-            if view.readonly:  # which nobody can write to
+            if view.readonly:  # nothing can write to it
                 continue
             owned.append(_Owned(number, view, bytes(view)))
             if fill:
@@ -99,11 +100,11 @@ class BufferWatch:
         self._owned[packet.address] = (owned, _place(sys._getframe()))
 
     def given_back(self, packet: Packet) -> None:
-        """Check the buffers, and give those that were filled their content back."""
+        """Check the buffers, and restore the rest of those that were filled."""
         owned, place = self._owned.pop(packet.address, ([], ""))
         refused = packet.state is IDLE
         if packet.unwritten and not refused:
-            return  # the kernel has yet to say how it ended, and may yet write
+            return  # the kernel has not written how it ended, and may still write data
         if packet.function_name in _SENDING:
             for number, view, before in owned:
                 if view != before:
@@ -111,7 +112,7 @@ class BufferWatch:
         elif refused:
             self._check_rest(packet, place, owned, 0, checked=True)
         else:
-            # Of an operation that failed without a count nobody knows what it has filled.
+            # It is not known what an operation has filled that failed without a count.
             count = packet.transferred
             checked = count > 0 or not failed(packet.status)
             self._check_rest(packet, place, owned, count, checked)
@@ -121,8 +122,8 @@ class BufferWatch:
     def _check_rest(
         self, packet: Packet, place: str, owned: list[_Owned], count: int, checked: bool
     ) -> None:
-        """Check what lies behind the `count` bytes that were filled, and put it back."""
-        # A device fills whole sectors, also the last one of a file.
+        """Check what follows the `count` bytes that were filled, and restore it."""
+        # A device fills whole sectors, even the last one of a file.
         sector_size = getattr(getattr(packet, "handle", None), "sector_size", 1)
         touched = rounded_up(count, sector_size)
         for number, view, before in owned:
@@ -144,7 +145,7 @@ class BufferWatch:
         logger.error("%s", text)
 
     def cancel_asked(self, packet: Packet) -> None:
-        """Nothing: asking changes nothing."""
+        """Do nothing: it has no effect on buffers."""
 
     def raise_violations(self) -> None:
         """Raise a `BufferRuleError` if there have been any since this was called last."""
@@ -165,7 +166,7 @@ def _first_difference(view: memoryview, wanted: bytes) -> int:
 
 
 def _place(frame: FrameType | None) -> str:
-    """Return where pyiocp was called: the file and line of the innermost frame outside."""
+    """Return the file and line where pyiocp was called: of the innermost frame outside it."""
     while frame is not None:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
         if package != _PACKAGE:

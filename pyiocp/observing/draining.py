@@ -1,4 +1,4 @@
-"""drain(): all the completions there are, shown as a table; for who sits before a REPL."""
+"""drain(): all completions until no more come, shown as a table; for a REPL."""
 
 from __future__ import annotations
 

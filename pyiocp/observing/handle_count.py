@@ -1,4 +1,4 @@
-"""How many handles this process has: what shows a leak."""
+"""How many handles this process has, to detect leaks."""
 
 from __future__ import annotations
 

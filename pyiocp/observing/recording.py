@@ -1,7 +1,6 @@
 """Recording: a trace of every port that is made meanwhile, in one file.
 
-For whoever runs a program without changing it: `cli.trace` does, for a script. What is
-recorded of one port, and the file, is in `trace`.
+It is for tracing a program without changing it, as `cli.trace` does with a script.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..engine.queue import CompletionQueue
 
-#: Those that are on. A port that is made looks here once.
+#: The recordings that are on. A new port looks here once.
 recordings: list[Recording] = []
 
 

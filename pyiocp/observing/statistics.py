@@ -1,8 +1,8 @@
-"""Statistics: what is in flight on a port, what it locks, and what has been.
+"""Statistics: what is in flight on a port, what it locks, and peaks and totals.
 
-What is in flight is known anyway: it is counted when somebody asks, and costs nothing until
-then. What has been, peaks and totals, has to be followed operation by operation, which costs
-some microseconds each: a port does it from `watch` on.
+What is in flight is known anyway: it is counted on request, and costs nothing until then. For
+peaks and totals each operation has to be counted, which costs some microseconds each: a port
+does it after `watch`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Statistics:
 
 
 def locked_now(packets: Iterable[Packet]) -> tuple[Locked, dict[str, Locked]]:
-    """Return what some packets lock, in all and by kind."""
+    """Return what some packets lock, altogether and by kind."""
     extents: dict[str, list[list[Extent]]] = {}
     for packet in packets:
         if _counts(packet):
@@ -112,33 +112,33 @@ def locked_now(packets: Iterable[Packet]) -> tuple[Locked, dict[str, Locked]]:
 def statistics_of(
     in_flight: InFlightTable, pools: Iterable[BufferPool], watch: Watch | None
 ) -> Statistics:
-    """Return what a port says of itself, with what its watch has seen, if it has one."""
+    """Return the statistics of a port, with those of its watch if it has one."""
     now, by_kind = locked_now(list(in_flight.values()))
     statistics = Statistics(now, by_kind, tuple(pool.statistics() for pool in pools))
     return statistics if watch is None else watch.add_to(statistics)
 
 
 def _counts(packet: Packet) -> bool:
-    """Whether it is somebody's: not the port's own."""
+    """Tell whether it is counted: it is not the port's own."""
     return not packet.internal
 
 
 def _extents(packet: Packet) -> list[Extent]:
     try:
         return packet.extents
-    except ValueError:  # completed just now, and its owner has released the memory
+    except ValueError:  # it has just completed, and its owner has released the memory
         return []
 
 
 class _Tally:
-    """What one kind of operation locks, now and at most."""
+    """What one kind of operation locks, now and at the peak."""
 
     __slots__ = ("bytes", "bytes_peak", "operations", "operations_peak", "pages", "pages_peak")
 
     def __init__(self) -> None:
         self.operations = self.operations_peak = 0
         self.bytes = self.bytes_peak = 0
-        #: How many buffers lie on each page.
+        #: How many buffers are on each page.
         self.pages: dict[int, int] = {}
         self.pages_peak = 0
 
@@ -167,10 +167,10 @@ class _Tally:
 
 
 class Watch:
-    """Follows every operation of a port, from when it is made on. Any thread may call it."""
+    """Counts every operation of a port from now on. Any thread may call it."""
 
     def __init__(self, table: InFlightTable) -> None:
-        #: Reentrant: a signal handler may post while its thread is in here.
+        #: Reentrant: a signal handler may post while its thread holds it.
         self._lock = threading.RLock()
         self._counted: dict[int, tuple[str, set[int], int]] = {}
         self._all = _Tally()
@@ -184,7 +184,7 @@ class Watch:
                     self.taken(packet)
 
     def taken(self, packet: Packet) -> None:
-        """Count what the kernel gets."""
+        """Count an operation that is submitted."""
         if not _counts(packet):
             return
         extents = _extents(packet)
@@ -195,7 +195,7 @@ class Watch:
             self._by_kind.setdefault(packet.kind, _Tally()).add(pages, size)
 
     def given_back(self, packet: Packet) -> None:
-        """Count what the kernel has done with it."""
+        """Count the end of an operation."""
         with self._lock:
             counted = self._counted.pop(packet.address, None)
             if counted is None:
@@ -207,7 +207,7 @@ class Watch:
                 self._completions[kind] += 1
 
     def cancel_asked(self, packet: Packet) -> None:
-        """Nothing: asking changes nothing."""
+        """Do nothing: it changes no figure."""
 
     def batch(self, packets: int) -> None:
         """Count one system call that brought so many packets."""
@@ -216,7 +216,7 @@ class Watch:
             self._batches = Batches(calls + 1, total + packets, max(largest, packets))
 
     def add_to(self, now: Statistics) -> Statistics:
-        """Return the statistics with what has been."""
+        """Return the statistics with peaks and totals."""
         with self._lock:
             return Statistics(
                 now.in_flight,

@@ -1,9 +1,9 @@
 """Trace: what the operations and the threads of a port did, and when.
 
-It looks on from the in-flight table: an operation is submitted when it goes in, and has ended
-when it comes out. What it has seen can be looked at as a timeline in Perfetto
-(https://ui.perfetto.dev) or in chrome://tracing: each operation from its submission to its
-completion, and below it each thread, asleep in the kernel or at work on a completion.
+It observes the in-flight table: an operation is submitted when it is entered, and has ended when
+it is removed. Perfetto (https://ui.perfetto.dev) or chrome://tracing show a trace as a timeline:
+each operation from its submission to its completion, and below them each thread, asleep in the
+kernel or at work on a completion.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..engine.timers import Call
 
 EVENTS_MAX = 1_000_000
-"""Events that are kept by default: some 200 MB."""
+"""The most events that are kept by default: some 200 MB."""
 
 
 class TraceEvent(NamedTuple):
@@ -67,8 +67,8 @@ class Trace:
         if events_max < 1:
             raise ValueError(f"events_max must be at least 1, not {events_max}")
         self._queue = queue
-        #: A list, which threads can append to and copy at one stroke also without a GIL. It is
-        #: cut when it is twice as long as it may be.
+        #: A list: threads can append to it and copy it atomically, even without a GIL. It is cut
+        #: when it is twice as long as it should be.
         self._events: list[TraceEvent] = []
         self._events_max = events_max
         self._lock = threading.Lock()
@@ -79,12 +79,12 @@ class Trace:
         queue.tracer = self
         queue.in_flight.observe(self)
 
-    # What the port tells; see `in_flight`
+    # Called by the port; see `in_flight`
 
     def taken(self, packet: Packet) -> None:
         """Take note of a submission."""
         if packet.internal:
-            return  # the port's own, to hear of signals
+            return  # the port's own
         handle = repr(getattr(packet, "handle", None) or self._queue)
         number = next(self._numbers)
         self._under_way[packet.address] = number, handle
@@ -143,14 +143,14 @@ class Trace:
             self._cut()
 
     def _cut(self) -> None:
-        """Forget the oldest events that are too many."""
+        """Drop the oldest events beyond the limit."""
         with self._lock:
             excess = len(self._events) - self._events_max
             if excess > 0:
                 del self._events[:excess]
                 self._left_out += excess
 
-    # What the user asks
+    # Called by the user
 
     def stop(self) -> None:
         """Record no more. Stopping twice does nothing."""
@@ -235,7 +235,7 @@ def save_traces(traces: Iterable[Trace], path: str | os.PathLike[str]) -> None:
     events = [
         event
         for number, trace in enumerate(traces)
-        # More submissions than a trace has room for, and an exact number in JavaScript.
+        # More numbers than a trace has submissions, and still exact in JavaScript.
         for event in trace.trace_events(first_id=number << 32)
     ]
     with Path(path).open("w", encoding="utf-8") as file:

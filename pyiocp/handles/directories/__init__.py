@@ -1,5 +1,5 @@
 """Directories on a port.
 
-directory   watches one, and what is below it
-change      one change, and what says that there were too many
+directory   a directory that is watched, alone or with all directories below it
+change      a change, or the report that there were too many to tell
 """

@@ -1,9 +1,9 @@
-"""What changes in a directory: the events, and how the kernel's buffer becomes events.
+"""Changes in a directory, and how they are made of what the kernel writes into a buffer.
 
 The kernel writes a chain of FILE_NOTIFY_INFORMATION entries. A rename is two of them, the
 old name and then the new one, which need not be in the same buffer: NTFS completes a
-waiting request with the old name alone. So a `Renames` stands between the entries of one
-watch and its events, from buffer to buffer.
+waiting request with the old name alone. So each watch has a `Renames`, which remembers an
+old name from one buffer to the next.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Overflow:
 def parse_entries(data: bytes | bytearray | memoryview) -> list[tuple[int, str]]:
     """Return action and name of each entry of a chain of FILE_NOTIFY_INFORMATION.
 
-    data: what the kernel has written, and no more. Names are UTF-16; halves of surrogate
-    pairs, which Windows allows in names, are kept.
+    data: exactly the bytes that the kernel has written. Names are UTF-16; lone surrogates,
+    which Windows allows in names, are kept.
 
-    Raises ValueError for what is no such chain.
+    Raises ValueError if the chain is malformed.
 
     Source: https://learn.microsoft.com/windows/win32/api/winnt/ns-winnt-file_notify_information
     """
@@ -93,16 +93,16 @@ def parse_entries(data: bytes | bytearray | memoryview) -> list[tuple[int, str]]
 
 
 class Renames:
-    """Makes events of entries, and keeps an old name until its new one has come.
+    """Turns entries into changes, and keeps an old name until the new one comes.
 
-    For one thread at a time.
+    One thread at a time may use it.
     """
 
     def __init__(self) -> None:
         self._old_name: str | None = None
 
     def changes(self, entries: Iterable[tuple[int, str]]) -> list[Change | Overflow]:
-        """Return the events of the next buffer's entries."""
+        """Return the changes that the entries of the next buffer stand for."""
         changes: list[Change | Overflow] = []
         for action, name in entries:
             if action == FILE_ACTION_RENAMED_NEW_NAME:
@@ -116,12 +116,12 @@ class Renames:
             elif action == FILE_ACTION_REMOVED:
                 changes.append(Change(ChangeAction.REMOVED, name))
             else:
-                # FILE_ACTION_MODIFIED, or what only later versions of Windows tell of.
+                # FILE_ACTION_MODIFIED, or an action of a later version of Windows.
                 changes.append(Change(ChangeAction.MODIFIED, name))
         return changes
 
     def leave_off(self) -> list[Change | Overflow]:
-        """Return the event of an old name whose new one does not come, if there is one."""
+        """Return the change for an old name whose new name has not come, if there is one."""
         old_name, self._old_name = self._old_name, None
         return [] if old_name is None else [Change(ChangeAction.REMOVED, old_name)]
 

@@ -1,17 +1,16 @@
-"""Directory: what changes in a directory, and below it, told on a completion port.
+"""Directory: watches a directory, and what is below it, from a completion port.
 
-How it works. ReadDirectoryChangesW is a request that completes when something has changed.
-From the first one on, and until the handle is closed, the kernel keeps what changes while
-no request is pending, in a buffer of the size that the first one had. If that is too small
-for what changes until the next request, it forgets all of it, and says that it has.
+ReadDirectoryChangesW is a request that completes when something has changed. From the first
+request until the handle is closed, the kernel records what changes while no request is pending,
+in a buffer as large as that of the first request. If that is too small for everything that
+changes before the next request, the kernel discards all of it and reports an overflow.
 
-So a watch has two requests with a buffer each. When one completes, the other one is posted
-before the first's buffer is even looked at: the kernel's own buffer has to hold only what
-changes in between. The events are handed over in the order in which the kernel told them,
-also by several threads.
+So a watch has two requests with a buffer each. When one completes, the other is posted before the
+first one's buffer is read: the kernel's buffer only has to hold what changes in between. Changes
+are handed over in the order in which the kernel reported them, even with several threads.
 
-A watch ends by an error, and its last completion has it: the handle was closed or the watch
-cancelled, the directory is gone, the system refused to go on.
+A watch ends with an error, in its last completion: the handle was closed, the watch was cancelled,
+the directory is gone, or the system refused the next request.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pyiocp")
 
-#: A name alone may take 520 bytes, and every buffer is the kernel's twice.
+#: A single name may take 520 bytes, and the kernel allocates as much again for each buffer.
 BUFFER_MIN, BUFFER_MAX = 1024, 1 << 24
 
 
@@ -94,7 +93,7 @@ class NotifyFilter(enum.IntFlag):
     """A directory was made, deleted or renamed."""
     ATTRIBUTES = FILE_NOTIFY_CHANGE_ATTRIBUTES
     SIZE = FILE_NOTIFY_CHANGE_SIZE
-    """The size has changed; on disk, which may be some time after the write."""
+    """The size on disk has changed, which may be some time after the write."""
     LAST_WRITE = FILE_NOTIFY_CHANGE_LAST_WRITE
     LAST_ACCESS = FILE_NOTIFY_CHANGE_LAST_ACCESS
     CREATION = FILE_NOTIFY_CHANGE_CREATION
@@ -134,7 +133,7 @@ class DirectoryCompletion(Completion):
 
 
 class ReadChanges(Operation):
-    """One request of a watch; the watch posts it again and again."""
+    """One request of a watch, which posts it again and again."""
 
     __slots__ = ("_directory", "refusal")
 
@@ -142,10 +141,10 @@ class ReadChanges(Operation):
         super().__init__(directory, "watch")
         self._directory = directory
         self.refusal: OSError | None = None
-        """Why it could not be posted, in the middle of a watch."""
-        # Lifetime: the kernel writes here; the operation keeps it, the in-flight table the
-        # operation. The memory of a bytearray of this size is aligned as malloc does it,
-        # to more than the 4 bytes that the kernel asks for.
+        """Why it could not be posted while the watch went on."""
+        # Lifetime: the kernel writes here; the operation keeps the buffer, the in-flight table
+        # keeps the operation. malloc aligns a bytearray of this size to more than the 4 bytes
+        # that the kernel requires.
         self.buffers = (buffer,)
         self._calls(
             "ReadDirectoryChangesW",
@@ -162,7 +161,7 @@ class ReadChanges(Operation):
         )
 
     def finish(self, count: int, status: int) -> Completion:
-        """Have the watch go on, and return what this request has to tell."""
+        """Have the watch go on, and return the changes of this request."""
         return self._directory.take(self, count, status)
 
 
@@ -176,7 +175,7 @@ class Directory(Handle):
     """
 
     kind = "directory"
-    # A directory that is deleted under its watch is not found any more.
+    # When a watched directory is deleted, the error says that it is not found.
     winerror_of = MappingProxyType(
         {
             **WINERROR_OF,
@@ -201,8 +200,8 @@ class Directory(Handle):
         self.recursive = recursive
         self.notify = notify
         self._buffer_size = buffer_size
-        #: Held while a request's end is dealt with, so that the next one's comes after it.
-        #: Reentrant: the user's signal handler may cancel.
+        #: Held while a completed request is handled, so that the requests stay in order.
+        #: Reentrant: a signal handler of the user's may cancel.
         self._turn = threading.RLock()
         self._requests: tuple[ReadChanges, ReadChanges] | None = None
         self._watching = False
@@ -211,8 +210,8 @@ class Directory(Handle):
         self._receiver: Callable[[DirectoryCompletion], object] | None = None
         self._untold: deque[DirectoryCompletion] = deque()
         self._inbox = Inbox(self._on_failure)
-        # ReadDirectoryChangesW returns the same whether it has completed or is pending, so
-        # that nobody could tell for which of them no packet comes.
+        # ReadDirectoryChangesW returns the same whether it has completed or is pending, so with
+        # skip-on-success there would be no way to tell whether a packet comes.
         super().__init__(home, number, key=key, skip_on_success=False)
 
     @classmethod
@@ -246,7 +245,7 @@ class Directory(Handle):
         number = kernel.CreateFileW(
             str(folder),
             FILE_LIST_DIRECTORY,
-            # Whoever watches is in nobody's way, not even when the directory is deleted.
+            # A watch must not prevent anything, not even the deletion of the directory.
             FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
             None,
             OPEN_EXISTING,
@@ -317,7 +316,7 @@ class Directory(Handle):
         with self._turn:
             error = request.refusal or self._error(request, status)
             if error is None:
-                # Before anything else: until it is posted, the kernel has to remember.
+                # First of all: until it is posted, changes go into the kernel's buffer.
                 self._post_other(request)
                 changes = self._changes(request, count, status)
             else:
@@ -329,7 +328,7 @@ class Directory(Handle):
             return completion
 
     def _error(self, request: ReadChanges, status: int) -> OSError | None:
-        """Return why the watch is over, if it is. A handle being closed is told as a success."""
+        """Return why the watch is over, if it is: closing the handle is reported as a success."""
         if failed(status) or status == STATUS_NOTIFY_CLEANUP:
             return error_of_status(request.function_name, status, request, self.winerror_of)
         return None
@@ -347,16 +346,16 @@ class Directory(Handle):
             other.refusal = error
         except (HandleClosedError, PortClosedError):
             other.refusal = _aborted(other)
-        # It comes as a completion all the same: a watch does not fall silent.
+        # A completion comes anyway: a watch never ends without one.
         self.home.enqueue((other, 0, STATUS_CANCELLED))
 
     def _cancel_if_stopping(self) -> None:
-        """Cancel what a signal handler, which called `cancel` just now, could not see."""
+        """Cancel the request just posted if a signal handler called `cancel` meanwhile."""
         if self._stopping:
             super().cancel()
 
     def _changes(self, request: ReadChanges, count: int, status: int) -> list[Change | Overflow]:
-        """Return the events in a request's buffer."""
+        """Return the changes in a request's buffer."""
         if status != STATUS_NOTIFY_ENUM_DIR and count:
             try:
                 return self._renames.changes(parse_entries(request.buffers[0][:count]))
@@ -365,7 +364,7 @@ class Directory(Handle):
         return [*self._renames.leave_off(), Overflow()]
 
     def _on_packet(self, request: ReadChanges, count: int, status: int) -> None:
-        """Take a request's end in the place of ``wait``, and call the receiver."""
+        """Take a completed request instead of ``wait``, and call the receiver."""
         self.take(request, count, status)
         self._inbox.deliver(self._tell)
 

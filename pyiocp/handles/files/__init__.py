@@ -1,8 +1,8 @@
 """Files on a port.
 
-file             a file; file_open and file_operation are parts of it
+file             a file: opened by file_open, read and written by file_operation
 scatter          reads and writes of separate pages
-alignment        what unbuffered files ask of offsets, lengths and addresses
+alignment        what unbuffered files require of offsets, lengths and addresses
 bulk_file        whole files: copied, hashed, read in blocks
-transfer         several operations that belong together, and their end
+transfer         several operations that belong together, and waiting for them
 """

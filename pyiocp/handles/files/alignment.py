@@ -1,7 +1,7 @@
-"""Alignment: what an unbuffered file asks of an offset, a length and a buffer.
+"""Alignment: what an unbuffered file requires of an offset, a length and a buffer.
 
 Without the system's cache in between, the disk itself reads and writes the buffer: whole
-sectors, into memory that begins where a sector may. The kernel answers anything else with
+sectors, in memory that is aligned to sectors. The kernel refuses anything else with
 ``ERROR_INVALID_PARAMETER``, which does not say what was wrong; these checks do.
 """
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def volume_sector_size(kernel: Kernel, number: int) -> int:
     """Return the bytes of a sector of the volume that a file is on.
 
-    What is on no volume, such as a whole disk, has sectors of unknown size: then it is
-    the page size, which every sector size divides.
+    For a handle that is not on a volume, such as a whole disk, it is the page size, which is a
+    multiple of every sector size.
 
     Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/nf-ntifs-ntqueryvolumeinformationfile
     """
@@ -35,9 +35,9 @@ def volume_sector_size(kernel: Kernel, number: int) -> int:
 
 
 def check_alignment(wanted: str, sector_size: int, offset: int, length: int, address: int) -> None:
-    """Raise ValueError if one of the three is no multiple of the sector size, in bytes.
+    """Raise ValueError if one of the three is not a multiple of the sector size, in bytes.
 
-    wanted: what was attempted. An empty buffer has no address that matters.
+    wanted: what was attempted. The address of an empty buffer does not matter.
     """
     values = {"offset": offset, "length": length, "buffer's address": address if length else 0}
     for name, value in values.items():

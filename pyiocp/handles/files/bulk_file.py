@@ -1,7 +1,7 @@
 """Whole files, block by block, with several blocks in flight: copy, hash, read.
 
-One read at a time leaves the disk idle while its bytes are dealt with. With several in
-flight there is always the next one: how many is the caller's to say, `depth`.
+With one read at a time, the disk is idle while the bytes are processed. With several in flight
+it always has the next one to do; the caller says how many with `depth`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     Name = str | bytes | os.PathLike[Any]
 
 DEPTH_MAX = 1024
-"""Blocks in flight, and in memory."""
+"""The most blocks in flight, and in memory."""
 
 BLOCK_SIZE_MAX = 1 << 30
-"""Bytes of a block."""
+"""The most bytes of a block."""
 
 
 def copy_file(
@@ -134,11 +134,11 @@ def _blocks(
 
 
 class _Block:
-    """Memory of a block, page-aligned as unbuffered files want it, and what came into it."""
+    """Memory for a block, page-aligned as unbuffered files require, and how much was read."""
 
     def __init__(self, size: int) -> None:
-        # Lifetime: the operation that reads into it exports it; so it is never closed, but
-        # goes when the last one to look at it is gone.
+        # Lifetime: the operation that reads into it exports it, so it is never closed: it is
+        # freed with the last reference to it.
         self.memory = mmap.mmap(-1, size)
         self.count: int | None = None
 
@@ -166,7 +166,7 @@ class _Reader(Transfer):
             if count:
                 with memoryview(block.memory) as whole, whole[:count] as view:
                     yield view
-            # Beyond the size that it had there is mostly nothing: one read finds that out.
+            # Past the size that the file had there is usually nothing: one read is enough.
             if self._next < size or not self._blocks:
                 self._read(block)
 
@@ -184,7 +184,7 @@ class _Reader(Transfer):
 
 
 class _Copy(Transfer):
-    """The blocks of one file, each written where it was read as soon as it has been."""
+    """The blocks of one file, each written to the other file as soon as it has been read."""
 
     def __init__(self, port: CompletionPort, source: File, target: File, block_size: int) -> None:
         super().__init__(port._queue)
@@ -193,15 +193,15 @@ class _Copy(Transfer):
         self._block_size = block_size
         self._size = source.size()
         self._next = 0
-        #: Where the source ends: a read that came back short has found it.
+        #: Where the source ends; known once a read has come back short.
         self._end: int | None = None
 
     def run(self, depth: int) -> int:
         """Copy; return how many bytes the source had."""
-        # A write that makes a file longer holds up its thread: at its full length, as far
-        # as is known, the file has room, or there is none and nothing has been read in vain.
+        # A write that extends a file blocks its thread, so it is extended once, to the length
+        # that is known now. If the disk is full, that shows before anything has been read.
         self._target.truncate(self._size)
-        with self.lock:  # other threads may take completions, and read on, from the first one on
+        with self.lock:  # from the first read on, other threads may complete it and read on
             for _ in range(_block_count(self._size, self._block_size, depth)):
                 self._read(mmap.mmap(-1, self._block_size))
         self.wait(lambda: not self.in_flight)
@@ -209,8 +209,8 @@ class _Copy(Transfer):
         return self._end
 
     def _read(self, memory: mmap.mmap) -> None:
-        """Read the next block, if there is one to be expected."""
-        # Beyond the size that it had there is mostly nothing: one read finds that out.
+        """Read the next block, if there may be one."""
+        # Past the size that the file had there is usually nothing: one read is enough.
         if self._end is not None or (self._next >= self._size and self.in_flight):
             return
         offset = self._next
@@ -227,7 +227,7 @@ class _Copy(Transfer):
         if not count or (self._end is not None and offset >= self._end):
             return
         sector = self._target.sector_size
-        length = -(-count // sector) * sector  # to be cut off at the end
+        length = -(-count // sector) * sector  # cut off at the end by truncate()
         memory[count:length] = bytes(length - count)
         with memoryview(memory) as whole:
             operation = self._target.write_operation(whole[:length], offset)
@@ -254,13 +254,13 @@ def _block_count(size: int, block_size: int, depth: int) -> int:
 
 
 def _is_same(source: Name | File, target: Name | File) -> bool:
-    """Tell whether both are the same file, as far as their names tell."""
+    """Tell whether both names are of the same file."""
     first, second = (
         file.name if isinstance(file, File) else os.fsdecode(file) for file in (source, target)
     )
     try:
         return bool(first and second) and Path(first).samefile(second)
-    except OSError:  # one of them is not there, which is said elsewhere
+    except OSError:  # one of them does not exist, which is reported elsewhere
         return False
 
 

@@ -1,7 +1,7 @@
 """File: a file on a completion port, read and written at offsets of 64 bits.
 
-An overlapped handle has no position that reads and writes would move: each says where. So
-any number of them may be in flight, in any order.
+An overlapped handle has no position that reads and writes would move: each has its own offset.
+So any number of them may be in flight, in any order.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class File(Handle):
     must be multiples of then.
 
     Thread safety: any thread may call any method. Several reads and writes may be in
-    flight; where their ranges overlap, the order is nobody's promise.
+    flight; where their ranges overlap, the order is undefined.
     """
 
     kind = "file"
@@ -72,8 +72,8 @@ class File(Handle):
     ) -> None:
         """Associate a handle that was opened with FILE_FLAG_OVERLAPPED.
 
-        name, mode and unbuffered say what is known of how it was opened: requests that it
-        cannot carry out are refused by them, before the kernel sees them.
+        name, mode and unbuffered say how it was opened, as far as known: requests that do not
+        fit are refused before the kernel sees them.
         """
         self.name = name
         self._mode = FileMode.of(mode)
@@ -363,8 +363,8 @@ class File(Handle):
         self._check_writable("flush()")
         kernel = self.home.kernel
         process = kernel.GetCurrentProcess()
-        # A handle of its own, because the lock that keeps ours open would be held for as
-        # long as the disk takes.
+        # A second handle: the lock that keeps ours open would be held for as long as the disk
+        # takes.
         copy = HANDLE()
         with self.lock:
             self.check_open("flush()")
@@ -393,7 +393,7 @@ class File(Handle):
             code = kernel.last_error()
         raise error_of_code(function, code, None, self)
 
-    # Checks, and what operations are made of
+    # Checks, and the parts of operations
 
     def _check_readable(self, wanted: str) -> None:
         if not self._mode.readable:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _DISPOSITIONS = {"r": OPEN_EXISTING, "w": CREATE_ALWAYS, "x": CREATE_NEW, "a": OPEN_ALWAYS}
 
-#: All that writing takes, without the right to write anywhere but at the end.
+#: The access that writing needs, without the right to write anywhere but at the end.
 _APPEND_ACCESS = FILE_GENERIC_WRITE & ~FILE_WRITE_DATA
 
 _SHARES = {"r": FILE_SHARE_READ, "w": FILE_SHARE_WRITE, "d": FILE_SHARE_DELETE}
@@ -92,7 +92,7 @@ def share_flags(share: str) -> int:
 
 
 def file_name(path: str | bytes | os.PathLike[Any]) -> str:
-    """Return a path as text; ValueError if Windows would see only a part of it."""
+    """Return a path as text; ValueError if Windows would only see part of it."""
     name = os.fsdecode(path)
     if "\0" in name:
         raise ValueError(f"a path has no null character, and this has: {name!r}")
@@ -112,7 +112,7 @@ def open_file(
 ) -> int:
     """Return the handle of a file, opened or created for overlapped operations.
 
-    The arguments are those of `CompletionPort.file`. Raises ValueError for words that exclude
+    The arguments are those of `CompletionPort.file`. Raises ValueError for arguments that exclude
     each other, and an `IocpError` with ``filename`` if the system does not open it.
 
     Source: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew

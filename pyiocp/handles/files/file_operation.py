@@ -26,19 +26,19 @@ OFFSET_MAX = 2**63 - 1
 """The largest place in a file; the kernel counts in signed 64-bit numbers."""
 
 AT_THE_END = 2**64 - 1
-"""The offset that has a write extend the file, wherever its end is by then."""
+"""The offset for a write at the end of the file, wherever that is by then."""
 
 LENGTH_MAX = 0xFFFFFFFF
-"""What a DWORD holds: the most bytes of one read or write."""
+"""The most bytes of one read or write: their number is a DWORD."""
 
 
 def pinned(wanted: str, buffer: Buffer, *, read_only: bool) -> WSABUF:
-    """Export a buffer's memory, and say where it is and how long.
+    """Export a buffer's memory; return its address and length.
 
-    Raises TypeError for a buffer that must be written to and cannot be, ValueError for one
-    that is too long; `wanted` names the attempt.
+    Raises TypeError for a read-only buffer that must be written to, ValueError for one that is
+    too long; `wanted` names the attempt.
 
-    Lifetime: the memory stays where it is as long as what is returned lives.
+    Lifetime: the memory stays where it is as long as the returned object lives.
     """
     with memoryview(buffer) as view:
         if view.readonly and not read_only:
@@ -54,7 +54,7 @@ def pinned(wanted: str, buffer: Buffer, *, read_only: bool) -> WSABUF:
 
 
 def check_range(wanted: str, offset: int, length: int) -> None:
-    """Raise ValueError if a range of bytes does not lie where a file may have bytes."""
+    """Raise ValueError for a range of bytes that no file can have."""
     if not 0 <= offset <= OFFSET_MAX - length:
         raise ValueError(
             f"{wanted}: offset must be between 0 and 2**63 - 1 - {length:,}, not {offset:,}"
@@ -88,7 +88,7 @@ class FileOperation(Operation):
 
     @property
     def memory(self) -> tuple[Any, ...]:
-        """What the kernel may read or write, the caller's buffers among it."""
+        """What the kernel may read or write, including the caller's buffers."""
         return (*super().memory, self._pins)
 
     @property
@@ -120,7 +120,7 @@ class FileOperation(Operation):
 
 
 class ReadOperation(FileOperation):
-    """A read. At or behind the end of the file it completes with 0 bytes and no error."""
+    """A read. At or past the end of the file it completes with 0 bytes and no error."""
 
     __slots__ = ()
 
@@ -138,7 +138,7 @@ class ControlOperation(FileOperation):
 
 
 def range_length(wanted: str, offset: int, length: int | None) -> int:
-    """Return the length of a range to lock: without one, as far as a file can go.
+    """Return the length of a range to lock; for None, up to the largest possible offset.
 
     Raises ValueError for a range that cannot be locked; `wanted` names the attempt.
     """
@@ -154,9 +154,9 @@ def range_length(wanted: str, offset: int, length: int | None) -> int:
 class LockOperation(FileOperation):
     """A lock of a range of bytes; its completion says that it is held.
 
-    NtLockFile has a way of its own through the kernel (FastIoLock), and nobody says whether
-    that way honours FILE_SKIP_COMPLETION_PORT_ON_SUCCESS. Wine's queues no packet at all for
-    a lock that is granted on the spot. So the port finds out for each.
+    NtLockFile has its own path through the kernel (FastIoLock), and it is not documented whether
+    that honours FILE_SKIP_COMPLETION_PORT_ON_SUCCESS. Wine queues no packet at all for a lock
+    that is granted at once. So the port finds out for each lock.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Scatter: the pages of memory that one stretch of a file is read into, or written from.
+"""Scatter: reading one stretch of a file into separate pages of memory, or writing it from them.
 
 ReadFileScatter and WriteFileGather take an array of FILE_SEGMENT_ELEMENTs, one for each page.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..handle import Handle
 
 PAGE_SIZE = mmap.PAGESIZE
-"""Bytes that one element stands for."""
+"""The bytes that one element stands for."""
 
 
 def segments(wanted: str, pins: Iterable[WSABUF]) -> ctypes.Array[FILE_SEGMENT_ELEMENT]:
@@ -32,7 +32,7 @@ def segments(wanted: str, pins: Iterable[WSABUF]) -> ctypes.Array[FILE_SEGMENT_E
     Raises ValueError for a buffer that does not consist of whole pages; `wanted` names the
     attempt.
 
-    Lifetime: the array has bare addresses; who pins the buffers keeps the memory.
+    Lifetime: the array has bare addresses: the pins must outlive the call's use of it.
 
     Source: https://learn.microsoft.com/windows/win32/api/winnt/ns-winnt-file_segment_element
     """

@@ -1,8 +1,8 @@
-"""Transfer: operations that belong together, and a caller who waits for them on the port.
+"""Transfer: operations that belong together, and a caller that waits for them on the port.
 
-The caller serves the port meanwhile, as any thread does that waits on it: hooks are called,
-and completions that are others' are kept for ``wait``. Other threads may serve it at the
-same time; one of them may then be the one that takes the transfer's completions.
+Like any thread that waits on a port, the caller serves it meanwhile: hooks are called, and
+completions of other operations are kept for ``wait``. Other threads may serve the port at the
+same time, and take completions of the transfer.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from ...engine.operation import Operation
     from ...engine.queue import CompletionQueue
 
-#: A wake-up packet may reach another thread than the one that it was meant for.
+#: Wake up at least this often: another thread may take the packet meant for this one.
 _LOOK_AGAIN_S = 0.05
 
 
 class Transfer:
     """Operations of one caller on a port.
 
-    ``error`` is the first that went wrong: the others are cancelled then, and nothing more
-    is posted.
+    ``error`` is the first error: the other operations are then cancelled, and no more are
+    posted.
 
     Thread safety: one thread waits; completions may come on any.
     """
@@ -41,7 +41,7 @@ class Transfer:
         self.error: Exception | None = None
         self._over = False
         self._in_flight: set[Operation] = set()
-        #: Held while a completion is taken. Reentrant: what takes it posts the next operation.
+        #: Held while a completion is handled. Reentrant: its handler posts the next operation.
         self.lock = threading.RLock()
         self._waiter = 0
 
@@ -51,9 +51,9 @@ class Transfer:
         return len(self._in_flight)
 
     def post(self, operation: Operation, then: Callable[[Completion], None]) -> None:
-        """Post an operation; `then` takes its completion, if that is no error.
+        """Post an operation; `then` is called with its completion, unless that is an error.
 
-        It is called by one thread at a time. What it raises ends the transfer.
+        One thread at a time calls it. An exception that it raises ends the transfer.
         """
         operation.receiver = partial(self._receive, then)
         with self.lock:
@@ -65,19 +65,19 @@ class Transfer:
                 raise
 
     def wait(self, done: Callable[[], bool]) -> None:
-        """Serve the port until `done()`, or until something goes wrong, which is raised.
+        """Serve the port until `done()`, or until an error, which is raised.
 
         Raises KeyboardInterrupt on Ctrl-C, `PortClosedError` if the port is closed
-        meanwhile, and what a completion or its taker has failed with.
+        meanwhile, and the error of a completion or of its handler.
         """
         self._serve(lambda: done() or self.error is not None)
         if self.error is not None:
             raise self.error
 
     def end(self) -> None:
-        """Call off what is in flight, and wait until the kernel has given it back."""
+        """Cancel what is in flight, and wait until the kernel is done with it."""
         self._call_off()
-        with contextlib.suppress(PortClosedError):  # which has given it back, or kept it
+        with contextlib.suppress(PortClosedError):  # whose close has waited for it, or kept it
             self._serve(lambda: not self._in_flight)
 
     def _serve(self, done: Callable[[], bool]) -> None:
@@ -98,7 +98,7 @@ class Transfer:
             interrupt.raise_noted()
 
     def _is(self, done: Callable[[], bool]) -> bool:
-        """Ask while no completion is being taken: it may be about to post the next operation."""
+        """Ask while no completion is being handled, as that may post the next operation."""
         with self.lock:
             return done()
 

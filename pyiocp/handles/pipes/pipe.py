@@ -2,7 +2,7 @@ r"""Pipe: one end of a named pipe on a completion port, a server's or a client's
 
 A named pipe is a name, ``\\.\pipe\name``, and instances of it that its server makes; each
 instance serves one client at a time. What is written on one end is read on the other, as
-bytes, or as messages with their limits.
+bytes, or as messages with their boundaries.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _PATH_MAX = 256
 #: What a client asks for, by the mode that it opens the pipe with.
 _ACCESS = {
     "r+": GENERIC_READ | GENERIC_WRITE,
-    # To set how it reads takes the right to write attributes.
+    # Setting the read mode needs the right to write attributes.
     "r": GENERIC_READ | FILE_WRITE_ATTRIBUTES,
     "w": GENERIC_WRITE,
 }
@@ -68,7 +68,7 @@ _ACCESS = {
 def pipe_path(name: str) -> str:
     r"""Return the path of the pipe `name`: ``\\.\pipe\name``, unless it is a path already.
 
-    Raises ValueError for a name that no pipe can have, TypeError for what is no text.
+    Raises ValueError for a name that no pipe can have, TypeError for what is not a str.
 
     Source: https://learn.microsoft.com/windows/win32/ipc/pipe-names
     """
@@ -127,9 +127,9 @@ class Pipe(Handle):
         self.name = name
         self.message = message
         self.server = server
-        # A message longer than the buffer ends a read with a warning, for which a packet
-        # comes. What skip-on-success, which is for successes, does to that packet is not
-        # documented (libuv#1672 is the same with datagrams), and Wine leaves it out.
+        # A message longer than the buffer ends a read with a warning, and a packet comes. It is
+        # not documented whether skip-on-success leaves that packet out (libuv#1672 is the same
+        # with datagrams), and Wine does.
         super().__init__(home, number, key=key, skip_on_success=not message)
 
     @classmethod
@@ -144,8 +144,8 @@ class Pipe(Handle):
         if mode not in _ACCESS:
             raise ValueError(f"mode must be 'r', 'w' or 'r+', not {mode!r}")
         kernel = home.kernel
-        # The server may learn who the client is, and may not act in its name, which it can
-        # unless it is told otherwise.
+        # The server may learn who the client is, but not act in its name, as it could by
+        # default.
         flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION
         number = kernel.CreateFileW(path, _ACCESS[mode], 0, None, OPEN_EXISTING, flags, None)
         if number is None or number == INVALID_HANDLE_VALUE:
@@ -309,8 +309,8 @@ class PipeAccept(Operation):
 
     __slots__ = ("_on_end", "_pipe", "accepted")
 
-    # The client was faster; or it has come and gone, and what it wrote can be read. No packet
-    # comes for either, and there is a pipe to hand over in both cases.
+    # The client was faster, or it has come and gone, and what it wrote can be read. In both cases
+    # there is a pipe to hand over, and no packet comes.
     ends = Ends(
         statuses={ERROR_PIPE_CONNECTED: STATUS_PIPE_CONNECTED, ERROR_NO_DATA: STATUS_PIPE_CLOSING},
         ordinary=frozenset((STATUS_PIPE_CONNECTED, STATUS_PIPE_CLOSING)),

@@ -1,8 +1,8 @@
-"""PipeConnect: opens a client's end of a pipe whose server is busy, as soon as it is not.
+"""PipeConnect: opens a client's end of a pipe as soon as its server is not busy.
 
-The system's own way to wait, WaitNamedPipeW, blocks its thread, and may be too late when
-it returns: another client was faster. So the end is opened again and again, on the port's
-timers, at intervals that grow; asyncio does the same.
+WaitNamedPipeW, the system's way to wait, blocks its thread, and another client may be faster once
+it returns. So opening is tried again and again, with the port's timers, at growing intervals;
+asyncio does the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _INTERVAL_MAX_S = 0.05
 class PipeConnect(Packet):
     """A client's wait for a pipe: ``pipe`` is its end once its completion says success.
 
-    It counts among the port's operations in flight, although the kernel knows nothing of it
+    It counts as one of the port's operations in flight, although the kernel does not know of it
     between two attempts.
 
     Thread safety: any thread may call any method.
@@ -82,7 +82,7 @@ class PipeConnect(Packet):
     def start(self) -> None:
         """Open the pipe, or begin to wait; raise what is no matter of waiting."""
         self.state = PENDING
-        # Whoever takes it out of the table ends it: an attempt, or cancel().
+        # What takes it out of the table completes it: an attempt, or cancel().
         self._home.in_flight[self.address] = self
         try:
             self._attempt()
@@ -136,7 +136,7 @@ class PipeConnect(Packet):
             return  # cancelled meanwhile
         try:
             self._attempt()
-        except PortClosedError:  # it closes: nothing new is opened on it
+        except PortClosedError:
             self._end(self._cancelled(), STATUS_CANCELLED)
         except OSError as error:
             self._end(error, STATUS_PIPE_NOT_AVAILABLE)

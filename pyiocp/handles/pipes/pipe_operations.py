@@ -1,6 +1,6 @@
-"""What is posted on a pipe: reads, writes and transactions, and the completion of those that read.
+"""What is posted on a pipe: reads, writes and transactions, and the completion of reads.
 
-How a read ends, besides with bytes:
+How a read ends, other than with bytes:
 
 - The other end has been closed, and what it wrote has been read: the read completes with 0
   bytes and no error, as on a stream, whether it was pending then or posted afterwards.
@@ -69,11 +69,11 @@ class PipeOperation(Operation):
 
     @property
     def memory(self) -> tuple[Any, ...]:
-        """What the kernel may read or write: also what keeps the buffers in place."""
+        """What the kernel may read or write, including the exports of the buffers."""
         return (*super().memory, self._exports)
 
     def export(self, buffer: Buffer, *, read_only: bool = False) -> tuple[Any, Any]:
-        """Return address and size of a buffer, as arguments; it stays where it is.
+        """Return address and size of a buffer, as arguments.
 
         Raises TypeError for a read-only buffer without `read_only`, ValueError for one that
         is larger than 4,294,967,295 bytes, BufferError for one that is not contiguous.
@@ -91,9 +91,8 @@ class PipeRead(PipeOperation):
 
     __slots__ = ()
 
-    # No packet comes for a read that finds the pipe at its end, but one does for a read that
-    # finds a message longer than its buffer: the former's status is an error, the latter's a
-    # warning. (With packets skipped on success nobody says: see Pipe.)
+    # No packet comes for a read at the end of the pipe, whose status is an error. One comes for a
+    # message longer than the buffer, whose status is a warning (see Pipe on skip-on-success).
     ends = Ends(
         statuses={ERROR_BROKEN_PIPE: STATUS_PIPE_BROKEN},
         ordinary=frozenset((STATUS_PIPE_BROKEN,)),

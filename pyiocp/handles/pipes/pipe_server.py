@@ -1,8 +1,8 @@
 """PipeServer: a named pipe's name, and the instances that wait for its clients.
 
-While a server is open, at least one instance of its pipe is free to be connected to, from
-before the first accept to after the last: clients find the pipe busy for as long as it
-takes to make the next instance at most, and no other process can take the name.
+While a server is open, at least one instance of its pipe is free to be connected to, even before
+the first accept and after the last. So clients find the pipe busy only for as long as it takes to
+make the next instance, and no other process can take the name.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from ...engine.home import Home
 
-#: The directions of a pipe, by the mode that its server has it in.
+#: The directions of a pipe, by the mode of its server.
 _ACCESS = {"r+": PIPE_ACCESS_DUPLEX, "r": PIPE_ACCESS_INBOUND, "w": PIPE_ACCESS_OUTBOUND}
 
 _BUFFER_MAX = 0x7FFFFFFF
@@ -105,7 +105,7 @@ class PipeServer:
         )
         self._lock = threading.Lock()
         self._accepting: set[Pipe] = set()
-        #: Free instances that no accept waits on; clients may be connected to them already.
+        #: Instances without an accept; clients may be connected to them already.
         self._free = [self._make_instance(first=exclusive)]
 
     @property
@@ -178,7 +178,7 @@ class PipeServer:
             raise
 
     def _on_end(self, pipe: Pipe, error: BaseException | None) -> None:
-        """See to it that an instance is free, now that an accept on this one has ended."""
+        """Make sure that an instance is free, now that an accept on this one has ended."""
         unused = isinstance(error, OperationCancelledError)
         with self._lock:
             self._accepting.discard(pipe)
@@ -186,8 +186,8 @@ class PipeServer:
             if open_still and unused and not pipe.closed:
                 self._free.append(pipe)
             elif open_still and not self._free and not self._accepting:
-                # Refused, as when the last instance allowed has its client now: then the
-                # next accept() tries again, and says so.
+                # If this is refused, as when all instances have clients, the next accept() tries
+                # again, and raises the error.
                 with contextlib.suppress(IocpError, PortClosedError):
                     self._free.append(self._make_instance())
         if error is not None and not (unused and open_still):

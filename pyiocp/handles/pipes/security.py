@@ -1,4 +1,4 @@
-"""SecurityDescriptor: who may open a kernel object."""
+"""SecurityDescriptor: who may open a kernel object; for functions that create one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class SecurityDescriptor:
-    """A security descriptor, made of its text: ``sddl``.
+    """A security descriptor, made from its text, ``sddl``.
 
     ``attributes`` is the SECURITY_ATTRIBUTES to pass: with this descriptor, and not
     inherited by child processes.
 
-    Raises ValueError for a text that the system does not understand.
+    Raises ValueError for text that the system does not understand.
 
     Source: https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-definition-language
     """
@@ -50,17 +50,17 @@ class SecurityDescriptor:
         finally:
             kernel.LocalFree(allocated)
         self.sddl = sddl
-        # Lifetime: the structure points to the copy, and both are this object's.
+        # Lifetime: the structure points to the copy, and this object has both.
         self.attributes = SECURITY_ATTRIBUTES(
             ctypes.sizeof(SECURITY_ATTRIBUTES), ctypes.addressof(self._memory), False
         )
 
     @classmethod
     def of_this_user(cls, kernel: Kernel) -> SecurityDescriptor:
-        """Return one that lets in the user that this process runs as, and nobody else.
+        """Return one that lets in only the user that this process runs as.
 
-        Not even administrators, unless they are that user; they can take possession, as
-        of everything.
+        It excludes administrators too, unless they are that user; but they can take ownership, as
+        of any object.
         """
         return cls(kernel, f"D:P(A;;GA;;;{user_sid(kernel)})")
 
@@ -74,7 +74,7 @@ def user_sid(kernel: Kernel) -> str:
     if not kernel.OpenProcessToken(kernel.GetCurrentProcess(), TOKEN_QUERY, ctypes.byref(token)):
         raise error_of_code("OpenProcessToken", kernel.last_error())
     try:
-        # A security identifier has 68 bytes at most.
+        # A security identifier has at most 68 bytes.
         memory = ctypes.create_string_buffer(ctypes.sizeof(TOKEN_USER) + 68)
         size = DWORD()
         if not kernel.GetTokenInformation(
@@ -84,7 +84,7 @@ def user_sid(kernel: Kernel) -> str:
     finally:
         kernel.CloseHandle(token)
     text = LPWSTR()
-    # Lifetime: the identifier stands in `memory`, behind the structure that points to it.
+    # Lifetime: the identifier is in `memory`, after the structure that points to it.
     user = TOKEN_USER.from_buffer(memory).User
     if not kernel.ConvertSidToStringSidW(user.Sid, ctypes.byref(text)):
         raise error_of_code("ConvertSidToStringSidW", kernel.last_error())

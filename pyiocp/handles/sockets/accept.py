@@ -1,4 +1,4 @@
-"""AcceptOperation: takes a connection off a listening stream."""
+"""AcceptOperation: accepts a connection on a listening stream, with AcceptEx."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...winapi import SOCKADDR
     from .stream import Stream
 
-#: What AcceptEx wants for each of the two addresses: 16 bytes more than the largest.
+#: The room that AcceptEx requires for each of the two addresses: the largest, and 16 bytes.
 _ADDRESS_SIZE = ctypes.sizeof(SOCKADDR_STORAGE) + 16
 
 _NO_ADDRESSES = bytes(2 * _ADDRESS_SIZE)
@@ -38,7 +38,7 @@ _NO_ADDRESSES = bytes(2 * _ADDRESS_SIZE)
 #: SO_CONNECT_TIME of a socket that is not connected.
 _NOT_CONNECTED = 0xFFFFFFFF
 
-#: The most bytes of first data that fit into the block with the addresses.
+#: The most bytes of first data: with the addresses, the block has a size of 32 bits.
 FIRST_DATA_MAX = 0xFFFFFFFF - 2 * _ADDRESS_SIZE
 
 
@@ -73,28 +73,28 @@ class AcceptOperation(Operation):
         self._block = bytearray(room + 2 * _ADDRESS_SIZE)
         #: The socket that is accepted into.
         self._accept_number = int(INVALID_SOCKET)
-        #: The same as the call gets it; None before the first.
+        #: The same as an argument of the call; None before the first call.
         self._socket: Any = None
         self._local, self._peer = LPSOCKADDR(), LPSOCKADDR()
         self.accepted: Stream | None = None
-        #: The local address of the last one accepted, which the next one mostly has as well:
-        #: then both share it, and a connection takes 140 bytes less.
+        #: The local address of the last connection, which the next one usually has too: they
+        #: then share the object, which saves 140 bytes a connection.
         self._last_local: Any = None
         if room:
             self.buffers = (self._block,)
 
     @property
     def extents(self) -> list[Extent]:
-        """Where the block is, also without room for first data: the addresses go there."""
+        """Where the block is: it has the addresses, even without room for first data."""
         return [extent_of(self._block)]
 
     prepares = True
 
     def prepare(self) -> None:
-        """Have a new socket to accept into."""
+        """Open a new socket to accept into, unless there is a stream for that."""
         listening = self._listening
         self.accepted = None
-        if self._socket is None:  # first, for the system may have no AcceptEx
+        if self._socket is None:  # first, because the system may lack AcceptEx
             self._make_calls()
         if self._into is None:
             kernel = listening.home.kernel
@@ -103,10 +103,10 @@ class AcceptOperation(Operation):
             self._into.check_reusable("accept")
             self._accept_number = self._into.number
         self._socket.value = self._accept_number
-        self._block[self._room :] = _NO_ADDRESSES  # not those of who came before
+        self._block[self._room :] = _NO_ADDRESSES  # not those of the previous client
 
     def _make_calls(self) -> None:
-        """Make what is passed to the system, once for all accepts of this operation."""
+        """Make the arguments of the calls, once for all accepts of this operation."""
         listening = self._listening
         block = ctypes.byref(ctypes.c_char.from_buffer(self._block))
         self._socket = SOCKET()
@@ -135,11 +135,11 @@ class AcceptOperation(Operation):
         )
 
     def refused(self) -> None:
-        """Close the socket that was to be accepted into."""
+        """Close the socket that would have been accepted into."""
         self._close_accepted()
 
     def finish(self, count: int, status: int) -> Completion:
-        """Make a stream of the accepted socket: on the port, and with its addresses."""
+        """Put the accepted socket on the port, as a stream with its addresses."""
         completion = super().finish(count, status)
         if completion.error is None:
             try:
@@ -156,11 +156,11 @@ class AcceptOperation(Operation):
     def _make_stream(self) -> Stream:
         listening = self._listening
         kernel = listening.home.kernel
-        # Until this is done getpeername and shutdown do not work on the socket. It fails
-        # when the client has gone away in the meantime.
+        # Until the context is updated, getpeername and shutdown do not work on the socket. It
+        # fails when the client has gone away in the meantime.
         listener = SOCKET(listening.number)
         if self._into is not None:
-            # By a call of the stream itself: somebody may have closed it just now.
+            # Through the stream's own method: another thread may have closed it just now.
             context = ctypes.byref(listener), ctypes.sizeof(listener)
             self._into.call("setsockopt", SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, *context)
             self._into.connected_between(*self._addresses())
@@ -182,14 +182,14 @@ class AcceptOperation(Operation):
         return stream
 
     def _addresses(self) -> tuple[Any, Any]:
-        """Return the local and the peer's address, out of the block."""
+        """Return the local address and the peer's from the block."""
         listening = self._listening
         look_up = listening.extension(listening.home.kernel.GetAcceptExSockaddrs)
         look_up(*self._look_up_arguments)
         return self._address(self._local), self._address(self._peer)
 
     def _address(self, pointer: ctypes._Pointer[SOCKADDR]) -> Any:
-        """Return an address; of a peer without a path, which only AF_UNIX has, an empty one.
+        """Return an address; for an AF_UNIX peer without a path, an empty string.
 
         None if there is none: Wine writes no addresses for a client that has closed before
         it sent the first data. The stream then asks the system.
@@ -202,10 +202,10 @@ class AcceptOperation(Operation):
     def connected_seconds(self) -> int | None:
         """Return for how long a client has been connected that this accept still waits for.
 
-        An accept with room for first data completes only when the client sends some. One
-        that never does would keep it for ever: ask now and then, and ``cancel()`` the
-        accept, which disconnects the client, when it is too long. Whole seconds; None if
-        no client is there, or the accept is over.
+        An accept with room for first data completes only when the client sends some, so a
+        client that never does keeps it pending for ever: ask now and then, and when it has been
+        too long ``cancel()`` the accept, which disconnects the client. Whole seconds; None if
+        no client is there, or the accept has completed.
 
         Raises an `IocpError` if the system refuses. Any thread may call it.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def show_address(address: Any) -> str:
-    """Return an address of a socket as text; of several, all; one without a port as it is."""
+    """Return a socket's address as text, or several, separated by commas; others as they are."""
     if not isinstance(address, (tuple, list)) or not address:
         return str(address)
     if not isinstance(address[0], str):

@@ -1,4 +1,4 @@
-"""ConnectOperation and DisconnectOperation: how a stream gets a peer, and loses it."""
+"""ConnectOperation and DisconnectOperation: connecting a stream, and disconnecting it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class ConnectOperation(Operation):
 
     @property
     def memory(self) -> tuple[Any, ...]:
-        """What the kernel may read or write, the first data among it."""
+        """What the kernel may read or write, including the first data."""
         return (*super().memory, self.exported)
 
     def finish(self, count: int, status: int) -> Completion:
-        """Tell the socket that it is connected: getpeername and shutdown need that."""
+        """Update the socket's context, which getpeername and shutdown need."""
         completion = super().finish(count, status)
         if completion.error is None:
             try:
                 self._stream.call("setsockopt", SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, None, 0)
             except HandleClosedError:
-                pass  # closed just now, by another thread: there is nothing left to update
+                pass  # another thread has just closed it: there is nothing to update
             except OSError as error:
                 return type(completion)(self, self.key, 0, status, error)
         return completion
@@ -47,8 +47,8 @@ class ConnectOperation(Operation):
 class DisconnectOperation(Operation):
     """A disconnect; ``then`` is called when it has completed without error.
 
-    A provider may finish it on the spot and yet report it as pending: then, with
-    skip-on-success in force, no packet comes. Wine's does.
+    A provider may complete it at once and yet report it as pending: then no packet comes with
+    skip-on-success. Wine's does that.
     """
 
     __slots__ = ("_then",)
@@ -58,13 +58,13 @@ class DisconnectOperation(Operation):
         self._then = then
 
     def finish(self, count: int, status: int) -> Completion:
-        """Set the options again that the stream was given: the system may have lost them."""
+        """Call `then`: the stream sets its options again, as the system may have lost them."""
         completion = super().finish(count, status)
         if self._then is not None and completion.error is None:
             try:
                 self._then()
             except HandleClosedError:
-                pass  # closed just now, by another thread: nobody will use it again
+                pass  # another thread has just closed it: it will not be used again
             except OSError as error:
                 return type(completion)(self, self.key, 0, status, error)
         return completion
@@ -72,7 +72,7 @@ class DisconnectOperation(Operation):
     def _submit(self, announce: bool) -> bool:
         done = super()._submit(announce)
         if not done and self.handle.skips_on_success:
-            # Under the lock: it may have been dequeued, and posted again, by another thread.
+            # With the lock: another thread may have dequeued it, and posted it again.
             with self.handle.lock:
                 if not self.unwritten:
                     self.handle.home.settle(self, self.address)

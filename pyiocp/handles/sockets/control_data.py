@@ -1,9 +1,8 @@
-"""ControlData: what travels beside a datagram, and says more about it than its bytes.
+"""ControlData: what is sent or received with a datagram, besides its bytes.
 
-The address that a datagram was sent to and the interface that it came in on, its
-congestion mark (ECN), the size of the datagrams that were sent or received as one. The
-kernel keeps it as control messages, each a level, a type and some bytes, one behind the
-other.
+That is the address that a datagram was sent to and the interface that it came in on, its
+congestion mark (ECN), and the size of datagrams that are sent or received as one. In the kernel's
+layout these are control messages, one after the other, each with a level, a type and some bytes.
 """
 
 from __future__ import annotations
@@ -108,9 +107,9 @@ class ControlData:
 
 
 def packet_info(family: int, source: str | None, interface: int | None) -> ControlMessage:
-    """Return the message that sends a datagram from an address, and out of an interface.
+    """Return the message to send a datagram from an address, and out of an interface.
 
-    Raises ValueError for a source that is no numeric address of the family.
+    Raises ValueError for a source that is not a numeric address of the family.
     """
     index = _checked("interface", interface or 0, 0, _INTERFACE_MAX)
     information: IN_PKTINFO | IN6_PKTINFO
@@ -140,7 +139,7 @@ def segmentation(size: int) -> ControlMessage:
 
 
 def packed(messages: Sequence[ControlMessage]) -> ctypes.Array[Any]:
-    """Return control messages in the kernel's layout, one behind the other."""
+    """Return control messages in the kernel's layout, one after the other."""
     memory = control_room(sum(WSA_CMSG_SPACE(len(message.data)) for message in messages))
     at = 0
     for level, kind, data in messages:
@@ -152,17 +151,17 @@ def packed(messages: Sequence[ControlMessage]) -> ctypes.Array[Any]:
 
 
 def control_room(size: int) -> ctypes.Array[Any]:
-    """Return `size` bytes of memory, or a little more, aligned as the kernel wants it."""
+    """Return `size` bytes of memory, or a few more, aligned as the kernel requires."""
     return (ctypes.c_uint64 * -(-size // _WORD))()
 
 
 def interface_address(family: int, interface: str | int | None) -> bytes:
-    """Return an interface as multicast options name it: an address of it, or its index.
+    """Return an interface as multicast options take it: an address of it, or its index.
 
     family: AF_INET: an IPv4 address of the interface, or its index; AF_INET6: its index.
-    None is the system's choice.
+    None leaves the choice to the system.
 
-    Raises TypeError for an address over IPv6, ValueError for what is none.
+    Raises TypeError for an address over IPv6, ValueError for an invalid one.
     """
     if family == AF_INET and isinstance(interface, str):
         return bytes(IN_ADDR.of(interface))
@@ -176,7 +175,7 @@ def interface_address(family: int, interface: str | int | None) -> bytes:
 
 
 def group_address(family: int, group: str) -> bytes:
-    """Return a multicast group's address; ValueError for one that is none."""
+    """Return a multicast group's address; ValueError for other addresses."""
     address = IN_ADDR.of(group) if family == AF_INET else IN6_ADDR.of(group)
     if not ipaddress.ip_address(group).is_multicast:
         raise ValueError(f"{group} is not the address of a multicast group")

@@ -1,11 +1,10 @@
 """Datagram: a UDP socket on a completion port, over IPv4 or IPv6.
 
-Three things are unlike a stream. A completion of a receive says who sent. A datagram
-longer than the buffers is cut, and the completion says that too. And skip-on-success is
-not used: a receive whose buffer is too short ends in a warning, for which the packet is
-sometimes skipped with it and the call fails all the same
-(https://github.com/libuv/libuv/issues/1672), so that a completion would come twice or
-never.
+Three things differ from a stream. The completion of a receive has the sender. A datagram longer
+than the buffers is cut, and the completion says so. And skip-on-success is not used: a receive
+whose buffer is too short ends in a warning, and with skip-on-success the call then fails and its
+packet is sometimes skipped (https://github.com/libuv/libuv/issues/1672), so that a completion
+would come twice or never.
 """
 
 from __future__ import annotations
@@ -64,11 +63,11 @@ if TYPE_CHECKING:
     Data = Buffer | Sequence[Buffer]
     """A datagram to send: one buffer, or a list or tuple of them, sent as one datagram."""
 
-#: What a datagram can carry: 65,535 bytes less the headers of IPv4 and UDP, or of UDP.
+#: The most bytes of a datagram: 65,535 less the headers of IPv4 and UDP, or of UDP.
 _BYTES_MAX = {int(socket.AF_INET): 65507, int(socket.AF_INET6): 65527}
 
 _CONTROL_SIZE = 256
-"""Bytes of room for control data: more than what `report` can ask for takes up."""
+"""Bytes of room for control data: enough for everything that `report` can ask for."""
 _CONTROL_SIZE_MAX = 65536
 
 
@@ -105,10 +104,10 @@ class Datagram(SocketHandle):
                 home.handles.discard(self)  # the number stays the caller's
                 raise
         else:
-            # A provider that does not know these codes reports nothing, and all is well.
+            # A provider that does not know this code reports nothing anyway.
             with contextlib.suppress(IocpError):
                 self._control(SIO_UDP_CONNRESET, False)
-        # Off for good: a hop limit used up on the way says nothing about this socket.
+        # Always off: an expired hop limit says nothing about this socket.
         with contextlib.suppress(IocpError):
             self._control(SIO_UDP_NETRESET, False)
 
@@ -471,13 +470,13 @@ class Datagram(SocketHandle):
         return _BYTES_MAX[self.family]
 
     def _check_length(self, length: int) -> None:
-        """Refuse what no datagram can carry."""
+        """Raise ValueError for more bytes than a datagram can have."""
         most = self.bytes_max
         if length > most:
             raise ValueError(f"a datagram here carries at most {most} bytes, not {length}")
 
     def _control(self, code: int, value: bool) -> None:
-        """Switch something that is no socket option on or off."""
+        """Switch something on or off that is not a socket option."""
         setting, done = DWORD(value), DWORD()
         arguments = ctypes.byref(setting), 4, None, 0, ctypes.byref(done), None, None
         self.call("WSAIoctl", code, *arguments)
@@ -495,7 +494,7 @@ class Datagram(SocketHandle):
 
 
 def _check_room(buffers: tuple[Any, ...], peek: bool) -> None:
-    """Refuse a receive that would throw the datagram away."""
+    """Raise ValueError for a receive that would discard the datagram."""
     if not peek and not any(memoryview(buffer).nbytes for buffer in buffers):
         raise ValueError(
             "a receive without room destroys the datagram that it receives: give it a buffer,"

@@ -1,15 +1,14 @@
-"""The receives of a datagram socket, and the completion with what they tell.
+"""The receives of a datagram socket, and their completion.
 
-A receive brings more than bytes: the sender's address, flags, control data. The kernel
-writes them into room beside the OVERLAPPED, which the next post() of the operation uses
-again. So the completion, a value that nobody changes, has its own copy, and reads it when
-it is asked.
+A receive brings more than bytes: the sender's address, flags, control data. The kernel writes
+them into memory of the operation, which the next post() uses again. So the completion, which
+never changes, has a copy of them, and parses it when asked.
 
-Two codes of the call are no refusal. WSAEMSGSIZE: the datagram was there and longer than
-the buffers; the operation has ended, in a warning, and its packet comes as any other
-(seen on Windows by https://github.com/lalinsky/zio/pull/733). WSAECONNRESET: an earlier
-send was answered by "port unreachable"; nothing is wrong with this receive or this
-socket, and no packet comes, so the port makes a completion of it.
+Two error codes of the call do not mean that it was refused. WSAEMSGSIZE: the datagram was there
+and longer than the buffers; the operation has ended, in a warning, and its packet comes like any
+other (seen on Windows by https://github.com/lalinsky/zio/pull/733). WSAECONNRESET: an earlier
+send was answered by "port unreachable"; nothing is wrong with this receive or this socket, and
+no packet comes, so the port makes a completion.
 """
 
 from __future__ import annotations
@@ -129,29 +128,29 @@ class _MessageRoom(ctypes.Structure):
 
 
 class _Room:
-    """Memory for one of the structures above: ``structure`` is it, ``sender`` what it tells."""
+    """Memory for one of the structures above: ``structure``; ``sender`` is in it."""
 
     __slots__ = ("_fresh", "_memory", "_sender_at", "structure")
 
     def __init__(self, kind: type[_FromRoom | _MessageRoom]) -> None:
         # Lifetime: the structure exports the bytearray, and the arguments of the call refer to
-        # the structure; who receives keeps both until the kernel writes there no more.
+        # the structure; the operation keeps both for as long as the kernel may write there.
         memory = bytearray(ctypes.sizeof(kind))
         self._memory = memoryview(memory)
         self._sender_at = kind.address.offset
         self.structure: Any = kind.from_buffer(memory)
 
     def keep_fresh(self) -> None:
-        """Keep it as it has to be before each call, up to the address' family."""
+        """Remember it, up to the address's family, as it has to be before each call."""
         self._fresh = bytes(self._memory[: self._sender_at + _FAMILY_SIZE])
 
     def renew(self) -> None:
-        """Have it as it has to be; while a call is pending, it is the kernel's."""
+        """Reset it for the next call; while a call is pending, it is the kernel's."""
         self._memory[: len(self._fresh)] = self._fresh
 
     @property
     def sender(self) -> bytes:
-        """The socket address of who sent the datagram, until the next one: its bytes."""
+        """The bytes of the sender's socket address, until the next datagram."""
         return bytes(self._memory[self._sender_at : self._sender_at + ctypes.sizeof(SOCKADDR_IN6)])
 
 
@@ -173,17 +172,17 @@ class DatagramReceive(Operation):
         self._room = room
 
     def prepare(self) -> None:
-        """Have the room as it has to be."""
+        """Reset the room for the call."""
         self._room.renew()
 
     @property
     def sender(self) -> bytes:
-        """The socket address of who sent the datagram, until the next post: its bytes."""
+        """The bytes of the sender's socket address, until the next post."""
         return self._room.sender
 
 
 def _room_for_sender(flags: int) -> _Room:
-    """Return room for what WSARecvFrom and recvfrom write, ready for the first call."""
+    """Return the room for what WSARecvFrom and recvfrom write, ready for the first call."""
     room = _Room(_FromRoom)
     room.structure.flags = flags
     room.structure.size = ctypes.sizeof(SOCKADDR_STORAGE)
@@ -218,15 +217,15 @@ class ReceiveFromOperation(DatagramReceive):
         )
 
     def finish(self, count: int, status: int) -> DatagramCompletion:
-        """Copy what the next post() writes over."""
+        """Return the completion, with a copy of what the next post() overwrites."""
         return DatagramCompletion(self, self.key, count, status, sender=self.sender)
 
 
 class ImmediateReceive:
-    """Receives what is there by now, without an operation, a packet or locked memory: recvfrom.
+    """Receives what has arrived, without an operation, a packet or locked memory: recvfrom.
 
-    ``count`` bytes of the buffer, and ``sender``, are what the last call has brought. One thread
-    at a time.
+    The last call has received ``count`` bytes, into the buffer, from ``sender``. One thread at a
+    time.
 
     Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recvfrom
     """
@@ -265,7 +264,7 @@ class ImmediateReceive:
                 datagram.check_open("recvfrom")
                 datagram.set_blocking(False)
             self._room.renew()
-            for result, code in self._attempts:  # noqa: B007, see `attempts`
+            for result, code in self._attempts:  # noqa: B007, see `endless_calls`
                 break
         if result != SOCKET_ERROR:
             self.count = result
@@ -275,7 +274,7 @@ class ImmediateReceive:
 
     @property
     def sender(self) -> bytes:
-        """The socket address of who sent it, until the next call: its bytes."""
+        """The bytes of the sender's socket address, until the next call."""
         return self._room.sender
 
 
@@ -290,12 +289,14 @@ class ReceiveMessageOperation(DatagramReceive):
         super().__init__(datagram, "receive_message", buffers, _Room(_MessageRoom))
         room = self._room.structure
         array = wsabufs(*(buffers or (bytearray(),)))
-        # Lifetime: the message holds bare addresses; what is at them is kept by `memory`.
+        # Lifetime: the message holds bare addresses; `memory` keeps what is there.
         self._control = (control_room(control_size), array)
         self._message = message = room.message
         message.name = ctypes.cast(ctypes.addressof(room.address), LPSOCKADDR)
         message.namelen = ctypes.sizeof(SOCKADDR_STORAGE)
-        message.lpBuffers = array  # not by cast(): a cycle for each, which 3.13t does not collect
+        message.lpBuffers = (
+            array  # cast() would make a cycle each time, which 3.13t does not collect
+        )
         message.dwBufferCount = len(array)
         if control_size:
             message.Control.buf = ctypes.addressof(self._control[0])
@@ -315,14 +316,14 @@ class ReceiveMessageOperation(DatagramReceive):
 
     @property
     def memory(self) -> tuple[Any, ...]:
-        """What the kernel may read or write, the room for control data among it."""
+        """What the kernel may read or write, including the room for control data."""
         return (*super().memory, self._control)
 
     def finish(self, count: int, status: int) -> DatagramCompletion:
-        """Copy what the next post() writes over."""
+        """Return the completion, with a copy of what the next post() overwrites."""
         message = self._message
         sender = self.sender
-        if not any(sender[:_FAMILY_SIZE]):  # no datagram came: the rest is as it was before
+        if not any(sender[:_FAMILY_SIZE]):  # no datagram came: the rest is unchanged
             return DatagramCompletion(self, self.key, count, status, sender=sender)
         memory = memoryview(self._control[0]).cast("B")
         return DatagramCompletion(

@@ -1,4 +1,4 @@
-"""The sends of a datagram socket that say where to, and how."""
+"""The sends of a datagram socket with an address or control data."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SendMessageOperation(DatagramSend):
     ) -> None:
         super().__init__(datagram, "send_message", data)
         message = WSAMSG()
-        message.lpBuffers = self.array  # not by cast(): a cycle for each
+        message.lpBuffers = self.array  # cast() would make a cycle each time
         message.dwBufferCount = len(self.array)
         target = None if address is None else sockaddr(datagram.family, address)
         if target is not None:
@@ -76,7 +76,7 @@ class SendMessageOperation(DatagramSend):
             message.Control.buf = ctypes.addressof(control)
             message.Control.len = ctypes.sizeof(control)
         # Lifetime: the message holds bare addresses, and a provider may read what is at them
-        # until the packet comes; kept here, it lives as long as the operation.
+        # until the packet comes: it is kept as long as the operation.
         self._pointed_to = (self.array, target, control)
         self._calls(
             "WSASendMsg",
@@ -92,5 +92,5 @@ class SendMessageOperation(DatagramSend):
 
     @property
     def memory(self) -> tuple[Any, ...]:
-        """What the kernel may read, the address and the control data among it."""
+        """What the kernel may read, including the address and the control data."""
         return (*super().memory, self._pointed_to)

@@ -1,8 +1,8 @@
-"""Handing a socket over to another process: WSADuplicateSocketW, and its other side.
+"""Handing a socket over to another process: WSADuplicateSocketW here, WSASocketW there.
 
-The pass is a WSAPROTOCOL_INFOW as bytes, the same that ``socket.share`` of Python's makes
-and ``socket.fromshare`` takes. It may be written to a pipe; it is good for one process
-and one use.
+What is passed is a WSAPROTOCOL_INFOW as bytes, which Python's ``socket.share`` and
+``socket.fromshare`` use too. It may be written to a pipe; it is valid for one process and one
+use.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def share(kernel: Kernel, number: int, process_id: int, subject: Any) -> bytes:
-    """Return the pass with which a process can open a socket of this one.
+    """Return the pass with which another process can open this process's socket.
 
     Raises ValueError for a number that is no process id, an `IocpError` (``WSAEINVAL``
     10022: no such process).
@@ -48,8 +48,8 @@ def open_shared(kernel: Kernel, shared: Buffer) -> tuple[int, int]:
 
     shared: the pass, which is copied.
 
-    Raises ValueError for what is no pass or not one to a stream socket, an `IocpError` for
-    one that is used up, or meant for another process.
+    Raises ValueError for what is not a pass to a stream socket, an `IocpError` for a pass that
+    has been used, or was made for another process.
 
     Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw
     """

@@ -1,16 +1,15 @@
 """SharedListening: a listening socket that other processes accept from as well.
 
-Windows puts a socket on one completion port for its whole life, whichever process has it
-open: of several processes that share a listening socket only one can have it on its port,
-and the packets of all the others' accepts would go there too. So here it is on none. Each
-AcceptEx has an event, with the bit set that keeps its packet off any port, and it is the
-wait for this event that comes to our port. The connections that are accepted are on it as
-ever. The system hands them out in the order in which the accepts were posted, so that the
-processes take turns.
+Windows associates a socket with one completion port for its whole life, in whatever process it
+is open. Of several processes that share a listening socket, only one could have it on its port,
+and the packets of the other processes' accepts would go there too. So this socket is on no port.
+Each AcceptEx has an event, with the bit set that keeps its packet off any port; what comes to the
+port is a wait for this event. Accepted connections are on the port as usual. The system completes
+accepts in the order in which they were posted, so that the processes take turns.
 
-One event does for all accepts of a stream: when it is set, or may have been, all of them
-are looked at. It may have been when an accept is posted, because that resets it. So whoever
-posts looks too, and none is overlooked.
+All accepts of a stream share one event: when it is set, or may have been set, all of them are
+checked. Posting an accept resets the event, which may have been set just before; so the accepts
+are checked after each post too, and none is missed.
 
 Source: https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports
 """
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
     from ...engine.queue import CompletionQueue
 
 _NO_PACKET = 1
-"""What is added to an event's handle so that no packet is queued."""
+"""The bit of an event's handle that has no packet queued."""
 
 _LOOK_EVERY_S = 0.001
-"""How often accepts are looked at that have been cancelled, when nobody waits any more."""
+"""How often cancelled accepts are checked after the wait for the event has ended."""
 
 
 class SharedAccept(AcceptOperation):
-    """An accept whose end is told by the event of its stream."""
+    """An accept whose completion is signalled by the event of its stream."""
 
     __slots__ = ("_shared",)
 
@@ -47,7 +46,7 @@ class SharedAccept(AcceptOperation):
         self.overlapped.hEvent = listening.event.number | _NO_PACKET
 
     def post(self) -> None:
-        """Submit the accept, and see which others have ended meanwhile."""
+        """Submit the accept, and complete others that have ended meanwhile."""
         super().post()
         self._shared.look()
 
@@ -55,7 +54,7 @@ class SharedAccept(AcceptOperation):
 class SharedListening(Stream):
     """A listening stream that is on no completion port. Any thread may call any method."""
 
-    may_skip = False  # the setting would be that of all processes
+    may_skip = False  # it would be set for all processes
 
     def __init__(self, home: CompletionQueue, number: int, *, family: int, key: Any = None) -> None:
         self.event = Event.open(home, False, False, "", None)
@@ -82,7 +81,7 @@ class SharedListening(Stream):
         return operation
 
     def close(self) -> None:
-        """Close the stream, here; the other processes accept on. See `Handle.close`."""
+        """Close the stream in this process; the others go on accepting. See `Handle.close`."""
         super().close()
         self._poll()
 
@@ -90,8 +89,8 @@ class SharedListening(Stream):
         """Complete the accepts that have ended; return how many are pending."""
         in_flight = self.home.in_flight
         pending = 0
-        # Under the lock nobody is between entering an accept in the table and the call that
-        # makes the kernel say that it is pending.
+        # With the lock, no thread is between entering an accept in the table and the call that
+        # makes the kernel mark it as pending.
         with self.lock:
             for operation in self._accepts:
                 if operation.address not in in_flight:
@@ -106,20 +105,20 @@ class SharedListening(Stream):
         operation.finish(count, status)
         try:
             operation.post()
-        except REFUSALS:  # the port is closing: it drains, and has cancelled the wait
+        except REFUSALS:  # the port is closing, and has cancelled the wait
             self._poll()
         else:
             self.look()
 
     def _poll(self) -> None:
-        """Look until none is pending: they have been cancelled. The event goes last."""
+        """Check the cancelled accepts until none is pending, then close the event."""
         if self.look():
             self.home.call_later(_LOOK_EVERY_S, self._poll)
         elif self.closed:
             self.event.close()
 
     def _associate(self) -> None:
-        """Leave it on the port that it is on, or on none."""
+        """Do nothing: it stays on no port, or on another process's."""
 
     def _leave_port(self) -> bool:
         return True

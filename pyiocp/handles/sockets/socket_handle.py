@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ...engine.kernel import Kernel
 
 _FIONBIO = FIONBIO - (1 << 32)
-"""As ioctlsocket takes it: its parameter is signed."""
+"""FIONBIO as a signed number, which ioctlsocket takes."""
 
 
 def open_socket(kernel: Kernel, family: int, kind: int) -> int:
@@ -64,10 +64,10 @@ _KINDS = {socket.SOCK_STREAM: "stream", socket.SOCK_DGRAM: "datagram"}
 def number_and_family(
     sock: socket.socket | int, kind: socket.SocketKind, family: int | None
 ) -> tuple[int, int]:
-    """Return the number and family of a caller's socket, which has to be of a kind.
+    """Return the number and family of a caller's socket, which must be of the given kind.
 
-    Raises TypeError for what is neither a socket nor a number, ValueError for one of another
-    kind, or a closed one.
+    Raises TypeError for what is neither a socket nor a number, ValueError for a socket that is
+    of another kind or closed.
     """
     if isinstance(sock, int):
         return sock, socket.AF_INET if family is None else family
@@ -89,7 +89,7 @@ class SocketHandle(Handle):
     """Whether a call without an OVERLAPPED would wait: see `set_blocking`."""
 
     _extensions: Mapping[str, Callable[..., Any]] = MappingProxyType({})
-    """What has been looked up; most connections need none."""
+    """The extension functions looked up so far; most connections need none."""
 
     def __init__(
         self,
@@ -175,8 +175,8 @@ class SocketHandle(Handle):
     def set_blocking(self, blocking: bool) -> None:
         """Have calls without an OVERLAPPED wait, or fail with WSAEWOULDBLOCK.
 
-        Operations do not mind: they never wait. An accepted socket starts as the listening
-        one is.
+        Operations are not affected: they never block. An accepted socket starts out like the
+        listening one.
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-ioctlsocket
         """

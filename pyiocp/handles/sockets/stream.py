@@ -1,8 +1,8 @@
 """Stream: a connection-oriented socket on a completion port, TCP or AF_UNIX.
 
-Every operation is posted by the method that names it and ends in one completion from
-``CompletionPort.wait``. An operation holds its buffers until then: a bytearray cannot be
-resized meanwhile, and nobody may look at it before the completion has come.
+Every operation is posted by the method of its name and ends in one completion from
+``CompletionPort.wait``. Until then the operation holds its buffers: a bytearray cannot be
+resized, and must not be read or changed before the completion has come.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ _WILDCARD = {int(socket.AF_INET): ("", 0), int(socket.AF_INET6): ("::", 0)}
 
 
 def _roomy(address: SOCKADDR) -> SOCKADDR:
-    """Return the address, at the beginning of more memory than it needs.
+    """Return the address, followed by spare memory.
 
-    ConnectEx has been seen to write past the end of a SOCKADDR_UN, into what follows
+    ConnectEx has been seen to write past the end of a SOCKADDR_UN
     (https://github.com/libuv/libuv/pull/4636).
     """
     if not isinstance(address, SOCKADDR_UN):
@@ -68,10 +68,10 @@ def _roomy(address: SOCKADDR) -> SOCKADDR:
 
 
 def has_ifs_handles(home: Home, number: int, family: int) -> bool:
-    """Tell whether the family's stream sockets are real file handles; asked once a port.
+    """Tell whether the family's stream sockets are real file handles; asked once for each port.
 
-    Sockets of a layered provider that are not lose packets, or see them twice, when
-    skip-on-success is set on them, although setting it succeeds.
+    Sockets of a layered provider may not be. With skip-on-success, which can be set on them,
+    they lose packets, or get them twice.
     """
     answers = home.ifs_handles_by_family
     if family not in answers:
@@ -100,9 +100,9 @@ class Stream(SocketHandle):
     may_skip: ClassVar[bool] = True
     """Whether skip-on-success is asked for."""
     operation_class: ClassVar[type[Operation]] = Operation
-    """What a session's receives and sends are made of."""
+    """The class of a session's receives and sends."""
     takes_at_once: ClassVar[bool] = True
-    """Whether what a session sends may go by calls that have no operation, and do not wait."""
+    """Whether a session may send with non-blocking calls, without an operation."""
 
     def __init__(
         self,
@@ -143,13 +143,13 @@ class Stream(SocketHandle):
 
     @classmethod
     def of_share(cls, home: Home, shared: Buffer, key: Any) -> Stream:
-        """Return the stream of a socket that another process has shared; copies the pass."""
+        """Return the stream of a socket that another process has shared; the pass is copied."""
         number, family = open_shared(home.kernel, shared)
         return cls._of_own(home, number, family, key)
 
     @classmethod
     def _of_own(cls, home: Home, number: int, family: int, key: Any) -> Stream:
-        """Return the stream of a socket that is nobody else's: closed if it cannot be."""
+        """Return the stream of a new socket, which is closed if that fails."""
         try:
             return cls(home, number, family=family, key=key)
         except BaseException:
@@ -260,7 +260,7 @@ class Stream(SocketHandle):
         self._bind_for_connect()
         operation = ConnectOperation(self)
         operation.buffers = (data,)
-        # Lifetime: ConnectEx takes a bare address; the array exports the data under it.
+        # Lifetime: ConnectEx takes a bare address; the array exports the data there.
         operation.exported = array = wsabufs(data, read_only=True)
         operation._calls(
             "ConnectEx",
@@ -399,12 +399,12 @@ class Stream(SocketHandle):
                     " another process could not put it on its own"
                 )
             try:
-                # Only now: the pass is a handle in the other process, which nobody would close.
+                # Last: the pass is a handle in the other process, which would not be closed.
                 shared = share(self.home.kernel, self.number, process_id, self)
             except BaseException:
                 self._associate()
                 raise
-            # Lifetime: the port keeps the stream until it is closed, by the user or with it.
+            # Lifetime: the port keeps the stream until either of them is closed.
             self.closed = self._shared = True
             self.associated = False
         return shared
@@ -479,14 +479,14 @@ class Stream(SocketHandle):
         return Stream(self.home, number, family=self.family, local=local, peer=peer)
 
     def _bind_for_connect(self) -> None:
-        """Bind to any address if not bound yet: ConnectEx, unlike connect, asks for that."""
+        """Bind to any address if not bound yet, which ConnectEx, unlike connect, requires."""
         try:
             if self.family == AF_UNIX:
-                # To no path, which leaves no file: the family alone, as compio and gRPC do.
+                # Without a path, so that no file is left: the family alone, as compio and gRPC do.
                 nameless = SOCKADDR(sa_family=AF_UNIX)
                 self.call("bind", ctypes.byref(nameless), ctypes.sizeof(ADDRESS_FAMILY))
             else:
                 self.bind(_WILDCARD[self.family])
         except IocpError as error:
-            if error.winerror != WSAEINVAL:  # that one says: bound already
+            if error.winerror != WSAEINVAL:  # which means: already bound
                 raise

@@ -1,9 +1,9 @@
 """Sending files from the system's cache: TransmitFile and TransmitPackets.
 
 The bytes never pass through this process. TransmitFile takes at most 2**31 - 2 bytes,
-head and tail included, so a longer file goes in parts, one after the other: each part is
-an operation of the port's own, and the caller's operation, which the kernel never sees,
-completes when the last of them has, or the first that failed.
+including head and tail, so a longer file is sent in parts, one after the other. Each part is an
+internal operation; the caller's operation, which the kernel never sees, completes with the last
+part, or with the first that fails.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .socket_handle import SocketHandle
 
 _CALL_MAX = 2**31 - 2
-"""Bytes that one call may send, head and tail included: what Microsoft's page says."""
+"""The most bytes of one call, including head and tail, by Microsoft's page."""
 
 _OFFSET_MAX = 2**63 - 1
 
@@ -67,9 +67,9 @@ class FilePart:
 
 
 def file_number(file: Any) -> int:
-    """Return the Win32 handle of a file object of Python's, a `File`, or a handle.
+    """Return the Win32 handle of a Python file object, a `File`, or a handle.
 
-    Raises TypeError for what has none, ValueError for a file that is closed or is a text.
+    Raises TypeError for what has none, ValueError for a closed file or a text file.
     """
     if isinstance(file, int) and not isinstance(file, bool):
         return file
@@ -88,10 +88,10 @@ def file_number(file: Any) -> int:
 
 
 def range_of(kernel: Kernel, part: FilePart, subject: Any) -> tuple[int, int, int]:
-    """Return a file's handle, and where its part begins and ends: within the file.
+    """Return a file's handle, and where its part begins and ends, cut to the file's size.
 
-    Raises TypeError for what is no file, ValueError for one that is closed, and an `IocpError`
-    about `subject` if the system does not say how long it is.
+    Raises TypeError for what is no file, ValueError for a closed one, and an `IocpError` about
+    `subject` if the system does not tell the size.
 
     Source: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-getfilesizeex
     """
@@ -105,7 +105,7 @@ def range_of(kernel: Kernel, part: FilePart, subject: Any) -> tuple[int, int, in
 
 
 def check_part(part: FilePart) -> FilePart:
-    """Return a part of a file whose numbers make sense; ValueError for others."""
+    """Return the part if its offset and count are valid; raise ValueError if not."""
     if not 0 <= part.offset <= _OFFSET_MAX:
         raise ValueError(f"offset must be between 0 and 2**63 - 1, not {part.offset}")
     if part.count is not None and part.count < 0:
@@ -136,7 +136,7 @@ class _TransmitFile(Operation):
             stream.extension(stream.home.kernel.TransmitFile),
             0,
             SOCKET(stream.number),
-            # A count of 0 means the whole file: without bytes to send there is no file.
+            # A count of 0 means the whole file, so without bytes to send no file is passed.
             HANDLE(number if count else None),
             DWORD(count),
             DWORD(0),
@@ -147,17 +147,17 @@ class _TransmitFile(Operation):
 
     @property
     def memory(self) -> tuple[Any, ...]:
-        """What the kernel may read, head and tail among it."""
+        """What the kernel may read, including head and tail."""
         return (*super().memory, self._exported)
 
 
 class SendFileOperation(Operation):
-    """A send of a file; its completion counts all the bytes, of head and tail too."""
+    """A send of a file; its completion counts all bytes, including head and tail."""
 
     __slots__ = ("_at", "_cancelled", "_end", "_error", "_file", "_head", "_part", "_sent", "_tail")
 
     handle: SocketHandle
-    internal = True  # what counts are the parts
+    internal = True  # the parts are counted instead
     call_max: ClassVar[int] = _CALL_MAX
     """The most bytes of one call; a test may set less on a subclass or an instance."""
 
@@ -176,12 +176,12 @@ class SendFileOperation(Operation):
         self._part: _TransmitFile | None = None
 
     def _submit(self, announce: bool) -> bool:
-        """Start the first part; the completion comes when the last one has ended."""
+        """Start the first part; the completion comes at the end of the last one."""
         with self.handle.lock:
             if self.state is PENDING:
                 raise RuntimeError(f"{self!r} is still pending: dequeue its completion first")
             self.state = PENDING
-            # Also between two parts: close() waits until the table is empty.
+            # It stays there between two parts: close() waits until the table is empty.
             self.handle.home.in_flight[self.address] = self
         try:
             self.handle.check_open(self.kind)
@@ -196,12 +196,12 @@ class SendFileOperation(Operation):
         return False
 
     def _next_part(self, head: Buffer = b"") -> _TransmitFile:
-        """Return what is to be sent next: with the tail, if it fits behind the file's end."""
+        """Return the next part; it has the tail if that fits after the end of the file."""
         room = self.call_max - memoryview(head).nbytes
         count = min(self._end - self._at, room)
         tail: Buffer = b""
         if self._at + count == self._end and memoryview(self._tail).nbytes <= room - count:
-            tail, self._end = self._tail, -1  # which says: this is the last one
+            tail, self._end = self._tail, -1  # which marks the last part
         part = _TransmitFile(self, file_number(self._file.file), self._at, count, (head, tail))
         self._at += count
         return part
@@ -219,18 +219,18 @@ class SendFileOperation(Operation):
             self.handle.home.in_flight.pop(self.address, None)
 
     def _go_on(self) -> int:
-        """Start the next part; return why there is none, as NTSTATUS."""
+        """Start the next part; return STATUS_SUCCESS, or the NTSTATUS why there is none."""
         try:
             self._part = part = self._next_part()
             part.post()
         except (OSError, ValueError) as error:
             if self.handle.closed or self.handle.home.closing:
                 return STATUS_CANCELLED
-            # A ValueError: somebody has closed the file meanwhile.
+            # A ValueError: the file has been closed meanwhile.
             closed = error_of_code(self.function_name, ERROR_INVALID_HANDLE, None, self)
             self._error = error if isinstance(error, OSError) else closed
             return STATUS_UNSUCCESSFUL
-        if self._cancelled:  # by another thread, which has cancelled the part before this one
+        if self._cancelled:  # by another thread, just now, when the previous part was current
             part.cancel()
         return STATUS_SUCCESS
 
@@ -272,7 +272,7 @@ class SendPacketsOperation(Operation):
         sources: list[Any] = []
         total = 0
         # Lifetime: the elements hold bare addresses; the array exports the bytes there, and
-        # `_files` keeps file objects from being closed by the garbage collection.
+        # `_files` keeps the file objects, which would be closed when collected.
         memory = [piece for piece in pieces if not isinstance(piece, FilePart)]
         array = wsabufs(*memory, read_only=True)
         wsabuf_of = iter(array)
@@ -293,7 +293,7 @@ class SendPacketsOperation(Operation):
             if total > _CALL_MAX:
                 raise ValueError(f"send_packets() sends at most {_CALL_MAX} bytes; use send_file()")
             element.cLength = length
-            if length:  # an empty one would be a file to its end
+            if length:  # 0 would mean the file to its end
                 elements.append(element)
                 sources.append(piece.file if isinstance(piece, FilePart) else None)
         if not elements:
@@ -313,11 +313,11 @@ class SendPacketsOperation(Operation):
         )
 
     def prepare(self) -> None:
-        """Look the files' handles up: a number may have been closed since, and be another's."""
+        """Look up the files' handles again: a number may have been closed, and reused."""
         for element, file in self._files:
             element.hFile = file_number(file)
 
     @property
     def memory(self) -> tuple[Any, ...]:
-        """What the kernel may read, the pieces among it."""
+        """What the kernel may read, including the pieces."""
         return (*super().memory, self._exported)

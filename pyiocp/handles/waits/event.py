@@ -1,7 +1,7 @@
 """Event: an event of the system on a completion port.
 
-It is how code that knows nothing of the port, in another process maybe, or in C, tells the
-port something. Within the process ``port.post`` is simpler, and does not coalesce.
+With it, code that does not know the port, perhaps in another process or in C, can notify the
+port. Within the process ``port.post`` is simpler, and each post comes as a packet of its own.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Job: a group of processes that tells a completion port what becomes of them.
+"""Job: a group of processes that reports to a completion port what happens to them.
 
-A job's messages are packets that nobody asked for by an operation: a process has joined it,
-has ended, none is left. They carry the number of a process where others have the address of
-an OVERLAPPED, and find their way by their key (see `keyed_packets`).
+A job's messages are packets without an operation: a process has joined the job, has ended, or none
+is left. They have the number of a process where others have the address of an OVERLAPPED, so they
+are routed by their key (see `late_packets`).
 
-Windows promises no message. So the end that matters, that no process is left, is an
-operation, `Job.wait`, and is confirmed by asking the job: when a message says that a
-process has ended, and once a second besides.
+Windows does not guarantee any message. So the event that matters, that no process is left, is an
+operation, `Job.wait`, and the job is asked for it: when a message says that a process has ended,
+and once a second.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from ...engine.queue import CompletionQueue
 
 _CHECK_S = 1.0
-"""How often an awaited job is asked although no message has come."""
+"""How often a job that is waited for is asked, even without a message."""
 
 _PIDS_FIRST = 64
-"""Room for so many processes, at first."""
+"""How many processes there is room for at first."""
 
 
 class Job(Handle):
@@ -70,7 +70,7 @@ class Job(Handle):
     home: CompletionQueue
 
     def __init__(self, home: CompletionQueue, number: int, *, key: Any = None) -> None:
-        #: Held by each submission of a wait.
+        #: Held while a wait is submitted.
         self.posting = threading.Lock()
         #: The waits that are pending; changed with the lock.
         self.waiting: set[JobWaitOperation] = set()
@@ -216,20 +216,20 @@ class Job(Handle):
         return 0
 
     def _on_packet(self, word: int, count: int) -> None:
-        """Take a message off the port: hand it out, and look whether it was the last one's."""
+        """Hand out a message from the port, and check whether it was of the last process."""
         self.home.enqueue((JobPacket(self, word), count, STATUS_SUCCESS))
         if self.waiting and count in ENDS:
             self._check()
 
     def _check(self) -> None:
         """Complete the waits if no process runs."""
-        with self.lock, contextlib.suppress(IocpError):  # asked again in a second
+        with self.lock, contextlib.suppress(IocpError):  # it is asked again in a second
             if self.waiting and not self._account_locked().ActiveProcesses:
                 for operation in list(self.waiting):
                     operation.end(STATUS_SUCCESS)
 
     def _check_again(self) -> None:
-        """Look although no message has come, and once more in a second."""
+        """Check without a message, and again in a second."""
         self._check()
         with self.lock:
             self._checking = bool(self.waiting)
@@ -252,8 +252,8 @@ class Job(Handle):
         self._set(JobObjectAssociateCompletionPortInformation, link)
 
     def _leave_port(self) -> bool:
-        # What is on its way, and what comes because Windows 7 cannot take a job off its port,
-        # is dropped when it is dequeued.
+        # Messages that still come are dropped when they are dequeued; Windows 7 cannot take a job
+        # off its port.
         self.home.senders.remove(self._sender_key)
         try:
             self._set_port(None, None)
@@ -323,12 +323,12 @@ class JobWaitOperation(Operation):
         self._code = 0
         self._failure = 0
         self._arguments = ()
-        # Lifetime: no packet has it, the kernel knows nothing of this operation.
+        # Lifetime: the kernel does not know of this operation, so no packet has this address.
         self.address = job.home.tags.new()
 
     @property
     def unwritten(self) -> bool:
-        """Never: the kernel knows nothing of it."""
+        """Never: the kernel does not know of it."""
         return False
 
     def _submit(self, announce: bool) -> bool:
@@ -351,7 +351,7 @@ class JobWaitOperation(Operation):
         return self._code
 
     def end(self, status: int) -> bool:
-        """Complete the operation, if it has not been completed."""
+        """Complete the operation, unless it has completed already."""
         home = self._job.home
         self._job.waiting.discard(self)
         if home.in_flight.pop(self.address, None) is None:

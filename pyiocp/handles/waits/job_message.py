@@ -1,4 +1,4 @@
-"""JobMessage: what a job object tells a completion port of its own accord."""
+"""JobMessage: what a job object reports to its completion port, without an operation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class JobEvent(enum.IntEnum):
     SILO_TERMINATED = JOB_OBJECT_MSG_SILO_TERMINATED
 
 
-#: Those after which no process may be left.
+#: The messages after which there may be no process left.
 ENDS = {
     JobEvent.ACTIVE_PROCESS_ZERO,
     JobEvent.EXIT_PROCESS,
@@ -72,7 +72,7 @@ class JobMessage(Completion):
 
 
 class JobPacket(PostedPacket):
-    """A message on its way from the job to whoever waits on the port."""
+    """A message on its way from the job to a thread that waits on the port."""
 
     __slots__ = ("_job", "_pid")
 

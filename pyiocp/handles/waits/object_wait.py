@@ -1,19 +1,18 @@
 """ObjectWait: a wait for an object that ends in a packet, without a thread that waits.
 
-Windows 8 has *wait completion packets*: the kernel queues one to a port when an object is
-signalled. They are documented, though not in a header, and Windows' own thread pool waits
-by them. `PacketWait` is one.
+Windows 8 and later have *wait completion packets*: the kernel queues one to a port when an object
+is signalled. They are documented, though not in a header, and Windows' own thread pool uses them.
+`PacketWait` is one.
 
-Where there are none, `RegisteredWait` has the system's thread pool wait, with
-RegisterWaitForSingleObject. What the pool calls has to queue the packet, and no function
-of Windows has the right arguments for that. A Python function would need the interpreter
-on a thread that is not Python's: it would contend for the GIL, run other code's finalizers
-there, hang when the interpreter ends, and UnregisterWaitEx, which waits for the call to
-end, would deadlock if one of those finalizers called it. But CPython has a C function that
-does just this and touches no Python object: ``_overlapped.RegisterWaitWithQueue``, which
-asyncio waits for processes with. That is what is used, so no code of this package, and no
-bytecode at all, runs on a thread of the pool; and UnregisterWaitEx may wait for the call
-wherever it is made, under any lock of ours.
+Without them, `RegisteredWait` has the system's thread pool wait, with RegisterWaitForSingleObject.
+The function that the pool calls has to queue the packet, and no function of Windows has the right
+arguments for that. A Python function would need the interpreter on a thread that is not Python's:
+it would contend for the GIL, run other code's finalizers there and hang when the interpreter ends;
+and UnregisterWaitEx, which waits for the call to end, would deadlock if one of those finalizers
+called it. But CPython has a C function that does just this and touches no Python object:
+``_overlapped.RegisterWaitWithQueue``, with which asyncio waits for processes. Since that is used,
+no code of this package, and no bytecode at all, runs on a thread of the pool, and UnregisterWaitEx
+may wait for the call from anywhere, with any of our locks held.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Cancelled(enum.Enum):
-    """What became of a wait that was to be cancelled."""
+    """What has become of a wait after cancelling it."""
 
     NO_PACKET = "no packet comes"
     PACKET_COMES = "its packet is queued, or has been dequeued"
@@ -48,7 +47,7 @@ class Cancelled(enum.Enum):
 class PacketWait:
     """A wait completion packet of Windows: it waits for one object at a time.
 
-    Raises an `IocpError` if the system has no room for one, `FunctionUnavailableError` if
+    Raises an `IocpError` if the system has no memory for one, `FunctionUnavailableError` if
     this Windows has none.
 
     Source: https://learn.microsoft.com/windows/win32/devnotes/ntcreatewaitcompletionpacket
@@ -82,7 +81,7 @@ class PacketWait:
         return error_of_status(self.function_name, status & 0xFFFFFFFF).winerror
 
     def cancel(self) -> Cancelled:
-        """Take the wait back; a packet that is queued already is left to be delivered.
+        """Cancel the wait; a packet that is queued already will be delivered.
 
         Source: https://learn.microsoft.com/windows/win32/devnotes/ntcancelwaitcompletionpacket
         """
@@ -91,7 +90,7 @@ class PacketWait:
         return Cancelled.NO_PACKET if status == STATUS_SUCCESS else Cancelled.PACKET_COMES
 
     def close(self) -> None:
-        """Give the packet back; it must have been dequeued, or closing may take it away.
+        """Close the packet; if it is still queued, closing may remove it from the port.
 
         Source: https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-closehandle
         """
@@ -118,18 +117,18 @@ class RegisteredWait:
 
         Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject
         """
-        self._unregister(None)  # of the time before
+        self._unregister(None)  # the previous one
         try:
-            # Lifetime: the C function that the pool calls is part of the interpreter, and the
-            # few bytes that it is passed are its own; the tag is not an address. If the wait
-            # is cancelled these bytes (a handle and the tag) are lost: nobody frees them.
+            # Lifetime: the C function that the pool calls is part of the interpreter, and owns
+            # the few bytes that it is passed; the tag is not an address. If the wait is
+            # cancelled these bytes (a handle and the tag) are never freed.
             self._registration = self._kernel.RegisterWaitWithQueue(number, port, tag, INFINITE)
         except OSError as error:
             return error.winerror or error.errno or 1
         return 0
 
     def cancel(self) -> Cancelled:
-        """Take the wait back, and wait until a call of the pool's that is under way has ended.
+        """Cancel the wait; return when a call of the pool that is under way has ended.
 
         Source: https://learn.microsoft.com/windows/win32/api/threadpoollegacyapiset/nf-threadpoollegacyapiset-unregisterwaitex
         """
@@ -137,11 +136,11 @@ class RegisteredWait:
         return Cancelled.UNCERTAIN
 
     def close(self) -> None:
-        """Give back what the registration takes."""
+        """End the registration."""
         self._unregister(None)
 
     def _unregister(self, event: int | None) -> None:
-        """End the registration, which a wait that has ended needs as well."""
+        """End the registration; a wait that has ended still has one."""
         if self._registration is not None:
             # Refused only with ERROR_IO_PENDING: the call is under way, and the system ends
             # the registration after it.
@@ -153,7 +152,7 @@ ObjectWait = PacketWait | RegisteredWait
 
 
 def make_wait(kernel: Kernel) -> ObjectWait:
-    """Return a wait of the best kind that this system has; an `IocpError` if it has no room."""
+    """Return the best kind of wait of this system; an `IocpError` if it has no memory for one."""
     try:
         return PacketWait(kernel)
     except FunctionUnavailableError:

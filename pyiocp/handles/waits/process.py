@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from ...engine.kernel import Kernel
     from ...engine.queue import CompletionQueue
 
-#: To wait for a process, and to ask for its exit code.
+#: The access to wait for a process, and to ask for its exit code.
 PROCESS_WAIT_ACCESS = SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION
 
 
 def process_handle(
     kernel: Kernel, process: Any, pid: int | None, handle: int | None, access: int
 ) -> int:
-    """Return a handle of the process that is meant, for the caller of this to close.
+    """Return a handle of the given process, which the caller has to close.
 
     process: a ``subprocess.Popen`` or a ``multiprocessing.Process``; or its `pid`, or a
-        `handle` of it. `access` is what a pid is opened with.
+        `handle` of it. `access` is used to open a pid.
 
-    Raises TypeError if it is not one of the three, ValueError for a bad number, an
+    Raises TypeError unless one of the three is given, ValueError for a bad number, an
     `IocpError` (``ERROR_INVALID_PARAMETER`` 87: no process has that pid;
     ``ERROR_ACCESS_DENIED`` 5).
 
@@ -76,12 +76,12 @@ class ProcessWaitOperation(WaitOperation):
         self._process = process
 
     def finish(self, count: int, status: int) -> ProcessCompletion:
-        """Ask for the exit code."""
+        """Return the completion, with the exit code."""
         super().finish(count, status)
         completion = ProcessCompletion(self, self.key, 0, status)
         completion.exit_code = None
         if completion.error is None:
-            with contextlib.suppress(IocpError):  # a handle that is good for waiting only
+            with contextlib.suppress(IocpError):  # the handle may only be waited for
                 completion.exit_code = self._process.exit_code_or_none()
         return completion
 
@@ -145,7 +145,7 @@ class Process(Waitable):
         """
         with self.lock:
             kernel = self.home.kernel
-            # The code alone does not tell: 259 is also what a process may end with.
+            # The code alone is not enough: 259, for a running process, is also a valid exit code.
             if self.closed or kernel.WaitForSingleObject(self.number, 0) != WAIT_OBJECT_0:
                 return None
             code = DWORD()

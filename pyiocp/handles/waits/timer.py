@@ -1,13 +1,13 @@
 """Timer: a timer of the system on a completion port, once or at regular intervals.
 
-It is a kernel object that is waited for like any other (see `waitable`), so that it takes no
-thread, and it is as exact as the system can be: on Windows 10 1803 and later about 0.5 ms,
-where what bounds a wait for packets (and so ``call_later``) is rounded up to the next tick
-of the system's clock, up to 15.6 ms. `Timer.high_resolution` tells.
+It is a kernel object that is waited for like any other (see `waitable`), so it needs no thread.
+It is as exact as the system can be: about 0.5 ms on Windows 10 1803 and later, where the timeout
+of a wait for packets (and so ``call_later``) is rounded up to the next tick of the system's
+clock, by up to 15.6 ms. `Timer.high_resolution` tells which it is.
 
 A series of ticks keeps to a grid: each is due at the first one's time plus a multiple of the
-period, by the performance counter, and the timer is set anew for each. So lateness does not
-add up, and a tick that nobody has had time for is counted, not made up for in a burst.
+period, by the performance counter, and the timer is set again for each. So delays do not add up,
+and ticks that could not be handled in time are counted, not made up for in a burst.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class TimerOperation(WaitOperation):
         """
         self._timer.check_free(self)
         if self.state is PENDING:
-            super().post()  # which refuses; when it is due stays as it is
+            super().post()  # which raises; `due` stays as it is
         self._stopped = False
         self._ticks = 0
         self.due = self._first = self.handle.home.kernel.perf_counter() + self._seconds
@@ -91,7 +91,7 @@ class TimerOperation(WaitOperation):
             self._code = ERROR_OPERATION_ABORTED  # by a cancel, between two ticks
             return 0
         seconds = max(0.0, self.due - kernel.perf_counter())
-        # Negative: from now, and so not moved when somebody sets the clock. 0 would be 1601.
+        # Negative: relative, and so unaffected when the clock is set. 0 would be in 1601.
         due = LARGE_INTEGER(-max(1, math.ceil(seconds * _UNITS_PER_S)))
         if not kernel.SetWaitableTimer(self._timer.number, ctypes.byref(due), 0, None, None, False):
             self.function_name = "SetWaitableTimer"
@@ -120,7 +120,7 @@ class TimerOperation(WaitOperation):
         try:
             super().post()
         except (OperationCancelledError, HandleClosedError, PortClosedError, RuntimeError):
-            pass  # it was the last one; a RuntimeError: the timer has just been set otherwise
+            pass  # it was the last tick; a RuntimeError: the timer has just been set again
         except OSError as error:
             failed = TimerCompletion(self, self.key, 0, status, error)
             failed.late, failed.missed = completion.late, completion.missed

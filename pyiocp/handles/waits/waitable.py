@@ -1,13 +1,13 @@
 """Waitable: any object that can be waited for, on a completion port.
 
-A process, a thread, an event, a semaphore, a timer: `Waitable.wait` posts an operation that
-completes when the object is signalled. Nothing is read or written, so there is no
-OVERLAPPED: what comes back in the packet is a tag (see `keyed_packets`), by which the
-operation is found in the in-flight table like any other.
+For a process, a thread, an event, a semaphore or a timer, `Waitable.wait` posts an operation that
+completes when the object is signalled. Nothing is read or written, so there is no OVERLAPPED: the
+packet has a tag (see `late_packets`), by which the operation is found in the in-flight table like
+any other.
 
-Whoever takes the operation out of that table completes it: the thread that dequeues the
-packet, or the one that cancels, if the system says that no packet comes. Where it does not
-say (see `object_wait`) the port's ``settle`` decides.
+The thread that takes the operation out of that table completes it: the one that dequeues the
+packet, or the one that cancels, if the system says that no packet comes. If it does not say (see
+`object_wait`), the operation completes when all packets queued before the cancel have been routed.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 
 def duplicate(kernel: Kernel, number: Any) -> int:
-    """Return a second handle of the object that the caller's handle `number` is of.
+    """Return a second handle of the object that the caller's handle `number` refers to.
 
-    Raises TypeError for what is no number, ValueError for one that no handle has,
+    Raises TypeError for what is not a number, ValueError for one that no handle has,
     `HandleInvalidError` if it is not open.
 
     Source: https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-duplicatehandle
@@ -86,8 +86,8 @@ class WaitOperation(Operation):
             if self.state is PENDING:
                 raise RuntimeError(f"{self!r} is still pending: dequeue its completion first")
             waitable.check_free(self)
-            # Lifetime: a tag of its own for each time. A packet that is late, because a
-            # cancel was faster, finds nothing then.
+            # Lifetime: a new tag each time, so that a late packet, after a cancel that was
+            # faster, finds no operation.
             self.address = waitable.home.tags.new()
             self._wait = waitable.take_wait()
             self.function_name = self._wait.function_name
@@ -135,7 +135,7 @@ class WaitOperation(Operation):
             return False
         self.words[0] = STATUS_CANCELLED
         if outcome is Cancelled.UNCERTAIN:
-            # The packet would say that the object was signalled: it comes first, if it comes.
+            # If there is a packet, it comes first, and says that the object was signalled.
             home.markers.call_when_passed(partial(self._end_cancelled, self.address))
         else:
             self._end_cancelled(self.address)
@@ -146,7 +146,7 @@ class WaitOperation(Operation):
         self._waitable.home.complete(address, (self, 0, STATUS_CANCELLED))
 
     def finish(self, count: int, status: int) -> Completion:
-        """Give back what waited."""
+        """Give back the object's wait."""
         self.words[0] = status
         self._waitable.give_back(self)
         return super().finish(count, status)
@@ -166,9 +166,9 @@ class Waitable(Handle):
     home: CompletionQueue
 
     def __init__(self, home: CompletionQueue, number: int, *, key: Any = None) -> None:
-        #: Held by each submission, from before a tag is taken.
+        #: Held while a wait is submitted, from before its tag is taken.
         self.posting = threading.Lock()
-        #: The operations that have something to wait with; changed with the lock.
+        #: The operations that have an `ObjectWait`; changed with the lock.
         self.waiting: set[WaitOperation] = set()
         self._idle: list[ObjectWait] = []
         super().__init__(home, number, key=key, skip_on_success=False)
@@ -177,7 +177,7 @@ class Waitable(Handle):
     def of_handle(cls, home: CompletionQueue, number: Any, key: Any) -> Self:
         """Return the waitable of the object of a caller's handle, which stays the caller's.
 
-        Raises ValueError for a mutex, `HandleInvalidError` for what is not open, and what
+        Raises ValueError for a mutex, `HandleInvalidError` for a handle that is not open, and what
         `duplicate` raises.
         """
         kernel = home.kernel
@@ -222,14 +222,14 @@ class Waitable(Handle):
         return operation
 
     def take_wait(self) -> ObjectWait:
-        """Return something to wait with: an idle one, or a new one."""
+        """Return an idle `ObjectWait`, or a new one."""
         try:
             return self._idle.pop()
         except IndexError:
             return make_wait(self.home.kernel)
 
     def give_back(self, operation: WaitOperation) -> None:
-        """Take back what an operation has waited with; its packet has come, or never will."""
+        """Take back an operation's `ObjectWait`, whose packet has come, or never will."""
         with self.lock:
             self.waiting.discard(operation)
             wait, operation._wait = operation._wait, None
@@ -244,7 +244,7 @@ class Waitable(Handle):
         """Raise RuntimeError if `operation` cannot be posted beside the others that are."""
 
     def _associate(self) -> None:
-        """Do nothing: it is not the object that is put on the port, but each wait."""
+        """Do nothing: not the object is put on the port, but each wait for it."""
 
     def _leave_port(self) -> bool:
         self._close_idle()
@@ -255,8 +255,8 @@ class Waitable(Handle):
             operation.cancel_locked()
 
     def _close_number(self) -> None:
-        # Lifetime: a wait whose packet is queued is not idle: it is closed when that has been
-        # dequeued. Closed before, Windows may take the packet off the port.
+        # Lifetime: a wait whose packet is queued is not idle: it is closed when the packet has
+        # been dequeued. If it were closed before, Windows might remove the packet from the port.
         self._close_idle()
         super()._close_number()
 
