@@ -4,8 +4,6 @@ Its phases: connecting, until every client has connected or failed; measuring, f
 time that was asked for; finishing, in which nothing is sent any more and what is under way
 comes back. Clients send from the moment they are connected, but only what comes back in
 the measuring phase is counted for the rates.
-
-What belongs here: the phases and the figures. What a client does is in `client`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The command line itself: which commands there are, and what their exit codes mean.
-
-What belongs here: finding the command and having every way out be one line. What a
-command does is in its own module.
-"""
+"""The command line itself: which commands there are, and what their exit codes mean."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ Each connection has a stream of messages of its own, which follows from the seed
 connection's number alone. All of it is checked: `Echo.take` compares every byte with
 what should come at its place, so that nothing can be lost, changed or moved, also within
 a message, without a difference showing.
-
-What belongs here: bytes. Sockets and times are not known here.
 """
 
 from __future__ import annotations

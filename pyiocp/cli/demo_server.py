@@ -4,8 +4,6 @@
 
 prints a line of JSON with its address, and at the end one with what it served and what
 it still holds. It never outlives its parent, whose end closes its stdin, nor SECONDS.
-
-What belongs here: what happens in that process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The echo server: a session that sends back what comes, and what a server served.
-
-What belongs here: serving echoes, for `serve` and for the server process of `demo`.
-"""
+"""The echo server: a session that sends back what comes, and what a server served."""
 
 from __future__ import annotations
 

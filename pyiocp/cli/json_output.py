@@ -1,8 +1,4 @@
-"""JSON output: what a script reads.
-
-What belongs here: the option, and how it is printed. What is printed is each command's own;
-with ``--json`` nothing else goes to stdout.
-"""
+"""JSON output: what a script reads."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@ Before, ``readline`` has both; Python for Windows lacks it, and ``pyreadline3``,
 installed, stands in under the same name. Without any, the console of Windows edits lines and
 knows those of this session, and there is no completion. As for Python itself,
 ``PYTHON_BASIC_REPL`` keeps the new editor away.
-
-What belongs here: choosing among these. What can be typed is in `shell`.
 """
 
 from __future__ import annotations

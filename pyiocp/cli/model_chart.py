@@ -1,7 +1,4 @@
-"""The chart of `models`: messages a second over connections, with where each model stopped.
-
-What belongs here: drawing it, with matplotlib.
-"""
+"""The chart of `models`: messages a second over connections, with where each model stopped."""
 
 from __future__ import annotations
 

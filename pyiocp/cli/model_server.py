@@ -4,8 +4,6 @@
 
 prints a line of JSON with its address, and at the end one with the processor time that it
 took, and why it refused clients, if it did. It never outlives its parent, nor LIFETIME_S.
-
-What belongs here: what happens in that process.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Many systems have no such quota, or a large one, so the refusals that a session meets are made
 here: the kernel that its port is given refuses every other receive and send that has a buffer.
-
-What belongs here: that experiment.
 """
 
 from __future__ import annotations

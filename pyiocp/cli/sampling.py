@@ -1,8 +1,4 @@
-"""Sampling: asking a monitor, and what two samples say of the time in between.
-
-What belongs here: the connection to a monitor, and arithmetic. It runs on any system. What
-a monitor tells is in `servers.monitor`, how it is shown in `monitor`.
-"""
+"""Sampling: asking a monitor, and what two samples say of the time in between."""
 
 from __future__ import annotations
 

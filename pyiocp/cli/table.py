@@ -2,8 +2,6 @@
 
 On a terminal ``rich`` draws it, if it is there; into a file or a pipe it is plain text, or
 Markdown if that was asked for.
-
-What belongs here: tables. Where they go is in `terminal`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 ``rich`` is used where somebody looks and it is installed; everywhere else there are plain
 lines, without control codes.
-
-What belongs here: those two questions. What is drawn is each command's own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Bell: an event of Winsock's, rung by new clients and by the waker.
+"""Bell: one event that new clients and the waker set, for the models that wait for events.
 
-What belongs here: that one event, for the models that wait for events. A model that can
-wait for 64 of them has one place less for its connections.
+It takes one of the 64 places of a wait, so such a model has one connection less.
 """
 
 from __future__ import annotations
@@ -79,10 +78,10 @@ class Bell:
     def answer(self) -> None:
         """Do what it rang for. The event is reset first: what comes meanwhile rings again.
 
-        One client is accepted for each FD_ACCEPT, and no try is made without it: accepting
-        has the next client, if one waits, recorded at once. A try in vain may lose one: an
-        FD_ACCEPT that is recorded for a client who has been accepted meanwhile is not
-        recorded again before the next accept (Wine 8; in Windows a failing one is enough).
+        One client is accepted for each FD_ACCEPT, never without one: accepting records the
+        next client, if one waits, at once. Accepting in vain may lose a client: an FD_ACCEPT
+        recorded for a client that has been accepted meanwhile is not recorded again before
+        the next successful accept (Wine 8; on Windows a failing one is enough).
         """
         loop = self._loop
         if loop.listening is None:

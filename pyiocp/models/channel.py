@@ -1,9 +1,8 @@
 """Channel: a connected socket, on no completion port but under one of the other models.
 
-To a session it is what a `Stream` is: something with operations that are posted, and whose
-end is reported. Only how that comes about differs from model to model: a model has a
-class of operation, which says what happens when one is posted, and a loop, which finds out
-that one has ended.
+A session uses it like any `Stream`: it posts operations and is told how they end. Each model
+has its own class of operation, which says what posting does, and its own loop, which finds out
+what has ended.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 FAILED_WITH = 0x80070000
-"""Added to a Winsock code: a failure that is no NTSTATUS, told to a session as if it were.
+"""Added to a Winsock code: a failure that is no NTSTATUS, reported to a session as if it were one.
 
 It is how COM writes a Win32 code in 32 bits (HRESULT_FROM_WIN32)."""
 
@@ -43,14 +42,14 @@ class Channel(Stream):
         """Stay on no port."""
 
     def _close(self, cancel: bool) -> None:
-        """Close: also when nothing is pending the loop has something of it that ends so."""
+        """Close; the loop may hold something of it even when no operation is pending."""
         super()._close(cancel=True)
 
     def begin(self) -> None:
         """Do what the model needs before the first operation."""
 
     def attach(self, connection: Connection, peer: Any) -> None:
-        """Have the connection begin."""
+        """Start the connection."""
         connection.attach(self, peer)
 
 

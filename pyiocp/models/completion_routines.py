@@ -1,25 +1,24 @@
-"""The model "completion-routines": the kernel calls a function of the thread's own.
+"""The model "completion-routines": the kernel calls a function in the thread that waits.
 
 **How it works.** WSARecv and WSASend take a function besides the OVERLAPPED, a *completion
-routine*. When the operation has ended, the kernel queues a call of it to the thread that
+routine*. When the operation has ended, the kernel queues a call to it for the thread that
 started the operation (an asynchronous procedure call, APC), and the thread makes the call
 the next time that it waits *alertably*: in SleepEx, or here in WSAWaitForMultipleEvents with
 fAlertable. So there is no handle to wait for, no limit, and no lock: all of it happens in one
 thread, at a place that it chooses.
 
-The routine is called for an operation that was over when its call returned, too. Here it only
-takes a note; hooks are called when the wait is over. A hook that ran inside the routine, and
-waited alertably itself, would have the next routine run inside of it, and so on down the
-stack.
+The routine is also called for an operation that was over when its call returned. Here it only
+notes that; hooks are called after the wait. If a hook ran inside the routine and waited alertably
+itself, the next routine would run inside it, and so on down the stack.
 
-**What a message costs.** Two calls, WSARecv and WSASend, and the waits: two of them on a quiet
-server, one that the end of the receive ends and one that the end of the send does. A wait
-has *all* the routines run that are queued, so that on a busy one several messages share it.
-Besides, the kernel calls back into the interpreter twice.
+**What a message costs.** Two calls, WSARecv and WSASend, and the waits: on a quiet server
+two of them, one that the receive ends and one that the send ends. A wait runs *all* the routines
+that are queued, so on a busy server several messages share it. And the kernel calls back into
+the interpreter twice.
 
 **Its limit.** No number. But everything that a thread starts comes back to that thread: another
-one cannot help when it is busy, and a second processor is of use only to connections that
-were given to a second thread from the start. That is what completion ports were made for.
+cannot help when it is busy, and a second processor only serves connections that were given to a
+second thread from the start. Completion ports were made to solve that.
 
 **When to choose it.** For one thread with many connections, in C, whose thread has to wait
 alertably anyway. Accepting is not part of it: AcceptEx takes no routine, so the listening
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from .loop import Server
 
 _LOOK_S = 0.05
-"""How long new clients, and other threads, may have to wait while routines keep coming."""
+"""How long new clients and other threads may have to wait while routines keep coming."""
 
 
 class RoutineOperation(Operation):
@@ -55,7 +54,7 @@ class RoutineOperation(Operation):
     def _calls(
         self, name: str, function: Callable[..., int], failure: int, *arguments: Any
     ) -> None:
-        """Put the routine in its place, the last one."""
+        """Pass the routine as the last argument."""
         loop = cast("CompletionRoutinesLoop", self.handle.home)
         super()._calls(name, function, failure, *arguments[:-1], loop.routine)
 
@@ -77,18 +76,18 @@ class CompletionRoutinesLoop(OverlappedLoop):
         super().__init__(server)
         self._look_at = 0.0
         self._addresses: list[int] = []
-        """Of the OVERLAPPEDs whose routine has been called, and that were not dealt with."""
+        """Those of the OVERLAPPEDs whose routine has been called and not been handled yet."""
         # Lifetime: the loop keeps it, and each operation its arguments, until the kernel has
         # called it for the last one.
         self.routine = LPWSAOVERLAPPED_COMPLETION_ROUTINE(partial(_note, self._addresses))
 
     def open(self) -> None:
-        """Hang up the bell."""
+        """Create the bell."""
         self._bell = Bell(self)
         self._row = (WSAEVENT * 1)(self._bell.event)
 
     def release(self) -> None:
-        """Take it down."""
+        """Close the bell."""
         self._bell.close()
 
     def wait(self, timeout_ms: int) -> None:
@@ -98,7 +97,7 @@ class CompletionRoutinesLoop(OverlappedLoop):
         del self._addresses[: len(addresses)]
         for address in addresses:
             self.on_end(cast("Operation", self.in_flight[address]))
-        # While routines keep coming, nobody says that the wait ever tells of the event.
+        # While routines keep coming, the wait may never report the event.
         now = self.kernel.monotonic()
         if index and now >= self._look_at:
             index = self._wait_for_bell(0, alertable=False)
@@ -107,7 +106,7 @@ class CompletionRoutinesLoop(OverlappedLoop):
             self._bell.answer()
 
     def _wait_for_bell(self, timeout_ms: int, *, alertable: bool) -> int:
-        """Return 0 if it rang, else something else."""
+        """Return 0 if the bell rang, and anything else if not."""
         index = self.kernel.WSAWaitForMultipleEvents(1, self._row, False, timeout_ms, alertable)
         if index == WSA_WAIT_FAILED:
             code = self.kernel.last_error()

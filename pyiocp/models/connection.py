@@ -1,8 +1,8 @@
 """ModelConnection: the connection of a session under one of the models.
 
-It is ring 3's own `Connection`, states, water marks, time limits and all: that is why a
-session runs unchanged under every model, and why a difference between two of them is one
-of the models. A port takes operations from any thread; a loop starts them in its own.
+It is the servers' own `Connection`, with its states, water marks and time limits: so a session
+runs unchanged under every model, and a measured difference is one of the models. A port takes
+operations from any thread; a loop starts them in its own.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _LoopSending(Sending):
         self._asked = False
 
     def _flush(self, send: GatheredSend, piece: int = 0) -> None:
-        """Submit what waits, or have the loop do so. Called with the lock."""
+        """Submit what waits, in the loop's thread. Called with the lock."""
         if self._loop.starts_here():
             super()._flush(send, piece)
         elif not self._asked:

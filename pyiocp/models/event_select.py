@@ -1,19 +1,19 @@
 """The model "event-select": every socket signals an event, one wait for up to 64 of them.
 
-**How it works.** WSAEventSelect ties a socket to an event object and names what shall
+**How it works.** WSAEventSelect ties a socket to an event object and names what is to
 signal it: FD_READ, FD_WRITE, FD_CLOSE. The thread waits for its events with
 WSAWaitForMultipleEvents, asks the socket of the one that was signalled what has happened
 (WSAEnumNetworkEvents, which resets the event as well), and does it.
 
-Unlike with ``select``, the system tells each thing once. FD_READ comes again only after the
+Unlike ``select``, the system reports each thing once. FD_READ comes again only after the
 program has received; FD_WRITE only after a send failed with WSAEWOULDBLOCK; FD_CLOSE never
-again. So the program has to keep what it was told: see `EventSelectChannel`.
+again. So the program has to remember what it was told: see `EventSelectChannel`.
 
 **What a message costs.** Four calls: the wait, WSAEnumNetworkEvents, WSARecv, WSASend. A wait
 tells of *one* event, the lowest that is signalled: so busy sockets in front would starve
 those behind, and the loop goes on from the one it was told of to the end of the row before
-it begins anew. What does nothing costs nothing, as long as there are few: the kernel still
-has to hang the thread on every event, and take it off. A client costs three: the wait,
+it begins anew. Idle sockets cost little, as long as they are few: the kernel still has to
+queue the thread on every event, and take it off again. A client costs three: the wait,
 WSAEnumNetworkEvents, accept; one that waits behind it has FD_ACCEPT come again.
 
 **Its limit.** 64 events a wait, WSA_MAXIMUM_WAIT_EVENTS (the same number as
@@ -25,7 +25,7 @@ full. An accepted socket is then handed to the thread that is to wait for it. Ho
 *different* sessions run at the same time, those of one never.
 
 **When to choose it.** To wait for a few sockets and for other objects (a process, a timer)
-in one place. With windows, there was its sister WSAAsyncSelect, which sends messages.
+in one place. For programs with windows there was its sister WSAAsyncSelect, which sends messages.
 
 Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaeventselect
 """
@@ -53,16 +53,16 @@ if TYPE_CHECKING:
 
 
 class EventSelectChannel(ReadinessChannel):
-    """A socket with its event, and what has been told of it and not been used up."""
+    """A socket with its event, and what has been reported about it and not used yet."""
 
     event: int = 0
     readable = False
     writable = False
     ended = False
-    """Whether FD_CLOSE has come, after which every receive has an answer."""
+    """Whether FD_CLOSE has come, after which no receive has to wait."""
 
     def begin(self) -> None:
-        """Tie the socket to an event of its own; that makes it non-blocking as well."""
+        """Tie the socket to an event of its own, which also makes it non-blocking."""
         kernel = self.home.kernel
         self.event = make_event(kernel)
         # An accepted socket is tied to the listening one's event until this.
@@ -70,7 +70,7 @@ class EventSelectChannel(ReadinessChannel):
         cast("EventSelectLoop", self.loop).add(self)
 
     def wait_for(self, operation: ReadinessOperation) -> None:
-        """Have it tried when the socket is ready: now, if that has been told already."""
+        """Try it when the socket is ready: now, if that has been reported already."""
         super().wait_for(operation)
         if operation.kind == "receive":
             if self.readable or self.ended:
@@ -80,7 +80,7 @@ class EventSelectChannel(ReadinessChannel):
             self.loop.call_soon(self.on_writable)
 
     def on_readable(self) -> None:
-        """Try the receive; a receive that was made has FD_READ come again."""
+        """Try the receive; after a receive, FD_READ can come again."""
         if self.receiving is not None:
             self.readable = False
             super().on_readable()
@@ -88,7 +88,7 @@ class EventSelectChannel(ReadinessChannel):
             self.readable = True
 
     def learn(self, happened: int) -> None:
-        """Take note of what has happened, and do what can be done now."""
+        """Remember what has happened, and do what can be done now."""
         self.ended = self.ended or bool(happened & FD_CLOSE)
         if happened & (FD_READ | FD_CLOSE):
             self.on_readable()
@@ -116,21 +116,21 @@ class EventSelectLoop(ReadinessLoop):
         self._channels: dict[int, EventSelectChannel] = {}
 
     def open(self) -> None:
-        """Hang up the bell."""
+        """Create the bell."""
         self._bell = Bell(self)
         self._row_up()
 
     def release(self) -> None:
-        """Take it down."""
+        """Close the bell."""
         self._bell.close()
 
     def add(self, channel: EventSelectChannel) -> None:
-        """Wait for a socket's event as well, from the next wait on."""
+        """Include a socket's event from the next wait on."""
         self._channels[channel.event] = channel
         self._row_up()
 
     def watch(self, channel: ReadinessChannel) -> None:
-        """Do nothing: an event is signalled whatever is waited for."""
+        """Do nothing: the event is signalled whatever the operations wait for."""
 
     def forget(self, channel: ReadinessChannel) -> None:
         """Untie the socket, and close its event."""
@@ -141,7 +141,7 @@ class EventSelectLoop(ReadinessLoop):
             self.kernel.WSACloseEvent(channel.event)
 
     def _row_up(self) -> None:
-        """Put the events in a row, as the wait takes them."""
+        """Make the array of events that the wait takes."""
         row = (self._bell.event, *self._channels)
         self._row: Any = (WSAEVENT * len(row))(*row)
 
@@ -149,7 +149,7 @@ class EventSelectLoop(ReadinessLoop):
         """Wait for an event; then look, without waiting, for others behind it in the row."""
         row, at = self._row, 0
         while at < len(row):
-            # The rest of the same array, from the event after the last one on.
+            # The rest of the same array, after the last event reported.
             rest = (WSAEVENT * (len(row) - at)).from_buffer(row, at * ctypes.sizeof(WSAEVENT))
             index = self.kernel.WSAWaitForMultipleEvents(len(rest), rest, False, timeout_ms, False)
             if index == WSA_WAIT_TIMEOUT:
@@ -161,7 +161,7 @@ class EventSelectLoop(ReadinessLoop):
             at += index + 1
             timeout_ms = 0
             if row is not self._row:
-                return  # somebody has come or gone: the events may be others
+                return  # a client has come or gone: the array has changed
 
     def _on_signal(self, event: int) -> None:
         if event == self._bell.event:

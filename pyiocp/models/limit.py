@@ -1,7 +1,4 @@
-"""ModelLimitError: one more connection than a network model can serve.
-
-What belongs here: that error. Which limit a model has stands in the model's own file.
-"""
+"""ModelLimitError: a network model cannot serve another connection."""
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
-"""Loop: what one thread serves: it waits for what happens, and then has the hooks called.
+"""Loop: one thread that waits for events on its sockets and calls the hooks.
 
-Each model extends it by the one thing that is particular to a model, `wait`: how a thread
-learns which of many sockets something has happened to. All else is here: a queue of what
-has ended, calls from other threads, timers, accepting, and how it all comes to an end.
+Each model adds the one thing that makes it a model, `wait`: how a thread learns which of many
+sockets something has happened to. Everything else is here: a queue of operations that have
+ended, calls from other threads, timers, accepting, and shutting down.
 
-To the rest of pyiocp a loop looks like a completion port: operations that have ended are
-put in its queue, and calls can be made on it. So ring 3's connections run on it.
-
-What belongs here: that. How a model waits is in its own file.
+To the rest of pyiocp a loop looks like a completion port's queue (see `Home`), so the servers'
+connections run on it unchanged.
 """
 
 from __future__ import annotations
@@ -42,13 +40,13 @@ if TYPE_CHECKING:
     from ..servers.tcp.connection import Connection
 
 _ACCEPTS_MAX = 64
-"""How many clients are accepted before the others have their turn again."""
+"""How many clients are accepted before the connections get a turn again."""
 
 _END_MAX_S = 5.0
-"""Seconds that the kernel has to give back what is in flight, when a loop ends."""
+"""Seconds to wait for the operations in flight when a loop ends."""
 
 _WAIT_MAX_MS = 1000
-"""What bounds a wait when nothing else does."""
+"""The longest wait, when nothing else limits it."""
 
 
 class Server(Protocol):
@@ -74,21 +72,21 @@ class Server(Protocol):
 
 
 class Loop:
-    """The share of one thread. Other threads may call what stands under "From any thread"."""
+    """One thread's loop. Other threads may call what is under "From any thread"."""
 
     model: ClassVar[str]
     """The model's name."""
     channel_class: ClassVar[type[Channel]]
-    """What its sockets are."""
+    """The class of its sockets."""
     connections_max: int | None = None
-    """How many connections it can serve; None: as many as there is memory for."""
+    """How many connections it can serve; None: no limit but memory."""
     limit: ClassVar[tuple[str, str]] = ("", "")
-    """What limits that: its name, and why."""
+    """The name of that limit, and the reason for it."""
 
     closing = closed = False
     handle = 0
     waiting: Collection[int] = ()
-    """Whom a port wakes when an operation is posted; here only the loop itself posts."""
+    """Threads that a port would wake; nobody has to be woken here, only the loop posts."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -98,13 +96,13 @@ class Loop:
         self.places_taken = 0
         """How many connections it has, or is about to have; guarded by the server's lock."""
         self.idle_operations = IdleOperations()
-        # What a port has, too, for the streams and operations on it.
+        # What streams and operations need of their `Home`.
         self.error_codes = error_codes(self.kernel.last_error)
         self.entry_lock = threading.RLock()
         self.handles: set[Handle] = set()
         self.ifs_handles_by_family: dict[int, bool] = {}
         self.spare_locks: deque[threading.RLock] = deque(maxlen=SPARE_LOCKS_MAX)
-        # Lifetime: what the kernel may write to is here until it has been given back.
+        # Lifetime: memory that the kernel may write to is kept here until it gives it back.
         self.in_flight = InFlightTable()
         self.waker = LoopWaker()
         self._timers = Timers(self.kernel.monotonic)
@@ -114,10 +112,10 @@ class Loop:
     # What a model is
 
     def open(self) -> None:
-        """Make what the model waits with; called in the loop's thread, before anything else."""
+        """Create what the model waits with; called first, in the loop's thread."""
 
     def wait(self, timeout_ms: int) -> None:
-        """Wait so long at most; put operations that have ended in the queue, and accept."""
+        """Wait that long at most; queue operations that have ended, and accept clients."""
         raise NotImplementedError
 
     def release(self) -> None:
@@ -127,7 +125,7 @@ class Loop:
 
     @property
     def port(self) -> Loop:
-        """What a session's stream is on: this."""
+        """The loop itself: a session's stream has no other port."""
         return self
 
     def wake(self) -> None:
@@ -135,7 +133,7 @@ class Loop:
         self.waker.wake()
 
     def settle(self, operation: Operation, address: int) -> None:
-        """Let an operation out that has ended: here no packet comes for any."""
+        """Queue an operation that has ended on the spot: no packet comes for it here."""
         del self.in_flight[address]
         self.enqueue((operation, operation.transferred, operation.status))
 
@@ -162,8 +160,8 @@ class Loop:
         """Tell whether the calling thread may start operations: only the loop's own may.
 
         Windows cancels the overlapped I/O of a thread that ends (unless it is on a
-        completion port), and a completion routine runs in the thread that began. Models
-        without overlapped I/O keep to it as well, and need no locks for it.
+        completion port), and a completion routine runs in the thread that started the
+        operation. Models without overlapped I/O do the same, and so need no locks.
         """
         return self.runs_here()
 
@@ -192,7 +190,7 @@ class Loop:
             self._end()
 
     def _turn(self, longest_ms: int) -> None:
-        """Wait, then do what there is to do: one round of it."""
+        """Wait, then do everything that is ready, once."""
         self.wait(0 if self.ready else self._timeout_ms(longest_ms))
         due: list[Any] = []
         self._timers.pop_due(due)
@@ -200,7 +198,7 @@ class Loop:
         self.do_what_is_ready()
 
     def do_what_is_ready(self) -> None:
-        """Report what has ended and make the calls that are queued now, not what they queue."""
+        """Report what has ended and make the calls queued so far, not those added meanwhile."""
         for _ in range(len(self.ready)):
             packet, count, status = self.ready.popleft()
             packet.state = COMPLETED
@@ -216,13 +214,13 @@ class Loop:
     # Accepting
 
     def accept_clients(self) -> None:
-        """Accept those who wait, and find each of them a loop."""
+        """Accept the clients that wait, and find a loop for each."""
         for _ in range(_ACCEPTS_MAX):
             if not self.accept_client():
                 return
 
     def accept_client(self) -> bool:
-        """Accept one client, and find it a loop; False if none was to be had."""
+        """Accept one client, and find a loop for it; False if no client waits."""
         listening = self.listening
         if listening is None or listening.closed or self.server.stopping:
             return False
@@ -257,12 +255,12 @@ class Loop:
 
     @property
     def full(self) -> bool:
-        """Whether there is room for no further connection."""
+        """Whether no further connection fits."""
         most = self.connections_max
         return most is not None and self.places_taken >= most
 
     def limit_error(self, loops: int) -> ModelLimitError:
-        """Return what says why so many loops have no more room."""
+        """Return the error that says why this many loops are full."""
         assert self.connections_max is not None, "a loop without a limit is never full"
         return ModelLimitError(self.model, loops * self.connections_max, *self.limit)
 
@@ -278,7 +276,7 @@ class Loop:
             self._turn(10)
         self.closing = self.closed = True
         if self.in_flight:
-            # Lifetime: the kernel may yet write there: it is kept for ever, and said.
+            # Lifetime: the kernel may still write there: keep it for ever, and warn.
             left = ", ".join(sorted({packet.kind for packet in self.in_flight.values()}))
             keep_for_ever(dict(self.in_flight))
             warnings.warn(

@@ -1,20 +1,18 @@
 """Overlapped: what the three models of overlapped I/O without a port have in common.
 
-They ask for the same as a completion port: the program starts a receive, gives its buffer
-away until it is done, and hears of the *end*. The operations are those of ring 2, with
-its in-flight table and its rules of memory. There are three ways for a thread to hear of an
-end without a port, and each is a model:
+They work like a completion port: the program starts a receive, hands over its buffer until that
+is done, and is told about the *end*. The operations are pyiocp's own, with its in-flight table
+and its rules of memory. There are three ways for a thread to learn of an end without a port,
+and each is a model:
 
-- it looks, again and again (`overlapped_polled`);
+- it checks again and again (`overlapped_polled`);
 - an event is signalled (`overlapped_events`);
 - a function of its own is called (`completion_routines`).
 
 All three share two properties that a completion port does not have. An operation belongs
 to the thread that started it: when that thread ends, Windows cancels it. And an operation
-that ends on the spot is known to have ended when the call returns: with the first two, nobody
-needs to be told any more.
-
-What belongs here: that. Which of what is in flight has ended is found out by each model.
+that ends on the spot is known to have ended when the call returns: with the first two, nothing
+is reported later.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ class OverlappedChannel(Channel):
     """A socket for overlapped I/O."""
 
     ends_on_the_spot = True
-    """Whether nothing more is heard of an operation that was over when its call returned."""
+    """Whether an operation that was over when its call returned is not reported again."""
 
     def begin(self) -> None:
         """Untie it from the listening socket's event, which it has inherited."""
@@ -47,8 +45,8 @@ class OverlappedLoop(Loop):
     channel_class = OverlappedChannel
 
     def on_end(self, operation: Operation) -> None:
-        """Report an operation that has ended, and let it out of the in-flight table."""
-        # Lifetime: the kernel has written how it ended: from here on the memory is ours.
+        """Report an operation that has ended, and take it out of the in-flight table."""
+        # Lifetime: the kernel has written the result: from here on the memory is ours.
         del self.in_flight[operation.address]
         self.enqueue((operation, operation.transferred, operation.status))
 

@@ -6,9 +6,9 @@ that is in flight with WSAWaitForMultipleEvents, and reads how each has ended fr
 OVERLAPPED.
 
 **What a message costs.** WSARecv and WSASend, and a share of a wait. A send is mostly over when
-its call returns, and needs none. A wait tells of one event; but as the ends are written in
-the OVERLAPPEDs, the thread looks at them all when it was woken, without a further call: on a
-busy server one wait serves many messages.
+its call returns, and needs none. A wait tells of one event; but as the results are in the
+OVERLAPPEDs, the thread checks all of them after each wait, without another call: on a busy
+server one wait serves many messages.
 
 **Its limit.** 64 events a wait, WSA_MAXIMUM_WAIT_EVENTS, and here it bites twice: a connection
 that receives *and* sends has two operations in flight, with an event each. (One event for
@@ -39,10 +39,10 @@ class EventOperation(Operation):
     """An operation that has an event while it is in flight."""
 
     def _submit(self, announce: bool) -> bool:
-        """Borrow an event for it, and give it back if nothing is in flight after all."""
+        """Borrow an event for it, and return the event if nothing is in flight after all."""
         loop = cast("OverlappedEventsLoop", self.handle.home)
-        # Lifetime: the kernel keeps the event itself; the number is lent to nobody else
-        # before the operation has ended.
+        # Lifetime: the kernel keeps the event itself; its number is not reused before
+        # the operation has ended.
         self.overlapped.hEvent = loop.borrow()
         on_the_spot = True
         try:
@@ -74,14 +74,14 @@ class OverlappedEventsLoop(OverlappedLoop):
     def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._events: list[int] = []
-        """Those that no operation has."""
+        """Events that no operation uses."""
 
     def open(self) -> None:
-        """Hang up the bell."""
+        """Create the bell."""
         self._bell = Bell(self)
 
     def release(self) -> None:
-        """Take it down, and close the events that are not in flight."""
+        """Close the bell and the events that are not in flight."""
         self._bell.close()
         for event in self._events:
             self.kernel.WSACloseEvent(event)
@@ -91,7 +91,7 @@ class OverlappedEventsLoop(OverlappedLoop):
         return self._events.pop() if self._events else make_event(self.kernel)
 
     def give_back(self, operation: Operation) -> None:
-        """Take the event of an operation that is not in flight, or no more."""
+        """Take back the event of an operation that is not in flight, or no longer."""
         self._events.append(operation.overlapped.hEvent)
         operation.overlapped.hEvent = None
 

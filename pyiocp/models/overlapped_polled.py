@@ -1,18 +1,18 @@
-"""The model "overlapped-polled": start operations, and look whether they have ended.
+"""The model "overlapped-polled": start operations, and check whether they have ended.
 
 **How it works.** A receive is posted with an OVERLAPPED, and the thread goes on. Whenever it
 likes it asks WSAGetOverlappedResult, without waiting: it says WSA_IO_INCOMPLETE, or how the
-operation has ended. C has a macro for the same look, HasOverlappedIoCompleted: the kernel
-writes the end into the OVERLAPPED itself, so that looking is reading memory.
+operation has ended. C has a macro for the same check, HasOverlappedIoCompleted: the kernel
+writes the result into the OVERLAPPED itself, so checking only reads memory.
 
-**What a message costs.** WSARecv and WSASend, and no wait. But somebody has to look at
-everything that is in flight, over and over, a call each (here; HasOverlappedIoCompleted would
-be none), and the more there is, the longer that takes. Between two rounds in which nothing
-had ended the thread sleeps a millisecond: so a message waits for up to one, and a server
-without any work wakes up a thousand times a second. A program that never slept would have
+**What a message costs.** WSARecv and WSASend, and no wait. But everything in
+flight has to be checked over and over, with a call each (here; HasOverlappedIoCompleted needs
+none), and the more there is, the longer that takes. After a round in which nothing had ended the
+thread sleeps a millisecond: so a message waits for up to one, and a server without any work wakes
+up a thousand times a second. A program that never slept would have
 the shortest latency there is, and a processor at 100 %.
 
-**Its limit.** None but the time that a round of looking takes.
+**Its limit.** None but the time that one round of checks takes.
 
 **When to choose it.** In a program that has a loop anyway, such as a game that draws a
 picture every 16 ms and looks for messages in between. Elsewhere it is the worst of two
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from .loop import Server
 
 _PAUSE_S = 0.001
-"""How long the thread sleeps when nothing had ended."""
+"""How long the thread sleeps after a round in which nothing had ended."""
 
 
 class OverlappedPolledLoop(OverlappedLoop):
-    """A thread that looks."""
+    """A thread that checks its operations."""
 
     model = "overlapped-polled"
 
@@ -49,9 +49,9 @@ class OverlappedPolledLoop(OverlappedLoop):
         self._socket, self._count, self._flags = SOCKET(), DWORD(), DWORD()
 
     def wait(self, timeout_ms: int) -> None:
-        """Look at everything in flight; sleep a little if nothing has ended.
+        """Check everything in flight; sleep a little if nothing has ended.
 
-        The waker is not needed to end so short a sleep.
+        So short a sleep needs no waker to end it.
         """
         now = self.kernel.monotonic()
         if now >= self._accept_at:

@@ -4,15 +4,11 @@ Such a model says *that* a socket can be received from or sent on, and the progr
 it, with a call on a non-blocking socket that fails with WSAEWOULDBLOCK where it would have
 to wait. So a message costs, besides its share of the waiting, two calls: WSARecv and
 WSASend. Nothing is under way between two calls: no buffer is the kernel's, nothing has to be
-drained, and that is the charm of it.
+drained. That is the attraction of these models.
 
-- A receive is tried when the socket has been reported readable, not before: the try would
-  mostly be in vain.
-- A send is tried at once: mostly the socket's own buffer takes it. What does not fit waits
-  until the socket is reported writable.
-
-What belongs here: these operations, and which socket waits for what. How a thread is told
-that one is ready stands in the file of each model.
+- A receive is tried once the socket has been reported readable: earlier it would mostly fail.
+- A send is tried at once, because the socket's own buffer mostly takes it. What does not fit
+  waits until the socket is reported writable.
 """
 
 from __future__ import annotations
@@ -32,7 +28,7 @@ class ReadinessOperation(DirectOperation):
     handle: ReadinessChannel
 
     def _submit(self, announce: bool) -> bool:
-        """Try at once, unless it is a receive that somebody waits for; else wait.
+        """Try at once, unless it is a receive to be reported later; otherwise wait.
 
         The outcomes are those of every operation: completed, pending, failed.
         """
@@ -55,13 +51,13 @@ class ReadinessOperation(DirectOperation):
     def try_again(self) -> None:
         """Try, now that the socket is said to be ready."""
         code = 0 if self.waits_only else self.attempt()
-        # "Ready" is a hint, and may be out of date: then it goes on waiting.
+        # "Ready" is a hint and may be out of date: then keep waiting.
         if code != WSAEWOULDBLOCK:
             self.handle.waits_no_more(self)
             self.end(code)
 
     def cancel(self) -> bool:
-        """Let it end as cancelled; False if it had ended already."""
+        """End it as cancelled; False if it had ended already."""
         if not self.handle.waits_no_more(self):
             return False
         self.end_cancelled()
@@ -74,12 +70,12 @@ class ReadinessChannel(Channel):
     operation_class = ReadinessOperation
 
     receiving: ReadinessOperation | None = None
-    """The receive that waits until there is something."""
+    """The receive that waits for data."""
     sending: ReadinessOperation | None = None
-    """The send that waits until there is room."""
+    """The send that waits for room."""
 
     def begin(self) -> None:
-        """Have calls fail that would have to wait."""
+        """Make calls fail instead of waiting."""
         self.set_blocking(False)
 
     @property
@@ -95,7 +91,7 @@ class ReadinessChannel(Channel):
         self._readiness_loop.watch(self)
 
     def waits_no_more(self, operation: ReadinessOperation) -> bool:
-        """Take note that an operation is over; False if it did not wait."""
+        """Remove an operation that is over; False if it was not waiting."""
         if operation is self.receiving:
             self.receiving = None
         elif operation is self.sending:
@@ -116,7 +112,7 @@ class ReadinessChannel(Channel):
             self.sending.try_again()
 
     def _cancel_pending(self) -> None:
-        """End what waits. Nothing is the kernel's, so it ends here and now."""
+        """End what waits: at once, because the kernel has none of it."""
         for operation in (self.receiving, self.sending):
             if operation is not None:
                 operation.cancel()
@@ -129,8 +125,8 @@ class ReadinessLoop(Loop):
     channel_class = ReadinessChannel
 
     def watch(self, channel: ReadinessChannel) -> None:
-        """Take note that what waits on a socket has changed."""
+        """Called when what waits on a socket has changed."""
         raise NotImplementedError
 
     def forget(self, channel: ReadinessChannel) -> None:
-        """Take note that a socket is about to be closed; by default nothing more waits on it."""
+        """Called before a socket is closed; by default nothing has to be done."""

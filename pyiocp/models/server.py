@@ -147,10 +147,10 @@ class ModelServer:
 
 
 class LoopServer(ModelServer):
-    """The server of every model but the completion port: loops, a thread for each.
+    """The server of every model but the completion port: loops, with a thread each.
 
-    make_loop: makes a loop. loops_max: how many there may be; the first one runs in the
-    thread that calls `run`, and accepts.
+    make_loop: makes a loop.
+    loops_max: how many there may be; the first runs in the thread that calls `run`, and accepts.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class LoopServer(ModelServer):
     # What loops call
 
     def place(self, number: int, family: int, peer: Any) -> None:
-        """Give an accepted socket to a loop with room for it, or reset it; in the first loop."""
+        """Give an accepted socket to a loop with room, or reset it; for the first loop only."""
         with self._lock:
             loop = self._loop_with_room()
             if loop is not None:
@@ -258,7 +258,7 @@ class LoopServer(ModelServer):
         return loop
 
     def _run(self, loop: Loop) -> None:
-        """Serve in a further thread; what goes wrong there ends the server, and is raised."""
+        """Serve in another thread; what goes wrong there ends the server, and `run` raises it."""
         try:
             loop.run()
         except BaseException as failure:  # noqa: BLE001, raised by `run`
@@ -270,7 +270,7 @@ class LoopServer(ModelServer):
         error = first.limit_error(self._loops_max)
         if self.refusal is None:
             logger.error("%r refuses clients: %s", self, error)
-        self.refusal = error  # before the client hears of it
+        self.refusal = error  # before the client can notice
         self.refused += 1
         channel = Channel(first, number, family=family)
         channel.reset_on_close()
@@ -282,7 +282,7 @@ class LoopServer(ModelServer):
             loop.places_taken -= 1
 
     def lost(self, error: Exception) -> None:
-        """Take note of a client that did not become a session."""
+        """Count a client that did not become a session."""
         with self._lock:
             self._failed += 1
         logger.warning("%r: a client was lost", self, exc_info=error)
@@ -311,9 +311,9 @@ class LoopServer(ModelServer):
 
 
 def _listen(loop: Loop, address: Any) -> Channel:
-    """Return a channel that listens at the address, and never waits."""
+    """Return a non-blocking channel that listens at the address."""
     listening = open_listening(
-        loop,  # it asks for no more of a port than a loop has
+        loop,
         address,
         backlog=SOMAXCONN,
         exclusive=True,

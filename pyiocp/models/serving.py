@@ -1,7 +1,4 @@
-"""serve: a server under the model of a name.
-
-What belongs here: the list of models, and what each can be told besides.
-"""
+"""serve: makes a server under the network model of a given name."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ _LOOPS: dict[str, type[Loop]] = {
 }
 
 MODELS = (*_LOOPS, CompletionPortServer.model)
-"""The names of the models, the oldest ways of waiting first."""
+"""The names of the models, the oldest first."""
 
 THREADS_MAX = 1024
 """The most threads that can be asked for."""
@@ -57,7 +54,7 @@ def serve(
     """Return a server that listens, and serves under the model once its `run` is called.
 
     model: one of `MODELS`.
-    address: ``(host, port)``; port 0 lets the system choose, see the server's ``address``.
+    address: ``(host, port)``; with port 0 the system chooses, see the server's ``address``.
     factory: called without arguments for each connection, returns a new `Session`: mostly
         the class itself. It is the session that ``CompletionPort.listen`` takes: every hook,
         method and setting of it is there, but for ``send_file``, and there is no TLS.
@@ -65,13 +62,13 @@ def serve(
         default 64, as Windows' header has it.
     threads: of "event-select" only: how many threads may be started, 1 to 1,024, each
         for 63 connections; by default 1.
-    kernel: what stands for the operating system; by default the real one.
+    kernel: replaces the operating system in tests; by default the real one.
 
-    A client for whom the model has no room is reset; the server's ``refusal`` says why.
+    A client that the model has no room for is reset; the server's ``refusal`` says why.
 
-    Raises ValueError for a model that is none, and for a setting that is not its own or out
-    of range; TypeError for a bad factory or address; `AddressUnavailableError` if the
-    address is in use or none of this machine's. Any thread may call it.
+    Raises ValueError for an unknown model, and for a setting that it does not have or that is
+    out of range; TypeError for a bad factory or address; `AddressUnavailableError` if the
+    address is in use, or is not this machine's. Any thread may call it.
     """
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, not {model!r}")

@@ -3,9 +3,9 @@
 **How it works.** The thread of a connection calls WSARecv without an OVERLAPPED, and the call
 returns when something has come; the thread calls the hook, sends what the hook wanted sent
 (that call, too, returns when it is done), and receives again. The state of a connection is
-where its thread stands. There is nothing simpler to write, or to read.
+where its thread stands. Nothing is simpler to write or to read.
 
-A thread in a call cannot be told anything. That is where the simplicity ends:
+A thread inside a call cannot be told anything, and there the simplicity ends:
 
 - What *another* thread wants to send needs a thread that sends it: the first such ``send``
   starts a second one for the connection. Then there are two, one that receives and one
@@ -18,15 +18,15 @@ A thread in a call cannot be told anything. That is where the simplicity ends:
   blocking accept() for the same reason.
 
 **What a message costs.** Two calls, WSARecv and WSASend: fewer than in any other model. But
-every message wakes a thread, which takes the processor, and on a build with a GIL that
-lock, from another one.
+every message wakes a thread, which takes the processor, and on a build with a GIL that lock,
+from another one.
 
 **Its limit.** Memory for stacks (1 MiB of addresses each, of which little is used), and the
 scheduler: with a thousand threads that have something to do, most of the time goes into
 taking turns.
 
 **When to choose it.** For a few connections, and for protocols whose logic is a story from
-beginning to end. On builds without a GIL it uses all processors, for what that is worth.
+beginning to end. On builds without a GIL it uses all processors.
 
 Source: https://learn.microsoft.com/windows/win32/winsock/winsock-blocking-functions-and-eprocinprogress-2
 """
@@ -60,12 +60,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pyiocp")
 
 _ASK_AGAIN_S = 0.02
-"""After how long a thread in a call is asked once more to come out."""
+"""After how long a thread in a call is asked again to come out."""
 
 _JOIN_MAX_S = 5.0
 
 _CANCELLED = (WSA_OPERATION_ABORTED, WSAEINTR)
-"""What a call that was cancelled from outside says."""
+"""How a call ends that was cancelled from outside."""
 
 
 class BlockingOperation(DirectOperation):
@@ -76,18 +76,18 @@ class BlockingOperation(DirectOperation):
     def _calls(
         self, name: str, function: Callable[..., int], failure: int, *arguments: Any
     ) -> None:
-        """Take the function that lets other threads run while it waits."""
+        """Use the variant of the function that releases the GIL while it waits."""
         super()._calls(name, self.handle.home.kernel.that_wait[name], failure, *arguments)
 
     def _submit(self, announce: bool) -> bool:
-        """Leave it to the thread that is to make it: pending, whatever comes of it."""
+        """Leave it to the thread that makes the calls: it is pending in any case."""
         self.handle.check_open(self.kind)
         self.state = PENDING
         self.handle.hand_over(self)
         return False
 
     def cancel(self) -> bool:
-        """Have the call come out; its connection then receives without a buffer."""
+        """Make the call return; its connection then receives without a buffer."""
         return self.handle.cancel_calls()
 
 
@@ -97,21 +97,21 @@ class ThreadChannel(Channel):
     operation_class = BlockingOperation
 
     def begin(self) -> None:
-        """Have calls wait."""
+        """Make calls wait."""
         self.set_blocking(True)
         self._change = threading.Condition()
         self._receive: BlockingOperation | None = None
         self._send: BlockingOperation | None = None
-        #: The thread that receives, and sends what hooks of its own have sent; the one that
-        #: sends what others have; and which of them sends now.
+        #: The thread that receives, and sends what its own hooks send; the thread that sends
+        #: for all others; and which of the two sends now.
         self._first: threading.Thread | None = None
         self._second: threading.Thread | None = None
         self._sender: threading.Thread | None = None
-        #: Those that are not over.
+        #: The threads that have not ended.
         self._inside: set[threading.Thread] = set()
 
     def attach(self, connection: Connection, peer: Any) -> None:
-        """Begin, in the thread that is to be the connection's first."""
+        """Begin, in the connection's first thread."""
         self._first = self._make_thread("first", connection, peer)
         self._first.start()
 
@@ -127,7 +127,7 @@ class ThreadChannel(Channel):
         return thread
 
     def hand_over(self, operation: BlockingOperation) -> None:
-        """Have one of the threads make the call. Any thread may say so."""
+        """Have one of the threads make the call. Any thread may call this."""
         with self._change:
             if operation.kind == "receive":
                 self._receive = operation
@@ -142,7 +142,7 @@ class ThreadChannel(Channel):
             self._change.notify_all()
 
     def _next(self) -> BlockingOperation | None:
-        """Wait for something to do in this thread; None if there will be nothing."""
+        """Wait for something to do in this thread; None if there will be nothing more."""
         me = threading.current_thread()
         with self._change:
             while True:
@@ -163,7 +163,7 @@ class ThreadChannel(Channel):
             connection, peer = begin_with
             connection.attach(self, peer)
         while (operation := self._next()) is not None:
-            code = 0 if self.closed else operation.attempt()  # it waits in here
+            code = 0 if self.closed else operation.attempt()  # waits
             if self.closed or code in _CANCELLED:
                 count, status = 0, STATUS_CANCELLED
             elif code:
@@ -179,35 +179,35 @@ class ThreadChannel(Channel):
         with self._change:
             self._inside.discard(threading.current_thread())
             if not self._inside:
-                # No thread can be about to use the number: now it may become another's.
+                # No thread can use the number any more: now the system may reuse it.
                 self.home.kernel.closesocket(self.number)
         cast("ThreadsLoop", self.loop).threads.discard(threading.current_thread())
 
     def cancel_calls(self) -> bool:
-        """Have the threads come out of the kernel, if they are in it."""
+        """Make the threads return from the kernel, if they are in it."""
         return bool(self.home.kernel.CancelIoEx(self.number, None))
 
     def _cancel_pending(self) -> None:
-        """Tell the threads that it is over."""
+        """Tell the threads to end."""
         with self._change:
             self._change.notify_all()
         self._ask()
 
     def _ask(self) -> None:
-        """Have them come out of their calls, and ask again until all have."""
+        """Make them return from their calls, and ask again until all have."""
         with self._change:
             if self._inside:
                 self.cancel_calls()
                 self.loop.call_later(_ASK_AGAIN_S, self._ask)
 
     def _close_number(self) -> None:
-        """Leave it to the last thread, unless there has been none."""
+        """Leave that to the last thread, unless there has been none."""
         if not self._inside and self._first is None:
             super()._close_number()
 
 
 class ThreadsLoop(Loop):
-    """The thread that waits for clients, timers and other threads; it serves nobody itself."""
+    """The thread that waits for clients, timers and other threads; it serves no connection."""
 
     model = "threads"
     channel_class = ThreadChannel
@@ -215,7 +215,7 @@ class ThreadsLoop(Loop):
     def __init__(self, server: Server) -> None:
         super().__init__(server)
         self.threads: set[threading.Thread] = set()
-        """The threads of all connections that are not over."""
+        """The threads of all connections that have not ended."""
 
     def open(self) -> None:
         """Wait for the waker, and for new clients."""
@@ -226,7 +226,7 @@ class ThreadsLoop(Loop):
         )
 
     def starts_here(self) -> bool:
-        """Tell that any thread may start an operation: each has its own thread anyway."""
+        """Return True: any thread may start an operation, its own thread makes the call."""
         return True
 
     def calls_hooks_here(self) -> bool:
@@ -248,6 +248,6 @@ class ThreadsLoop(Loop):
         return super().unfinished() or bool(self.threads)
 
     def release(self) -> None:
-        """See the last threads end."""
+        """Wait for the last threads."""
         for thread in list(self.threads):
             thread.join(_JOIN_MAX_S)

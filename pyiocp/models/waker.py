@@ -1,14 +1,12 @@
-"""Waker: has a thread that waits for sockets return: a UDP socket, connected to itself.
+"""Waker: wakes a thread that waits for sockets: a UDP socket, connected to itself.
 
-Whatever a model waits with, it can wait for a socket; so one that a byte is sent to wakes
-every model. It is also the only thing that Ctrl-C can set off: Python runs signal handlers
-between two bytecodes, a thread inside ``select`` executes none, but the interpreter can be
-told (``signal.set_wakeup_fd``) to write to a socket as soon as a signal comes.
+Every model can wait for a socket, so sending it a byte wakes every model. It is also the only
+way for Ctrl-C to wake one: Python runs signal handlers between two bytecodes, and a thread
+inside ``select`` executes none, but the interpreter can be told (``signal.set_wakeup_fd``) to
+write to a socket as soon as a signal comes.
 
-(A model could have cheaper means besides: ``SetEvent``, ``QueueUserAPC``. A byte to itself
-costs one system call as they do, and there is one way to explain.)
-
-What belongs here: that socket. Who waits for it is the business of the loops.
+(``SetEvent`` or ``QueueUserAPC`` would do for some models, at the same cost of one system call.
+One way is easier to explain.)
 """
 
 from __future__ import annotations
@@ -37,19 +35,19 @@ class LoopWaker:
         self._sent = False
 
     def wake(self) -> None:
-        """Send the byte, unless one is under way."""
+        """Send a byte, unless one is under way."""
         with self._lock:
             if self._sent or not self.number:
                 return
             self._sent = True
-            with contextlib.suppress(BlockingIOError):  # full of signals: it wakes as well
+            with contextlib.suppress(BlockingIOError):  # full: it wakes anyway
                 self._socket.send(b"w")
 
     def drain(self) -> None:
-        """Take what has been sent; the caller then looks at what it may have been woken for.
+        """Receive what has been sent; the caller then looks for the reason it was woken.
 
-        In one go with the note: a byte taken here of which the note still says "under way"
-        would be the last one ever sent.
+        `_sent` is reset under the same lock: if a byte were taken and `_sent` stayed True,
+        no other byte would ever be sent.
         """
         with self._lock:
             self._sent = False
@@ -59,7 +57,7 @@ class LoopWaker:
 
     @contextlib.contextmanager
     def woken_by_signals(self) -> Iterator[None]:
-        """Have signals wake it meanwhile, and Ctrl-C wait for `interrupt`; main thread only."""
+        """Let signals wake it, and `interrupt` note Ctrl-C, within the block; main thread only."""
         if not interrupt.in_main_thread():
             yield
             return

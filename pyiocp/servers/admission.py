@@ -1,9 +1,9 @@
-"""Admission: whom a listener lets in, and when.
+"""Admission: which connections a listener lets in, and when.
 
-Four limits, each for a reason of its own: how many sessions there may be, in all and of one
-address, and how many may begin in a second, in all and from one address. An address over
-its limit, or a full server, cannot be helped by waiting: such a connection is reset. Too
-many in a second, all in all, can: the rest waits its turn, in the system's backlog.
+There are four limits: how many sessions may be open, in all and from one address, and how many
+may begin in a second, in all and from one address. If an address is over its limit, or the
+server is full, waiting would not help: the connection is reset. If too many begin in a second,
+it does: the rest wait in the system's backlog.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pyiocp")
 
 _MAPPED = b"\0" * 10 + b"\xff\xff"
-"""What begins an IPv4 address as a dual-stack socket shows it: ``::ffff:192.0.2.1``."""
+"""The prefix of an IPv4 address on a dual-stack socket: ``::ffff:192.0.2.1``."""
 
 _SOON_S = 1e-6
 """Waits shorter than that are rounding errors."""
 
 _NETWORK_BYTES = 8
-"""The part of an IPv6 address that one household or host has for itself."""
+"""The part of an IPv6 address that belongs to one household or host."""
 
 _SWEEP_FIRST = 1024
-"""Addresses known from which those that no longer matter are looked for."""
+"""Number of addresses from which on those that no longer matter are removed."""
 
 _REFUSALS_LOGGED_EVERY_S = 10.0
-"""How often a server that refuses clients says so."""
+"""How often a server logs that it refuses clients."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Limits:
     per_second_per_address: how many may begin in a second from one peer address. As many
         may come at once (but always one); more are reset.
 
-    An IPv6 address counts by its first 64 bits, an IPv4 address of a dual-stack listener
-    as the IPv4 address that it is. The numbers of sessions are at least 1, the rates more
+    An IPv6 address counts by its first 64 bits; an IPv4 address of a dual-stack listener
+    counts as an IPv4 address. The numbers of sessions are at least 1, the rates more
     than 0; ValueError if not.
     """
 
@@ -69,15 +69,15 @@ class Limits:
 
 
 class _Rate:
-    """So many events a second, of which a second's worth, but at least one, may come at once.
+    """A rate of events, of which a second's worth, but at least one, may come at once.
 
-    ``due`` is when the next one would come if all of them kept their distance.
+    ``due`` is when the next one would come if all were evenly spaced.
     """
 
     def __init__(self, per_second: float) -> None:
         self.distance_s = 1.0 / per_second
         self.ahead_s = max(1.0, self.distance_s) - self.distance_s
-        """How far events may be ahead of their distance."""
+        """How far ahead of an even spacing events may be."""
 
     def wait(self, due: float, now: float) -> float:
         """Return how many seconds the next event has to wait."""
@@ -102,7 +102,7 @@ class _Address:
 class Admission:
     """The sessions of one server, counted against its `Limits`. Any thread may call it.
 
-    waits: whether a connection can wait to begin: if not, ``per_second`` keeps it out.
+    waits: whether a connection can wait to begin; if not, ``per_second`` refuses it.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Admission:
         self._sweep_at = _SWEEP_FIRST
 
     def enter(self, peer: Any) -> str | None:
-        """Count a connection in; or return the limit that keeps it out, and count nothing."""
+        """Count a connection; or return the limit that refuses it, and count nothing."""
         limits = self._limits
         with self._lock:
             if limits.sessions is not None and self._sessions >= limits.sessions:
@@ -149,7 +149,7 @@ class Admission:
         return None
 
     def leave(self, peer: Any) -> None:
-        """Count a connection out that was counted in."""
+        """Stop counting a connection."""
         with self._lock:
             self._sessions -= 1
             if self._by_address:
@@ -160,7 +160,7 @@ class Admission:
                     del self._addresses[network]
 
     def wait(self) -> float:
-        """Return how many seconds a connection that is in has to wait to begin."""
+        """Return how many seconds an admitted connection has to wait to begin."""
         if self._rate is None:
             return 0.0
         with self._lock:
@@ -182,7 +182,7 @@ class Admission:
 
 
 class RefusalLog:
-    """Says that clients are refused, but not for each of them: they may be many.
+    """Logs that clients are refused, but not each of them: they may be many.
 
     Any thread may call it.
     """
@@ -194,7 +194,7 @@ class RefusalLog:
         self._logged_at = -_REFUSALS_LOGGED_EVERY_S
 
     def refused(self, owner: Any, count: int, limit: str) -> None:
-        """Take note that `limit` has kept a client of `owner`'s out; `count` are out by now."""
+        """Log, if it is time, that `limit` has refused a client of `owner`'s, `count` so far."""
         now = self._monotonic()
         with self._lock:
             if now - self._logged_at < _REFUSALS_LOGGED_EVERY_S:

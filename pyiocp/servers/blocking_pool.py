@@ -1,6 +1,6 @@
-"""BlockingPool: threads that do what would block a worker, and give the result back on the port.
+"""BlockingPool: threads for functions that would block a worker; results come back on the port.
 
-They are made when there is work and none of them is free, up to a limit, and end with the
+A thread is started when there is work and no thread is free, up to a limit, and ends with the
 port. They are daemons: a function that never returns does not keep the process from ending.
 """
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 THREADS_MAX = min(32, (os.cpu_count() or 1) + 4)
-"""How many threads a port has for this, at most; as many as `concurrent.futures` takes."""
+"""How many threads a port has for this, at most; the same number as `concurrent.futures`."""
 
 
 class Work(Future[_T]):
-    """What becomes of a function given to ``CompletionPort.submit``: a Future.
+    """The future of a function given to ``CompletionPort.submit``.
 
-    All of `concurrent.futures.Future` is there, but the functions given to
-    `add_done_callback` are called on the port, like those given to ``call_soon``. Do not
-    ask a worker to wait for ``result()``: it would serve nobody meanwhile. Any thread may
+    It is a `concurrent.futures.Future`, but the functions given to `add_done_callback` are
+    called on the port, like those given to ``call_soon``. Do not wait for ``result()`` in a
+    worker: it would serve no session meanwhile. Any thread may
     call any method.
     """
 
@@ -57,7 +57,7 @@ class Work(Future[_T]):
             return
         try:
             result = self._function(*self._arguments)
-        except BaseException as error:  # noqa: BLE001, whoever asks for the result gets it
+        except BaseException as error:  # noqa: BLE001, `result` raises it
             self.set_exception(error)
         else:
             self.set_result(result)
@@ -92,9 +92,9 @@ class BlockingPool:
                 thread = threading.Thread(target=self._serve, name=name, daemon=True)
                 try:
                     thread.start()
-                except RuntimeError:  # the system gives no more
+                except RuntimeError:  # the system has no more threads
                     if not self._threads:
-                        self._waiting.remove(work)  # nobody would ever do it
+                        self._waiting.remove(work)  # no thread would ever do it
                         raise
                 else:
                     self._threads.append(thread)
@@ -113,7 +113,7 @@ class BlockingPool:
                 work = self._waiting.popleft()
                 self._at_work.add(ident)
             work.run()
-            del work  # or its function, and all that has, would wait for the next one
+            del work  # or its function, and what that refers to, would live until the next one
             with self._changed:
                 self._at_work.discard(ident)
             if self._closed:
@@ -121,7 +121,7 @@ class BlockingPool:
 
     @property
     def busy(self) -> bool:
-        """Whether a function is under way, in another thread than this."""
+        """Whether a function is running in another thread than this."""
         return bool(self._at_work - {threading.get_ident()})
 
     def stop(self) -> None:
@@ -136,7 +136,7 @@ class BlockingPool:
                 work.set_running_or_notify_cancel()
 
     def join(self) -> None:
-        """Wait for the threads that are in no function; what never returns is left alone."""
+        """Wait for the threads that run no function; one that never returns is left alone."""
         for thread in self._threads:
             if thread.ident not in self._at_work:
                 thread.join()

@@ -42,10 +42,10 @@ class Host(Protocol):
         on_end: Callable[[Session], None] | None = None,
         layer: Callable[[Any, Hooks], Layer] | None = None,
     ) -> Connection:
-        """Count a new session among the port's, until it has ended; return its connection."""
+        """Add a new session to the port's, until it has ended; return its connection."""
 
     def forget(self, session: Session | DatagramSession) -> None:
-        """No longer count a session, which has ended."""
+        """Remove a session, which has ended."""
 
     def add(self, member: Member) -> None:
         """Close this server or client with the port."""

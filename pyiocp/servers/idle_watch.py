@@ -1,8 +1,8 @@
-"""IdleWatch: notices when nothing has been received and nothing sent for a while.
+"""IdleWatch: notices when nothing has been received or sent for a while.
 
-A message only leaves the time behind. One timer per session looks at it, and is set again
-for when the time would be over if nothing else happened: so it rings about once per time
-limit, however many messages there are.
+A message only stores the time. One timer per session checks that, and is set again for the
+moment when the limit would be reached: so it fires about once per time limit, however many
+messages there are.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class IdleWatch:
-    """Calls functions when a session has been idle for so long.
+    """Calls functions when a session has been idle for some time.
 
-    limits: seconds, and what to call then, and now and again while it goes on being idle.
-    deliver: has a function called in the session's turn.
+    limits: seconds, and what to call then, and again while it stays idle.
+    deliver: calls a function within the session's inbox.
     """
 
     __slots__ = ("_calls", "_deliver", "_home", "_limits", "_timer", "active_at", "now")
@@ -33,7 +33,7 @@ class IdleWatch:
     ) -> None:
         self.now = home.kernel.monotonic
         self.active_at = self.now()
-        """When something was received or sent; whoever does that sets it to ``now()``."""
+        """When something was last received or sent: set it to ``now()`` then."""
         self._home = home
         self._deliver = deliver
         self._limits = sorted(limits, key=lambda limit: limit[0])
@@ -41,7 +41,7 @@ class IdleWatch:
         self._set(self._limits[0][0])
 
     def stop(self) -> None:
-        """Call nothing any more."""
+        """Stop calling."""
         self._limits = []
         if self._timer is not None:
             self._timer.cancel()
@@ -50,7 +50,7 @@ class IdleWatch:
         self._timer = self._home.call_later(seconds, self._deliver, self._look)
 
     def _look(self) -> None:
-        """Call what is due, and set the timer for what is next. In the session's turn."""
+        """Call what is due, and set the timer for what is next. Within the inbox."""
         quiet = self.now() - self.active_at
         for seconds, function in self._limits:
             if quiet >= seconds:

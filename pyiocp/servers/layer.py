@@ -1,7 +1,7 @@
 """Layer: what stands between a session and its connection; see `transport`.
 
-A layer overrides what it changes; the rest goes through it. So sessions with a layer are
-used like those without, and those without pay nothing for it.
+A layer overrides what it changes and passes on the rest. Sessions with a layer are used like
+those without, and those without pay nothing.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ _C = TypeVar("_C", bound=Connection)
 class Layer:
     """A layer that changes nothing.
 
-    session: whose layer it is. hooks: what is above it, the session or another layer.
+    hooks: what is above it, the session or another layer.
 
-    Hooks run within the connection's inbox; the rest any thread may call.
+    Hooks run within the connection's inbox; any thread may call the rest.
     """
 
     below: Transport
     """What it stands on: the connection, or another layer."""
 
     connection: Connection
-    """What all of them stand on, for what is the same with every layer."""
+    """The connection below all layers."""
 
     sends: Sends
-    """What the session sends with: as below, so that a send does not pass here: 300 ns less."""
+    """What the session sends with: the one below, so a send skips this layer: 300 ns less."""
 
     def __init__(self, session: Session, hooks: Hooks) -> None:
         self.session = session
         self.hooks = hooks
 
     def stand_on(self, below: Transport, connection: Connection) -> None:
-        """Take note of what is below, before anything comes from there."""
+        """Remember what is below; called before anything comes from there."""
         self.below = below
         self.connection = connection
         self.sends = below.sends
 
     def end(self, error: OSError) -> None:
-        """End the session because of an error, when what is under way has returned.
+        """End the session with an error, after the hook under way.
 
-        Within the inbox, which it keeps order by: in the midst of ``on_receive`` the
-        connection is not ready to be gone, and hooks do not nest.
+        It goes through the inbox: the connection cannot end in the middle of its
+        ``on_receive``, and hooks do not nest.
         """
         self.connection.inbox.deliver(self.connection.break_off, error)
 
-    # What comes from the session; see `Transport`
+    # Called by the session; see `Transport`
 
     @property
     def state(self) -> SessionState:
@@ -81,7 +81,7 @@ class Layer:
 
     @property
     def tls(self) -> TlsInfo | None:
-        """What a TLS handshake has agreed upon."""
+        """The result of a TLS handshake."""
         return self.below.tls
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Layer:
         """Return what has been received and sent; see `Session.statistics`."""
         return self.below.statistics()
 
-    # What comes from below; see `Hooks`
+    # Called from below; see `Hooks`
 
     def on_connect(self) -> None:
         """Tell what is above; see `Session.on_connect`."""
@@ -136,7 +136,7 @@ def connect_layers(
     kinds: Iterable[Callable[[Session, Hooks], Layer]],
     make_connection: Callable[[Hooks], _C],
 ) -> _C:
-    """Give a session a connection, with a layer of each kind between, the topmost first."""
+    """Give a session a connection, with layers of these kinds between, the topmost first."""
     hooks: Hooks = session
     layers: list[Layer] = []
     for kind in kinds:

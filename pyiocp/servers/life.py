@@ -1,4 +1,4 @@
-"""Life: how a session of either kind goes on, is broken off, and ends with one ``on_close``."""
+"""Life: how a session of either kind runs, is broken off, and ends with one ``on_close``."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _S = TypeVar("_S", bound="Session | DatagramSession")
 class Life(Generic[_S]):
     """What the connection of a `Session` and the peer of a `DatagramSession` have in common.
 
-    Only what is called now and then: a hot method that two classes share loses its inline
+    Only methods that are called rarely: a hot method that two classes share loses its inline
     caches. Hooks of one session never overlap: they are called within the inbox.
 
     on_end: called with the session after its ``on_close``.
     """
 
     name: ClassVar[str]
-    """What users know it as, for errors."""
+    """The session's class as users know it, for errors."""
 
-    # There are many, most of them idle: with slots, here and in what a connection is made
-    # of, each takes 200 bytes less.
+    # There are many, most of them idle: slots, here and in the parts of a connection, save
+    # 200 bytes each.
     __slots__ = (
         "_begun_at",
         "_ended",
@@ -68,7 +68,7 @@ class Life(Generic[_S]):
 
     @property
     def error(self) -> OSError | None:
-        """Why it was broken off, if it was."""
+        """The error that ended it, if one did."""
         return self._error
 
     @property
@@ -91,9 +91,9 @@ class Life(Generic[_S]):
     # Within the inbox
 
     def _watch_for_idleness(self, *limits: tuple[float, Callable[[], None]]) -> None:
-        """Watch for what the session's settings say.
+        """Watch for idleness, as the session's settings say.
 
-        limits: more to watch for: seconds of silence, and what to call then.
+        limits: more limits: seconds of silence, and what to call then.
         """
         seconds = self.session.idle_timeout
         if seconds is not None:
@@ -107,7 +107,7 @@ class Life(Generic[_S]):
             self.break_off(self._error_in("idle_timeout", WSAETIMEDOUT), reset=True)
 
     def _on_failure(self, error: Exception) -> None:
-        """A hook raised: log it, and end this session."""
+        """Log what a hook has raised, and end the session."""
         logger.error("%r is aborted: a hook failed", self.session, exc_info=error)
         self.break_off(error, reset=True)
 
@@ -118,11 +118,11 @@ class Life(Generic[_S]):
             self._close(reset)
 
     def _close(self, reset: bool) -> None:
-        """Become `CLOSED`, and end when nothing is under way any more."""
+        """Become `CLOSED`, and end once nothing is under way."""
         raise NotImplementedError
 
     def _say_goodbye(self, on_close: Callable[[OSError | None], None]) -> bool:
-        """Call ``on_close``, once; return whether that was now."""
+        """Call ``on_close``, once; return whether this was the call."""
         if self._ended:
             return False
         self._ended = True
@@ -136,12 +136,12 @@ class Life(Generic[_S]):
         return True
 
     def _error_in(self, function: str, code: int) -> IocpError:
-        """Return an error of this side's making."""
+        """Return an error that this side has caused."""
         return error_of_code(f"{self.name}.{function}", code, None, self.session)
 
 
 def as_os_error(error: Exception) -> OSError:
-    """Return `error`, or what wraps it, as what ``on_close`` takes."""
+    """Return `error`, or an OSError that wraps it, for ``on_close``."""
     if isinstance(error, OSError):
         return error
     wrapped = ConnectionAbortedError(f"the session was ended by {error!r}")

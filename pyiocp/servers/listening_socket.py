@@ -1,4 +1,4 @@
-"""How a socket of a server is made: bound to an address, or taken over from another process."""
+"""Making a server's socket: bound to an address, or taken over from another process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_bound(
     bound = open_socket(family)
     try:
         if family == socket.AF_INET6:
-            # Off by default here, on by default elsewhere: so it is always said.
+            # Off by default here, on by default elsewhere: so it is always set.
             bound.set_option(IPPROTO_IPV6, IPV6_V6ONLY, not dual_stack)
         bound.bind(numeric, exclusive=exclusive)
     except BaseException:
@@ -81,7 +81,7 @@ def open_listening(
     )
     try:
         if no_delay:
-            # Accepted sockets have the listening socket's options.
+            # Accepted sockets inherit the listening socket's options.
             stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)
         stream.listen(backlog)
     except BaseException:
@@ -93,9 +93,9 @@ def open_listening(
 def take_over(home: CompletionQueue, listening: socket.socket | bytes) -> Stream:
     """Return a stream of a socket that listens already; see `CompletionPort.listen`.
 
-    listening: a socket of Python's, which is detached, or what ``Listener.share`` gave.
+    listening: a Python socket, which is detached, or what ``Listener.share`` returned.
 
-    Raises ValueError for what does not listen, an `IocpError` for a share that is used up.
+    Raises ValueError for a socket that does not listen, an `IocpError` for a used share.
     """
     if isinstance(listening, bytes):
         number, family = open_shared(home.kernel, listening)

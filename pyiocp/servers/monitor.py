@@ -1,17 +1,17 @@
-"""Monitor: a running port, as it shows itself to whoever asks on this machine.
+"""Monitor: shows a running port to programs on the same machine.
 
-It listens at an address of the loopback, on the port itself. A client sends a line with a JSON
-object, such as ``{"slowest": 5}``, and gets a line with one: a sample. Rates are the
-client's to find, by the differences between two samples: all counts only grow.
+It listens at a loopback address, on the port itself. A client sends a line with a JSON object,
+such as ``{"slowest": 5}``, and gets a line with another: a sample. Clients compute rates from
+the differences between two samples: all counts only grow.
 
-A port without a monitor pays nothing. With one that nobody has looked at, it adds up what a
-session has done when that ends. From the first look on it counts every operation, as after
-``port.watch()``. What the monitor itself does, its connections among it, counts nowhere.
+A port without a monitor pays nothing. With a monitor that no client has asked yet, it adds up
+what a session has done when that ends. From the first sample on it counts every operation, as
+after ``port.watch()``. The monitor's own connections and operations are not counted.
 
-Which sessions are slowest: those whose bytes wait to be sent, first the one whose queue has
-not moved for longest, then the one with the longest queue; after them, those that have
-received the fewest messages a second since they connected. That a queue has not moved is
-seen from one sample to the next.
+The slowest sessions are those whose bytes wait to be sent: first the one whose queue has not
+moved for longest, then the one with the longest queue; after them, those that have received the
+fewest messages a second since they connected. Whether a queue has moved is seen from one sample
+to the next.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     Figures = SessionStatistics | DatagramSessionStatistics
 
 FORMAT = 1
-"""The number of the form that samples have; ``"pyiocp_monitor"`` in each."""
+"""The version of the samples' format; ``"pyiocp_monitor"`` in each."""
 
 SLOWEST_MAX = 100
 """The most sessions that a sample lists."""
@@ -82,11 +82,11 @@ class Monitor:
         """Listen; see `CompletionPort.monitor`."""
         self._service = service
         self._statistics = statistics
-        #: Held while a session moves from those that live to those that have been.
+        #: Held while a session moves from the living to the ended.
         self._lock = threading.Lock()
         self._ended = dict.fromkeys(_COUNTS, 0)
         self._ended_sessions = 0
-        #: Of sessions with bytes that wait: how many were taken, and since when that is so.
+        #: Of sessions with bytes waiting: how many were taken, and since when that is unchanged.
         self._queues: dict[AnySession, tuple[int, float]] = {}
         self._listener = Listener(
             service,
@@ -101,17 +101,17 @@ class Monitor:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody can look any more."""
+        """Whether it has been closed."""
         return self._listener.closed
 
     def close(self) -> None:
-        """Stop listening, and send away who looks. Closing twice does nothing."""
+        """Stop listening, and close its connections. Closing twice does nothing."""
         self._listener.close()
         for session in list(self._service.monitor_sessions):
             session.close()
 
     def session_ended(self, session: AnySession) -> None:
-        """Keep what a session has done, and take it from those that live."""
+        """Add up what a session has done, and remove it from the living."""
         with self._lock:
             if session in self._service.sessions:
                 self._service.sessions.discard(session)
@@ -119,11 +119,11 @@ class Monitor:
                 add_counts(self._ended, session.statistics())
 
     def sample(self, slowest: int = 5) -> dict[str, Any]:
-        """Return what the port is doing, as what JSON has.
+        """Return what the port is doing, ready for JSON.
 
         slowest: how many sessions to list, 0 to 100; see the module for which.
 
-        It takes some microseconds for each session and each operation in flight. Raises
+        It takes a few microseconds for each session and each operation in flight. Raises
         ValueError for another number.
         """
         if not 0 <= slowest <= SLOWEST_MAX:
@@ -200,7 +200,7 @@ class Monitor:
 
 
 _COUNTS = ("bytes_received", "bytes_sent", "messages_received", "messages_sent")
-"""What is added up over all sessions, those that have ended too."""
+"""What is added up over all sessions, including those that have ended."""
 
 
 def add_counts(counts: dict[str, int], statistics: Figures) -> None:
@@ -210,9 +210,9 @@ def add_counts(counts: dict[str, int], statistics: Figures) -> None:
 
 
 class MonitorSession(FramedSession):
-    """A client of a monitor: each line that it sends is answered by one.
+    """A client of a monitor: each line that it sends is answered with one.
 
-    What is no question is answered too, with ``{"error": "…"}``, and ends the connection.
+    Anything else is answered with ``{"error": "…"}``, and the connection is closed.
     """
 
     framing = Delimited(b"\n", maximum=1024)
@@ -223,12 +223,12 @@ class MonitorSession(FramedSession):
         self._look = look
 
     def on_connect(self) -> None:
-        """Have the port count, and count nothing of this connection itself."""
+        """Make the port count, but not this connection."""
         connection_of(self).open_stream.internal = True
         self._look()
 
     def on_frame(self, frame: memoryview) -> None:
-        """Answer; wait with the next question while the client does not take the answer."""
+        """Answer, and take no further question while the client does not take the answer."""
         try:
             answer = self._sample(slowest_wanted(bytes(frame)))
         except ValueError as error:
@@ -249,7 +249,7 @@ class MonitorSession(FramedSession):
 def slowest_wanted(question: bytes) -> int:
     """Return how many sessions a client wants to see.
 
-    Raises ValueError for what is no question.
+    Raises ValueError for anything but such a question.
     """
     try:
         wanted = json.loads(question)
@@ -267,7 +267,7 @@ def slowest_wanted(question: bytes) -> int:
 
 
 def _open_unseen(home: Home, address: tuple[str, int]) -> Stream:
-    """Return a stream that listens, and whose accepts count nowhere."""
+    """Return a stream that listens, and whose accepts are not counted."""
     stream = open_listening(
         home, address, backlog=_CLIENTS_MAX, exclusive=True, dual_stack=False, no_delay=True
     )
@@ -276,7 +276,7 @@ def _open_unseen(home: Home, address: tuple[str, int]) -> Stream:
 
 
 def _on_loopback(address: Any) -> tuple[str, int]:
-    """Return a checked address; a name is not looked up, it could be anybody's."""
+    """Return a checked address; names are not looked up, they could mean any address."""
     if not isinstance(address, tuple) or len(address) != 2:
         raise TypeError(f"address must be (host, port), not {address!r}")
     host, number = address

@@ -1,4 +1,4 @@
-"""Addresses as users write them, turned into what the system takes."""
+"""Resolving addresses as users write them into what the system takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def check_address(address: Any) -> None:
-    """Raise TypeError or ValueError for something that is no ``(host, port)`` address."""
+    """Raise TypeError or ValueError for anything but a ``(host, port)`` address."""
     if not isinstance(address, tuple) or len(address) not in (2, 4):
         raise TypeError(f"an address is a tuple (host, port), not {address!r}")
     host, port = address[:2]
@@ -23,22 +23,22 @@ def check_address(address: Any) -> None:
 def resolve(address: Any, *, passive: bool = False) -> tuple[int, Any]:
     """Return the family and the numeric form of a ``(host, port)`` address.
 
-    A host that is numeric already is not looked up. An empty host is every interface
-    (IPv4) for a `passive` address, and this machine otherwise. A name waits for the
-    name server; of its addresses the first is taken.
+    A numeric host is not looked up. An empty host is every interface (IPv4) for a `passive`
+    address, and this machine otherwise. Looking a name up waits for the name server; its
+    first address is taken.
 
-    Raises TypeError or ValueError for something that is no address, OSError
-    (``socket.gaierror``) for a name that is not known.
+    Raises TypeError or ValueError for anything but an address, OSError (``socket.gaierror``)
+    for an unknown name.
     """
     check_address(address)
     return _look_up(address, socket.AI_PASSIVE if passive else 0)[0]
 
 
 def resolve_all(address: Any) -> list[tuple[int, Any]]:
-    """Return all that a ``(host, port)`` address means, in the order in which to try it.
+    """Return everything that a ``(host, port)`` address resolves to, in the order to try it.
 
-    That is the system's order, but with the families by turns, so that of two attempts
-    one is over the other family (RFC 8305, section 4). Raises as `resolve`.
+    That is the system's order, but with alternating families, so that the second attempt
+    uses the other one (RFC 8305, section 4). Raises as `resolve`.
     """
     check_address(address)
     found = _look_up(address, 0)
@@ -49,10 +49,10 @@ def resolve_all(address: Any) -> list[tuple[int, Any]]:
 
 
 def is_numeric(address: Any) -> bool:
-    """Tell whether an address needs no name server."""
+    """Return whether an address needs no name server."""
     try:
         _look_up(address, socket.AI_NUMERICHOST)
-    except (socket.gaierror, UnicodeError):  # UnicodeError: it can be no name either
+    except (socket.gaierror, UnicodeError):  # UnicodeError: not a host name
         return False
     return True
 

@@ -1,8 +1,8 @@
-"""Resolver: looks names up in threads of its own, because the system's look-up blocks.
+"""Resolver: looks names up in its own threads, because the system's look-up blocks.
 
-A name server may take seconds to answer, and a port's workers have other things to do
-meanwhile. GetAddrInfoExW does not help: it is asynchronous on Windows 8 and later only, and
-its completion does not come by way of a port.
+A name server may take seconds to answer, and a port's workers must not wait for it.
+GetAddrInfoExW does not help: it is asynchronous on Windows 8 and later only, and its completion
+cannot come through a port.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     """Takes what was found, and what went wrong."""
 
 _THREADS_MAX = 16
-"""Names that are looked up at a time; the others wait."""
+"""How many names are looked up at a time; the others wait."""
 
 
 class Resolver:
-    """Threads that look names up, as long as there are any to look up."""
+    """Threads that look names up, and end when there are none left."""
 
     def __init__(self) -> None:
         self._wanted: deque[tuple[tuple[Any, ...], Found]] = deque()
@@ -32,9 +32,9 @@ class Resolver:
         self._threads = 0
 
     def look_up(self, addresses: tuple[Any, ...], found: Found) -> None:
-        """Call `found`, in another thread, with all that the addresses mean.
+        """Call `found`, in another thread, with everything that the addresses resolve to.
 
-        The list of failures has one for each address that means nothing.
+        The list of failures has one for each address that could not be resolved.
         """
         with self._lock:
             self._wanted.append((addresses, found))
@@ -43,7 +43,7 @@ class Resolver:
             self._threads += 1
         try:
             threading.Thread(target=self._work, name="pyiocp resolver", daemon=True).start()
-        except RuntimeError:  # the system gives no more threads: late is better than never
+        except RuntimeError:  # the system has no more threads: better late than never
             self._work()
 
     def _work(self) -> None:
@@ -58,6 +58,6 @@ class Resolver:
             for address in addresses:
                 try:
                     meanings.extend(resolve_all(address))
-                except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
+                except (OSError, UnicodeError) as error:  # UnicodeError: not a host name
                     failures.append(error)
             found(meanings, failures)

@@ -1,4 +1,4 @@
-"""Service: the sessions of one port, the workers that serve them, and how all of it ends."""
+"""Service: the sessions, servers and clients of one port, its workers, and how all of it ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Service:
         self.home = home
         self.sessions: set[Session | DatagramSession] = set()
         self._members: set[Member] = set()
-        #: Apart from the others, which are the user's to send to.
+        #: Not among `sessions`, which are the user's to send to.
         self.monitor_sessions: set[Session] = set()
         self.resolver = Resolver()
         self.workers = Workers(home)
@@ -101,14 +101,14 @@ class Service:
         on_end: Callable[[Session], None] | None = None,
         layer: Callable[[Any, Hooks], Layer] | None = None,
     ) -> Connection:
-        """Count a new session among the port's, until it has ended; return its connection.
+        """Add a new session to the port's, until it has ended; return its connection.
 
         tls: how it does TLS, if it does.
-        on_end: called when it has ended, after ``on_close``; it calls `forget`, which is
-            called by default.
+        on_end: called when it has ended, after ``on_close``, instead of `forget`, which it
+            has to call.
         layer: one more layer, above all others.
 
-        Raises TypeError for what is no `Session`, ValueError for one that is not new.
+        Raises TypeError for anything but a `Session`, ValueError for one that is not new.
         """
         check_new(session, Session)
         kinds: list[Callable[[Any, Hooks], Layer]] = [] if layer is None else [layer]
@@ -128,7 +128,7 @@ class Service:
         return connection
 
     def forget(self, session: Session | DatagramSession) -> None:
-        """No longer count a session, which has ended."""
+        """Remove a session, which has ended."""
         if self._monitor is not None:
             self._monitor.session_ended(session)
         if isinstance(session, MonitorSession):
@@ -166,7 +166,7 @@ class Service:
     # The end
 
     def shutdown(self, timeout: float) -> None:
-        """Close every session in order, and then stop; see `CompletionPort.shutdown`."""
+        """Close every session in order, then stop; see `CompletionPort.shutdown`."""
         self.home.call_later(timeout, self._abort_sessions)
         self._shutting_down = True
         for client in self.clients:
@@ -194,8 +194,8 @@ class Service:
             session.abort()
 
     def hooks_elsewhere(self) -> bool:
-        """Tell whether a hook, or a function that was submitted, has yet to end elsewhere."""
-        # Within a hook of one session there is no waiting for that session's end.
+        """Return whether a hook, or a submitted function, is still running in another thread."""
+        # A hook must not wait for the end of its own session.
         if threading.get_ident() in self.home.dispatching:
             return False
         return bool(self.sessions or self.monitor_sessions or self.blocking_pool.busy)

@@ -1,12 +1,12 @@
-"""Transport: what a session asks of what is below it; Hooks: what it is told from there.
+"""Transport: what a session calls below it; Hooks: what is called from there.
 
-Below a session is its connection, or a layer, which to the session looks like the connection
-and to the connection like the session's hooks::
+Below a session is its connection or a layer. A layer looks like the connection to the session,
+and like the session's hooks to the connection::
 
     session ──send(), close(), …──▶ layer ──send(), close(), …──▶ connection
             ◀──on_receive(), …──── (framing, TLS) ◀──on_receive(), …────
 
-A session that no port has yet has a `NoConnection` there, which says what is missing.
+A session without a port has a `NoConnection` there, which says what is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Hooks(Protocol):
-    """What a connection, or a layer, tells what is above it; see `Session`."""
+    """What a connection, or a layer, calls above it; see `Session`."""
 
     def on_connect(self) -> None:
         """The connection stands."""
@@ -85,11 +85,11 @@ class Transport(_Below, Protocol):
 
     @property
     def sends(self) -> Sends:
-        """What sends: an attribute, because a property would cost each send a call."""
+        """What sends. Implemented as an attribute: a property would cost each send a call."""
 
     @property
     def tls(self) -> TlsInfo | None:
-        """What a TLS handshake has agreed upon."""
+        """The result of a TLS handshake."""
 
     def send_eof(self) -> None:
         """Send what waits, and then the end."""
@@ -118,7 +118,7 @@ class DatagramTransport(_Below, Protocol):
 
 
 class _Missing:
-    """What cannot be had without a connection: to ask for it raises RuntimeError."""
+    """An attribute that needs a connection: reading it raises RuntimeError."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -130,9 +130,9 @@ class _Missing:
 
 
 class NoConnection:
-    """Below a session that no port has yet.
+    """What is below a session without a port.
 
-    givers: what gives it a connection, in words.
+    givers: the methods that give it a connection, in words.
     """
 
     def __init__(self, givers: str) -> None:
@@ -156,10 +156,10 @@ class NoConnection:
 
 
 def check_new(session: Any, kind: type[Any]) -> None:
-    """Raise TypeError for what is no session of this kind, ValueError for one that is not new."""
+    """Raise TypeError for anything but a session of this kind, ValueError if it is not new."""
     if not isinstance(session, kind):
         raise TypeError(f"the factory must return a {kind.__name__}, not {session!r}")
-    # Not by its __dict__: that does not exist before it is asked for, and then takes 150 bytes.
+    # Not by its __dict__: reading that creates it, and it takes 150 bytes.
     if session._pyiocp is not kind._pyiocp:
         raise ValueError(f"the factory returned {session!r} before: make a new one each time")
 

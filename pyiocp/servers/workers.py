@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..engine.completion import Completion
     from ..engine.queue import CompletionQueue
 
-#: How long a hook on another thread may go on after a Ctrl-C that does not wait for it: most
-#: are over by then, and the port may run again at once.
+#: How long to wait for a hook on another thread after a second Ctrl-C: most are over by then, and
+#: the port may run again at once.
 _PATIENCE_S = 0.2
 
 
@@ -32,20 +32,20 @@ class Workers:
     def __init__(self, home: CompletionQueue) -> None:
         self._home = home
         self._stopping = False
-        #: The run under way, or one that a Ctrl-C has left in its hooks.
+        #: The current run, or one whose hooks still run after a Ctrl-C.
         self._last_run: _Run | None = None
         self._running = False
         self._lock = threading.Lock()
 
     def run(self, threads: int | None) -> None:
-        """Serve with so many threads, this one among them; see `CompletionPort.run`."""
+        """Serve with that many threads, including this one; see `CompletionPort.run`."""
         threads = _default_threads() if threads is None else threads
         if not 1 <= threads <= 1024:
             raise ValueError(f"threads must be between 1 and 1024, not {threads}")
         home = self._home
         if home.closed:
             raise closed_error(home, "it cannot run")
-        # Before there are threads: until then Ctrl-C is Python's own, which does not wait.
+        # Before there are threads: until then Python's own Ctrl-C handling is enough.
         home.signals.hold()
         run = _Run(home, lambda: self._stopping)
         try:
@@ -63,26 +63,26 @@ class Workers:
                 self._running = self._stopping = False
 
     def stop(self) -> None:
-        """Have all of them end, after the hooks under way."""
+        """End all of them, after the hooks under way."""
         self._stopping = True
         self._home.wake()
 
 
 class _Run:
-    """The threads of one run, that which calls `serve` among them.
+    """The threads of one run, including the one that calls `serve`.
 
-    stopped: tells whether somebody wants all of them to end.
+    stopped: returns whether all of them are to end.
 
-    A thread joins the run itself, when it has begun. What `Thread.start` says is not relied on:
-    it waits for the thread, and what a signal handler raises meanwhile leaves it although the
-    thread has been started. So one that comes when the run is over goes home without having
-    served; and those that serve are known, however the run came to its end.
+    A thread joins the run itself, once it has begun. `Thread.start` cannot be relied on: it
+    waits for the thread, and a signal handler may raise out of it although the thread has been
+    started. So a thread that comes when the run is over ends without serving, and those that
+    serve are known, in whatever way the run ended.
     """
 
     def __init__(self, home: CompletionQueue, stopped: Callable[[], bool]) -> None:
         self._home = home
         self._stopped = stopped
-        #: Whether nobody joins any more, and everybody ends after the hook under way.
+        #: Whether no thread joins any more, and all of them end after the hook under way.
         self._over = False
         #: The other threads that have joined, until their last hook.
         self._others: set[int] = set()
@@ -92,11 +92,11 @@ class _Run:
 
     @property
     def serves_elsewhere(self) -> bool:
-        """Whether a hook on another thread has yet to end."""
+        """Whether a hook still runs on another thread."""
         return bool(self._others)
 
     def serve(self, threads: int) -> None:
-        """Serve with so many threads, and return when all of them have ended.
+        """Serve with that many threads, and return when all of them have ended.
 
         Raises what one of them has raised, and KeyboardInterrupt as ``run`` does.
         """
@@ -126,10 +126,10 @@ class _Run:
             raise self._failure
 
     def _end(self, presses: int) -> None:
-        """Have everybody end, and wait until they have, or until so many Ctrl-C."""
+        """End all threads, and wait for them, or until that many Ctrl-C."""
         with self._lock:
             self._over = True
-        # Not by Thread.join: interrupted, CPython 3.11's takes the thread for dead.
+        # Not by Thread.join: when interrupted, CPython 3.11's takes the thread for dead.
         patient_until = time.monotonic() + _PATIENCE_S
         while self._others:
             self._home.wake()
@@ -138,7 +138,7 @@ class _Run:
                 interrupt.raise_noted(presses)
 
     def _serve_aside(self) -> None:
-        """Serve in a thread of its own; what goes wrong there ends all of them."""
+        """Serve in another thread; an error there ends all of them."""
         ident = threading.get_ident()
         try:
             with self._lock:
@@ -149,7 +149,7 @@ class _Run:
         except BaseException as error:
             self._failure = error
             self._over = True
-            if self._left:  # nobody is there to raise it
+            if self._left:  # `serve` has returned, and cannot raise it
                 raise
         finally:
             self._others.discard(ident)
@@ -175,7 +175,7 @@ class _Run:
 
 
 def _default_threads() -> int:
-    """One, where a lock lets only one run; else one per processor."""
+    """Return 1 with a GIL, where only one can run; otherwise one per processor."""
     if getattr(sys, "_is_gil_enabled", lambda: True)():
         return 1
     return os.cpu_count() or 1

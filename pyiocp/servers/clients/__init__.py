@@ -1,4 +1,4 @@
-"""Who connects.
+"""Clients: what connects to a server.
 
 target            what to connect to, and how
 connector         one session's connection; happy_eyeballs races its addresses

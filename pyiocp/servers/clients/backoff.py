@@ -1,8 +1,7 @@
 """Backoff: how long to wait before trying again.
 
-Each wait is twice the one before, up to a limit, so that what is down is not hammered; and
-part of it is chance, so that clients that were disconnected together do not come back
-together.
+Each wait is twice the one before, up to a limit, so a server that is down is not hammered; part
+of it is random, so clients that were disconnected together do not come back together.
 """
 
 from __future__ import annotations
@@ -17,10 +16,9 @@ class Backoff:
 
     first: seconds before the second attempt, more than 0.
     maximum: the longest wait, at least `first`.
-    factor: what each wait is multiplied with for the next, at least 1.
-    jitter: what part of each wait is left to chance, 0 to 1: of 10 s with 0.5, between 5 s
-        and 10 s are waited.
-    attempts: after how many attempts to give up, at least 1; None never does.
+    factor: each wait is this many times the one before, at least 1.
+    jitter: what part of each wait is random, 0 to 1: 10 s with 0.5 become 5 s to 10 s.
+    attempts: after how many attempts to give up, at least 1; None: never.
 
     ValueError for other values.
     """
@@ -42,9 +40,9 @@ class Backoff:
             raise ValueError(f"{self!r}: attempts must be at least 1, or None")
 
     def wait(self, failed: int) -> float | None:
-        """Return for how many seconds to wait after so many failures in a row.
+        """Return how many seconds to wait after that many failures in a row.
 
-        None says that it was the last attempt.
+        None means that it was the last attempt.
         """
         if self.attempts is not None and failed >= self.attempts:
             return None

@@ -1,4 +1,4 @@
-"""ConnectionPool: connections to one address that are used again, instead of made anew."""
+"""ConnectionPool: connections to one address that are reused."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class ConnectionPool:
     """Connected sessions to one address, to be borrowed and given back.
 
     port, address, factory: as for ``CompletionPort.connect``.
-    maximum: how many connections there may be at a time, at least 1. Who wants one more
-        waits until one is given back.
-    idle_timeout: seconds after which a connection that nobody wants is closed.
+    maximum: how many connections there may be at a time, at least 1. Further calls
+        of `acquire` wait until one is given back.
+    idle_timeout: seconds after which an idle connection is closed.
     timeout, no_delay, tls, server_hostname, handshake_timeout: as for
         ``CompletionPort.connect``.
 
-    An idle connection keeps its receive posted, so that its end is noticed when it comes;
-    and one of which the kernel has received anything, or its end, is not handed out, even
-    before that has been dispatched. The one that was given back last is taken first.
+    An idle connection keeps its receive posted, so its end is noticed at once; one on which the
+    kernel has received anything, or its end, is not handed out, even before that has been
+    dispatched. The one given back last is handed out first.
 
     Thread safety: any thread may call any method, also from a hook.
 
@@ -85,11 +85,11 @@ class ConnectionPool:
         self._service = port._service
         self._factory = factory
         self._idle_timeout = idle_timeout
-        #: Held for a moment each; nobody's code is called with it.
+        #: Held for moments only; no user code is called with it.
         self._lock = threading.Lock()
         self._connecting: set[Session] = set()
         self._reserved = 0
-        """Connections that are about to be begun."""
+        """How many connections are about to be made."""
         self._busy: set[Session] = set()
         self._idle: dict[Session, ScheduledCall] = {}
         self._waiters: deque[Future[Session]] = deque()
@@ -98,7 +98,7 @@ class ConnectionPool:
 
     @property
     def idle(self) -> int:
-        """How many connections wait to be wanted."""
+        """How many connections are idle."""
         return len(self._idle)
 
     @property
@@ -114,11 +114,11 @@ class ConnectionPool:
     def acquire(self) -> Future[Session]:
         """Return the future of a connected session, which is then the caller's.
 
-        Its result is there at once if a connection is idle. Else it comes when one has been
-        made, after its ``on_connect``, or given back; its callbacks are then called by one
-        of the port's workers, so a hook must not wait for it (``result()``), only a thread
-        of its own may. If the connection cannot be made it has the error. Cancel it to want
-        none any more; closing the pool cancels it too.
+        If a connection is idle, it has its result at once. Otherwise the result comes when a
+        connection has been made, after its ``on_connect``, or given back; a worker of the port
+        then calls its callbacks, so only a thread of your own may wait for it (``result()``),
+        never a hook. If the connection cannot be made it has the error. Cancel it if you no
+        longer need one; closing the pool cancels it too.
 
         Raises ValueError on a closed pool.
         """
@@ -147,9 +147,9 @@ class ConnectionPool:
         return future
 
     def release(self, session: Session) -> None:
-        """Give a session back, for the next who wants one.
+        """Give a session back, for the next `acquire`.
 
-        One that is closed, or closing, is not kept. If it is not known what the peer will
+        One that is closed, or closing, is not kept. If you do not know what the peer will
         send next, abort it instead: that gives it back as well.
 
         Raises ValueError for a session that has not been acquired.
@@ -159,7 +159,7 @@ class ConnectionPool:
         self._connect()
 
     def close(self) -> None:
-        """Close what is idle, and what is given back from now on. Closing twice does nothing."""
+        """Close idle sessions, and those given back from now on. Closing twice does nothing."""
         with self._lock:
             self.closed = True
             idle, self._idle = self._idle, {}
@@ -173,7 +173,7 @@ class ConnectionPool:
     # What becomes of connections
 
     def _connect(self) -> None:
-        """Begin as many connections as are wanted, and may be."""
+        """Begin as many connections as are waited for, up to the maximum."""
         while True:
             with self._lock:
                 coming = len(self._connecting) + self._reserved
@@ -206,9 +206,9 @@ class ConnectionPool:
         self._place(session, self._connecting)
 
     def _place(self, session: Session, where: set[Session]) -> bool:
-        """Give a session to whom waits for one, or keep it; return False if it is not there.
+        """Give a session to a waiting `acquire`, or keep it; return False if it is not in `where`.
 
-        where: what it is taken out of, in the same moment: it counts all the time.
+        where: the set to move it from, under one lock: it is counted at every moment.
         """
         future = None
         with self._lock:
@@ -253,7 +253,7 @@ class ConnectionPool:
         self._connect()
 
     def _fail_one(self, error: Exception) -> None:
-        """Tell the one who has waited longest."""
+        """Give the error to the `acquire` that has waited longest."""
         while True:
             with self._lock:
                 if not self._waiters:

@@ -1,10 +1,10 @@
-"""Connector: gives a session its connection, or says why it has none.
+"""Connector: connects a session, or tells it why that failed.
 
-It looks the name up, races the addresses that it finds, and begins again after a while if
-it was asked to. Whatever ends it, the session hears of it once.
+It looks the name up, races the addresses that it finds, and tries again after a while if asked
+to. However it ends, the session is told once.
 
-Everything here runs in an inbox of its own, so that an attempt that ends, the deadline and
-the session's end, on several threads, come one after the other.
+Everything here runs in its own inbox, so the end of an attempt, the deadline and the end of the
+session, which come on several threads, are handled one after the other.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Connector:
 
     connection: the session's, which is told how it ended.
 
-    retry: when to try again after an attempt has failed; None: not at all.
+    retry: when to try again after an attempt has failed; None: never.
     failures: how many attempts in a row have failed before.
-    on_connected: called when there is a connection, before the session hears of it.
+    on_connected: called when there is a connection, before the session is told.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Connector:
         self._cancelled = False
         self._failures = failures
         self._on_connected = on_connected
-        #: Whether the caller of connect() has not returned yet: no hook before that.
+        #: Whether connect() has not returned yet: no hook is called before that.
         self._starting = True
 
     def start(self) -> None:
@@ -78,7 +78,7 @@ class Connector:
         self._starting = False
 
     def _on_failure(self, error: Exception) -> None:
-        """Pass on what nobody has thought of."""
+        """Report an unexpected error to the session."""
         self._cancelled = True
         self._end(None, None, error)
 
@@ -154,9 +154,9 @@ class Connector:
         self._stop()
 
     def _stop(self) -> None:
-        """End what is under way; what that was decides what comes then."""
+        """End what is under way: a race, a look-up or a wait."""
         if self._race is not None:
-            self._race.cancel()  # which ends when the kernel has given everything back
+            self._race.cancel()  # it ends when the kernel has given everything back
         elif self._look_up is not None:
             self._look_up = None
             self._failed([])
@@ -202,7 +202,7 @@ class Connector:
             self._on_connected(self._session)
         end_connect = self._connection.end_connect
         if self._starting:
-            # No hook runs in connect(). On a port that closes the session is told by that.
+            # No hook runs in connect(). A port that closes tells the session itself.
             with contextlib.suppress(PortClosedError):
                 self._service.home.call_soon(end_connect, stream, peer, error)
         else:

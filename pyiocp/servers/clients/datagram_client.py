@@ -1,7 +1,7 @@
 """DatagramClient: a session of datagrams with one server, on a socket of its own.
 
-The socket is connected, which puts nothing on the network: the system then drops what others
-send to it, and can tell when the server's host says that nobody has the port.
+The socket is connected, which sends nothing: the system then drops what others send to it, and
+reports when the server's host answers that the port is not in use.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Race: connects to several addresses of one host, and takes the first that answers.
 
-A host with an IPv6 address that leads nowhere would keep its clients waiting for 21 s
-before they try the IPv4 address. So the second address is tried when the first has not
-answered for 250 ms, or has failed, and so on; who answers first wins, and the others are
-closed. That is known as happy eyeballs.
+If a host has an IPv6 address that cannot be reached, its clients would wait 21 s before they
+try the IPv4 address. So the second address is tried when the first has not answered for 250 ms
+or has failed, and so on; the first to answer wins, and the others are closed. This is known as
+happy eyeballs.
 
 Source: https://www.rfc-editor.org/rfc/rfc8305
 """
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from ...engine.timers import ScheduledCall
 
 STAGGER_S = 0.25
-"""How long an attempt has for itself: the Connection Attempt Delay of RFC 8305."""
+"""Seconds until the next attempt begins: the Connection Attempt Delay of RFC 8305."""
 
 
 class Race:
     """One attempt to connect to any of several addresses.
 
     addresses: pairs of a family and a numeric address, in the order in which to try them.
-    deliver: calls what it is given, one at a time: nothing here runs but from there.
+    deliver: calls what it is given, one at a time: everything here runs there.
     on_end: called once, with the connected stream and its peer; or with None, when the
         last attempt has ended; ``errors`` then say why.
     """
@@ -78,7 +78,7 @@ class Race:
             stream.close()
 
     def _next(self) -> None:
-        """Begin an attempt with the next address that the system does not refuse at once."""
+        """Try the next address that the system does not refuse at once."""
         if self._timer is not None:
             self._timer.cancel()
         while self._waiting:

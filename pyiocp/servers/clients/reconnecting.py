@@ -1,4 +1,4 @@
-"""ReconnectingClient: a client that comes back, with a new session, when its server has gone."""
+"""ReconnectingClient: connects again, with a new session, whenever a session has ended."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ logger = logging.getLogger("pyiocp")
 class ReconnectingClient:
     """Keeps a session connected. Made by ``CompletionPort.keep_connected``.
 
-    Its first session is made at once, the next one when it is time to connect again after
-    the one before has ended, for whatever reason: also if it was closed on this side. A
-    session that stands for less than the longest wait (``backoff.maximum``) counts as a
+    Its first session is made at once, the next when it is time to connect again after the
+    previous one has ended, for any reason, even if this side has closed it. A session that
+    lasts less than the longest wait (``backoff.maximum``) counts as a
     failed attempt, so that a server that accepts and hangs up is not hammered.
 
-    ``session`` is the present session, or None between two; ``connections`` counts those
-    that were made. With a limited number of ``backoff.attempts``, ``closed`` is True once
+    ``session`` is the current session, or None between two; ``connections`` counts the
+    connections made. With a limited number of ``backoff.attempts``, ``closed`` is True once
     they have failed in a row, or once a session was ended while it was still connecting.
 
     Thread safety: any thread may read these and call `close`, also from a hook.
@@ -63,7 +63,7 @@ class ReconnectingClient:
             raise
 
     def close(self) -> None:
-        """Connect no more, and close the session that there is. Closing twice does nothing."""
+        """Stop connecting, and close the current session. Closing twice does nothing."""
         with self._lock:
             self.closed = True
             session = self.session

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Target:
     """What to connect to, and how: a plain value, for any number of connections.
 
-    The arguments are those of ``CompletionPort.connect``. When to try again is not among
-    them: that differs between those who connect.
+    The arguments are those of ``CompletionPort.connect``. When to try again is not part
+    of it: each kind of client has its own way.
 
     Raises TypeError and ValueError for bad arguments.
     """
@@ -31,7 +31,7 @@ class Target:
         handshake_timeout: float,
     ) -> None:
         self.address = address
-        """As it was given, to be shown."""
+        """As it was given, for messages."""
         self.addresses = tuple(address) if isinstance(address, list) else (address,)
         """One or more ``(host, port)``."""
         if not self.addresses:
@@ -57,7 +57,7 @@ def make_tls_side(
     server_side: bool,
     server_hostname: str | None = None,
 ) -> TlsSide | None:
-    """Return how TLS is done with a context, if there is one; raises what `TlsSide` raises."""
+    """Return the TLS settings for a context, if there is one; raises what `TlsSide` raises."""
     if context is None:
         return None
     # Importing ssl takes 20 ms: only do it when TLS is used.

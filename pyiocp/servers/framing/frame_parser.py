@@ -1,13 +1,12 @@
 """FrameParser: finds the frames in one stream of bytes, however it is cut into chunks.
 
-A frame that lies in one chunk is handed over where it lies. One that does not is joined in
-``_tail``, and each of its bytes is copied there once: a frame in n pieces costs O(n). The
-tail gets no more of a chunk than the frame needs, if that is known; what follows lies in the
-chunk again.
+A frame within one chunk is handed over in place. Otherwise its parts are joined in ``_tail``, and
+each of its bytes is copied there once: a frame in n pieces costs O(n). The tail takes no more of
+a chunk than the frame needs, if that is known; the frames after it are in the chunk again.
 
-Frames are looked for one at a time, as they are taken, so that whoever takes them can stop
-after any of them. Where the parser is stands in ``_chunk`` and ``_at`` before each frame is
-handed over, not only in the generator: that may be dropped at any time.
+Frames are found one at a time, as they are taken, so the caller can stop after any of them. The
+position is stored in ``_chunk`` and ``_at`` before each frame is handed over, not only in the
+generator: that may be dropped at any time.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _NOTHING = memoryview(b"")
 
 
 class FramingError(ConnectionError):
-    """What came on a stream is no frame. Nothing can be known about what follows it."""
+    """What came on a stream is not a frame. What follows it cannot be made sense of."""
 
 
 class FrameTooLongError(FramingError):
@@ -45,14 +44,14 @@ class FrameParser:
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
         self._limit = framing.limit
-        #: What has come of the frame that the last chunk broke off. Once a part of it is
-        #: handed over it is left alone, because the user may have kept that.
+        #: The beginning of a frame that the last chunk ended in. It is never changed once a
+        #: part of it has been handed over, because the user may have kept that.
         self._tail = bytearray()
         #: How many bytes that frame needs before it is asked about again; 0 if unknown.
         self._need = 0
-        #: How many of its bytes have been asked about in vain.
+        #: How many of its bytes the framing has seen already.
         self._seen = 0
-        #: What has been fed and not looked at begins at `_at` of the chunk.
+        #: What has been fed and not parsed begins at `_at` of the chunk.
         self._chunk = _NOTHING
         self._at = 0
         self._kept = True
@@ -94,14 +93,14 @@ class FrameParser:
         return self._whole_frames(chunk)
 
     def keep(self) -> None:
-        """Copy what was fed and is no frame yet, so that the caller may use its buffer again."""
+        """Copy what was fed and not taken, so that the caller may reuse its buffer."""
         if not self._kept:
             self._chunk = memoryview(bytes(self._chunk[self._at :]))
             self._at = 0
             self._kept = True
 
     def take_rest(self) -> memoryview:
-        """Return what has come after the last frame that was taken, and forget it."""
+        """Return, and drop, what has come after the last frame taken."""
         rest = self._chunk[self._at :]
         if self._tail:
             rest = memoryview(b"".join((self._tail, rest)))
@@ -138,7 +137,7 @@ class FrameParser:
         yield from self._whole_frames(chunk)
 
     def _complete(self) -> memoryview | None:
-        """Add to the frame that was broken off; return it if it is complete now."""
+        """Add to the incomplete frame; return it if it is complete now."""
         tail, chunk = self._tail, self._chunk
         while self._at < len(chunk):
             end = len(chunk)
@@ -176,13 +175,13 @@ class FrameParser:
         self._end_of(chunk)
 
     def _end_of(self, chunk: memoryview) -> None:
-        """Take over the beginning of a frame that a chunk ends in, and let go of the chunk."""
+        """Copy the beginning of a frame at the end of a chunk, and release the chunk."""
         if self._chunk is chunk:  # or another one was fed while the frames were taken
             self._tail += chunk[self._at :]
             self._chunk, self._at = _NOTHING, 0
 
     def _look(self, data: memoryview) -> tuple[int, int, int] | None:
-        """Ask the framing about the beginning of a frame; see that the answer makes sense."""
+        """Ask the framing about the beginning of a frame, and check its answer."""
         try:
             found = self._framing.split(data, self._seen)
         except FramingError as error:

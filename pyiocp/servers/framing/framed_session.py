@@ -1,6 +1,6 @@
 """FramedSession: a session that is handed frames instead of bytes.
 
-They come one at a time, none while the session is paused, and none after it was closed.
+They come one at a time: none while the session is paused, and none after it was closed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class FramedSession(Session):
-    """A session whose bytes are put together, or taken apart, to frames.
+    """A session that receives and sends frames.
 
     ::
 
@@ -103,8 +103,8 @@ class Framer(Layer):
     def on_receive(self, data: memoryview) -> None:
         """Hand over the frames that are complete now."""
         if self._paused:
-            # What was under way. Should another thread's resume() have come in between, no
-            # more is read than that.
+            # It was under way; or another thread's resume() has undone the pause below, and
+            # no more than this is received.
             self.below.pause()
             self._parser.feed(data)
             self._parser.keep()
@@ -161,7 +161,7 @@ class Framer(Layer):
         return not self._paused and self.below.state is OPEN
 
     def on_eof(self) -> None:
-        """See that the end is not in the middle of a frame; frames that wait come first."""
+        """Check that the stream does not end within a frame; frames that wait come first."""
         self._eof = True
         if not (self._paused and self._parser.waiting_bytes):
             self._finish()

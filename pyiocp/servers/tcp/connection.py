@@ -1,11 +1,10 @@
-"""Connection: what a `Session` does not show: how its connection begins, goes on and ends.
+"""Connection: what is behind a `Session`: how its connection begins, goes on and ends.
 
-A connection reads with one receive, posted again after each ``on_receive``, and writes
-with one gathered send at a time. Completions, and calls that end in a hook, go through an
-`Inbox`, so that the hooks of one session never overlap, whatever the number of workers.
+It has one receive, posted again after each ``on_receive``, and one gathered send at a time.
+Completions, and calls that may run a hook, go through an `Inbox`, so the hooks of one session
+never overlap, whatever the number of workers.
 
-It is an object of its own so that a subclass of `Session` may call its attributes what it
-likes.
+It is separate from the session so that a subclass of `Session` can use any attribute names.
 """
 
 from __future__ import annotations
@@ -37,17 +36,16 @@ if TYPE_CHECKING:
 class Connection(Life["Session"]):
     """The connection of one session.
 
-    Any thread may call what stands under "What comes from outside"; all else runs within
-    the inbox.
+    Any thread may call what is under "From any thread"; everything else runs within the inbox.
 
-    idle_operations: where it borrows what it receives and sends with.
-    hooks: what is told of all that happens: the session, or the layer above.
+    idle_operations: where it borrows its receives and sends.
+    hooks: what is called when something happens: the session, or the layer above.
     """
 
     name = "Session"
 
     tls: TlsInfo | None = None
-    """What a TLS handshake has agreed upon: see `tls_layer`. Without TLS there is none."""
+    """The result of a TLS handshake; None here, see `tls_layer`."""
 
     __slots__ = (
         "_cancel_connect",
@@ -81,19 +79,19 @@ class Connection(Life["Session"]):
     # How it begins
 
     def begin_connect(self, cancel: Callable[[], None]) -> None:
-        """Take note that a connect is under way: `end_connect` will be called, once.
+        """A connect is under way: `end_connect` will be called, once.
 
         cancel: called if the session ends before that.
         """
         self._cancel_connect = cancel
 
     def connecting_to(self, peer: Any) -> None:
-        """Take note of the first address that is connected to."""
+        """Remember the first address that is tried."""
         if self.peer_address is None:
             self.peer_address = peer
 
     def end_connect(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
-        """Go on with a connected stream, or end because of the error."""
+        """Begin with a connected stream, or end with an error."""
         self.inbox.deliver(self._connect_ended, stream, peer, error)
 
     def _connect_ended(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
@@ -106,13 +104,13 @@ class Connection(Life["Session"]):
             self.break_off(error)
 
     def attach(self, stream: Stream, peer: Any, first: bytes = b"") -> None:
-        """Take over a connected stream, and begin; `first` is what has come already."""
-        self.peer_address = peer  # also if the session ends before it can begin
+        """Take over a connected stream, and begin; `first` has been received already."""
+        self.peer_address = peer  # even if the session ends before it begins
         self.inbox.deliver(self._begin, stream, peer, first)
 
     @property
     def open_stream(self) -> Stream:
-        """The stream, where there is one for sure."""
+        """The stream, once there is one."""
         assert self.stream is not None, "only a session that never had one has no stream"
         return self.stream
 
@@ -140,11 +138,11 @@ class Connection(Life["Session"]):
         self._receives.go_on()
 
     def _rest(self) -> None:
-        """Hold no memory for what may not come for long."""
+        """Give up the buffers: nothing may come for long."""
         self._receives.rest()
         self.sends.rest()
 
-    # What comes from outside, and goes through the inbox
+    # From any thread
 
     def call_later(self, seconds: float, function: Callable[..., None]) -> None:
         """Have a worker call `function`, which runs within the inbox, after some time."""
@@ -163,7 +161,7 @@ class Connection(Life["Session"]):
         self.submit(self.go_on_closing)
 
     def send_eof(self) -> None:
-        """Send what waits, and then the end; see `Session.send_eof`."""
+        """Send what waits, then the end of the stream; see `Session.send_eof`."""
         if self.state is CONNECTING:
             raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
         if self.sends.end():
@@ -180,7 +178,7 @@ class Connection(Life["Session"]):
 
     @property
     def quiet(self) -> bool:
-        """Whether it is open, and nothing, not even its end, has come that is unheard of."""
+        """Whether it is open, and nothing has come, not even its end, that no hook knows of."""
         return self.state is OPEN and self._receives.quiet
 
     @property
@@ -202,7 +200,7 @@ class Connection(Life["Session"]):
             )
 
     def close_timed_out(self) -> None:
-        """Reset: what `close` has waited for takes too long."""
+        """Reset, because closing in order takes too long."""
         self.submit(self.break_off, self._error_in("close", WSAETIMEDOUT), True)
 
     # How it ends
@@ -212,12 +210,12 @@ class Connection(Life["Session"]):
         return error_of_status(function, status, self.session, self.open_stream.winerror_of)
 
     def go_on_closing(self) -> None:
-        """Take the next step of closing in order, or one side of it, if it is time for one."""
+        """Take the next step of closing both sides, or this one, if it is time for it."""
         closing = self.state is CLOSING
         if not (closing or self.sends.ended) or self.state is CLOSED or not self.sends.empty:
             return
         if closing and self._receives.eof:
-            self._close(reset=False)  # which tells the peer, too
+            self._close(reset=False)  # the peer sees the end by that
             return
         if not self._shut_down:
             self._shut_down = True
@@ -243,7 +241,7 @@ class Connection(Life["Session"]):
         self.end()
 
     def end(self) -> None:
-        """Say goodbye, once nothing of this session is in flight any more."""
+        """Call ``on_close``, once nothing of this session is in flight any more."""
         if self._receives.receiving or self.sends.sending:
             return
         if self._cancel_connect is not None:  # end_connect will come
@@ -251,8 +249,8 @@ class Connection(Life["Session"]):
         if self._deadline is not None:
             self._deadline.cancel()
         if self._say_goodbye(self.hooks.on_close):
-            # Session and connection know each other, and wait for a garbage collection. What
-            # is large goes now.
+            # Session and connection refer to each other until a garbage collection; what is large
+            # is freed now.
             self._receives.drop()
             self.sends.drop()
             if self.stream is not None:

@@ -1,10 +1,10 @@
-"""GatheredSend: all that one session has waiting, up to a limit, in one WSASend.
+"""GatheredSend: sends what waits in one session's queue, up to a limit, in one WSASend.
 
-Small messages are copied, side by side, into a buffer of the operation's own, and the system
-gets that one. Large ones it gets where they are, several at once.
+Small messages are copied, side by side, into the operation's own buffer. Large ones are passed
+where they are, several at once.
 
-It belongs to a session only while that has something to do: an idle one gives it back, and
-another session of the same port takes it over, socket, receiver and all.
+A session has one only while it needs it: an idle session gives it back, and another session of
+the same port takes it over.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _GATHER_MAX = 16
 """Buffers in one WSASend: enough that the call's cost no longer counts."""
 
 _ROOM = 2048
-"""Bytes of messages that are copied: 64 bytes take 40 ns, a pointer to them 150. And while they
-are under way one or two pages are locked, not as many for each message."""
+"""Bytes of messages that are copied: 64 bytes take 40 ns, a pointer to them 150. And one or two
+pages are locked while they are under way, instead of one or two for each message."""
 
 
 class SendBuffer(ctypes.Structure):
@@ -39,11 +39,11 @@ _BUFFERS_SIZE = ctypes.sizeof(SendBuffer) * _GATHER_MAX
 
 
 _NO_FLAGS = DWORD(0)
-"""One for all: what is passed by value need not be anybody's own, and in the caches it is there."""
+"""Shared by all, as they are passed by value: so they stay in the processor's caches."""
 
 
 class _Gathered(Sequence[Any]):
-    """What a send is of, for who asks while it is under way: nothing is done until then."""
+    """What a send carries, computed only if somebody asks while it is under way."""
 
     def __init__(
         self, queue: deque[Any], count: DWORD, room: memoryview, first: memoryview, address: int
@@ -68,10 +68,10 @@ class _Gathered(Sequence[Any]):
 
 
 class GatheredSend:
-    """A send of what is first in ``queue``.
+    """A send of the first entries of ``queue``.
 
-    ``operation`` is an `Operation` as any: classes of its own for sends and receives would
-    make each of its attributes 20 ns dearer, because the interpreter expects one class.
+    ``operation`` is a plain `Operation`: with subclasses for sends and receives, each access to
+    an attribute would take 20 ns more, because the interpreter's caches expect one class.
     """
 
     __slots__ = (
@@ -90,9 +90,9 @@ class GatheredSend:
 
     def __init__(self, stream: Stream) -> None:
         self.operation = stream.operation_class(stream, "send")
-        #: Of ``bytes``, and of `QueuedFile`, which has an operation of its own.
+        #: Entries are ``bytes``, or a `QueuedFile`, which has its own operation.
         self.queue: deque[Any] = deque()
-        # The array before the room: what small messages need is side by side, on one page.
+        # The array comes before the room, so small messages need only one page.
         memory = memoryview(bytearray(_BUFFERS_SIZE + _ROOM))
         # Lifetime: the operation's arguments hold the array, which exports the memory of both.
         buffers = (SendBuffer * _GATHER_MAX).from_buffer(memory)
@@ -101,7 +101,7 @@ class GatheredSend:
         self._buffers: list[SendBuffer] = []
         self._room = memory[_BUFFERS_SIZE:]
         self._room_address = ctypes.addressof(buffers) + _BUFFERS_SIZE
-        # Written this way a WSABUF costs 45 ns, as attributes of the structure 150.
+        # Filling a WSABUF this way takes 45 ns; as attributes of the structure, 150.
         self._first = memory[:_BUFFERS_SIZE].cast("P")
         self._first[1] = self._room_address
         self._points_to_messages = False
@@ -109,7 +109,7 @@ class GatheredSend:
         self.operation.buffers = _Gathered(
             self.queue, self._count, self._room, self._first, self._room_address
         )
-        #: What sends without an operation, and the first of its arguments.
+        #: The function that sends without an operation, and its first argument.
         self.at_once = stream.home.kernel.send
         self.sockets = (SOCKET(stream.number),)
         self.operation._calls(
@@ -126,14 +126,14 @@ class GatheredSend:
         )
 
     def aim(self, stream: Stream, receiver: Receiver) -> None:
-        """Make it a send of another stream's, while it is not under way."""
+        """Use it for this stream, while it is not under way."""
         self.operation.handle = stream
         self.operation.receiver = receiver
         self.sockets[0].value = stream.number
 
     @property
     def under_way(self) -> bool:
-        """Whether the system has what is first in the queue, and has not told how that ended."""
+        """Whether the system has the first entries, and has not reported their end."""
         if self.operation.state is PENDING:
             return True
         first: Any = self.queue[0] if self.queue else b""
@@ -142,8 +142,8 @@ class GatheredSend:
     def start_next(self) -> int | None:
         """Send what is first in the queue, which must not be empty.
 
-        Returns how many bytes the system has taken on the spot, and out of the queue; None
-        if a completion will come. Raises what `Operation.post` raises.
+        Returns how many bytes the system has taken on the spot, which leave the queue; None if
+        a completion will come. Raises what `Operation.post` raises.
         """
         queue, room = self.queue, self._room
         copied = size = 0
@@ -153,7 +153,7 @@ class GatheredSend:
             room[size:end] = data
             size = end
             copied += 1
-        # Not a few small ones in front of a large one: they go with it.
+        # A few small ones in front of a large one are not copied: they go with it.
         if copied == len(queue) or copied >= _GATHER_MAX:
             if self._points_to_messages:
                 self.unload()
@@ -172,7 +172,7 @@ class GatheredSend:
         return taken
 
     def _point(self) -> int:
-        """Point to messages that are first in the queue; return to how many."""
+        """Point to the first messages of the queue; return how many."""
         count = 0
         if not self._buffers:
             self._buffers = list(self._array)

@@ -1,9 +1,9 @@
 """Listener: takes connections off a listening socket and makes sessions of them.
 
-A number of AcceptEx are pending at any time, so that a burst of clients finds sockets
-ready. Whatever happens to one client is the end of that client only: the next accept is
-posted before anybody looks at what the last one brought, and when the system refuses to
-take one, because it is out of memory or sockets, it is tried again a little later.
+Several AcceptEx are always pending, so a burst of clients finds sockets ready. What goes wrong
+with one client affects no other: the next accept is posted before the last one's result is
+looked at, and if the system refuses it, out of memory or sockets, it is tried again a little
+later.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pyiocp")
 
 ACCEPTS_MAX = 4096
-"""The most AcceptEx that one listener has pending."""
+"""How many AcceptEx one listener may have pending."""
 
 _FIRST_DATA_MAX = 1 << 20
 """Bytes of first data that each of the pending accepts may have room for."""
@@ -54,12 +54,12 @@ _RETRY_MAX_S = 1.0
 class Listener:
     """A listening address on a port. Made by ``CompletionPort.listen``.
 
-    ``address`` is the address that it listens at, with the port number that the system
-    chose if it was to. ``sessions`` are those that it has made and that have not ended.
+    ``address`` is the address that it listens at, with the system's choice of
+    port number if it was 0. ``sessions`` are those that it has made and that have not ended.
 
-    Four numbers count what became of clients: ``accepted`` became sessions, ``failed``
-    were gone, or their session could not be made, before that, ``refused`` were kept out
-    by a limit, ``silent`` sent no first data in time.
+    Four numbers count what became of clients: ``accepted`` became sessions; ``failed`` had
+    left, or their session could not be made; ``refused`` were kept out by a limit; ``silent``
+    sent no first data in time.
 
     Thread safety: any thread may read these, and call any method, also from a hook.
     """
@@ -91,7 +91,7 @@ class Listener:
         self.accepted = self.failed = self.refused = self.silent = 0
         self._lock = threading.Lock()
         self._sessions_open = 0
-        #: One bound method for all sessions: there may be many, and each would keep its own.
+        #: One bound method for all sessions: each would otherwise keep its own.
         self._on_session_end = self._session_ended
         self._factory = factory
         self._tls = tls
@@ -108,7 +108,7 @@ class Listener:
         self._silent_clients: SilentClients | None = None
         self._silent_now = 0
         self._operations: set[AcceptOperation] = set()
-        #: Those that are not posted, because accepting is paused.
+        #: Operations that are not posted, because accepting is paused.
         self._resting: deque[AcceptOperation] = deque()
         self._stream = open_stream()
         self._stream.key = self
@@ -139,7 +139,7 @@ class Listener:
     ) -> Listener:
         """Return a listener at the address, one of the port's; see `CompletionPort.listen`.
 
-        settings: those of a listener itself.
+        settings: the arguments of `Listener`.
         """
 
         def open_stream() -> Stream:
@@ -174,7 +174,7 @@ class Listener:
     def sessions(self) -> set[Session]:
         """The sessions that the listener has made and that have not ended: a new set.
 
-        They are looked for among all of the port's, so that each need not be kept twice.
+        They are filtered from the port's sessions, which saves a second set.
         """
         ours = self._on_session_end
         return {
@@ -192,7 +192,7 @@ class Listener:
         """Accept no more until `resume`: new clients wait in the system's backlog.
 
         A client that is being accepted at this moment still becomes a session, and so does
-        one that is connected already and whose first data is waited for.
+        one that is connected and has yet to send its first data.
         """
         self._paused = True
         for operation in list(self._operations):
@@ -232,8 +232,8 @@ class Listener:
             own ``port.listen``. Each process has its own limits, and its own sessions.
 
         Nothing changes here. The system hands each client to the accept that was posted
-        first, in whatever process: pause, or close, this listener to have the other one
-        take them all. The address stays in use until the last process has closed it.
+        first, in either process: pause or close this listener to leave all clients to the
+        other one. The address stays in use until the last process has closed it.
 
         Raises `HandleClosedError` on a closed listener, ValueError for a number that is no
         process id, an `IocpError` (``WSAEINVAL`` 10022: no such process).
@@ -268,7 +268,7 @@ class Listener:
         first = bytes(completion.data)
         try:
             peer = stream.peer_address()
-        except IocpError as error:  # asked now, and gone: see AcceptOperation
+        except IocpError as error:  # it has left: see AcceptOperation
             self._post(operation)
             self._count(failed=1)
             logger.debug("%r: a client was lost when it was accepted: %s", self, error)
@@ -283,7 +283,7 @@ class Listener:
                 return
             seconds = self._admission.wait()
         if seconds:
-            # Its operation waits too: so at most `accepts` connections do, the others in
+            # Its operation waits too: so at most `accepts` connections wait here, the others in
             # the backlog.
             self._home.call_later(seconds, self._let_in, operation, stream, peer, first)
         else:
@@ -302,7 +302,7 @@ class Listener:
         self._post_resting()
 
     def _post_resting(self) -> None:
-        """Post what rests; if the system refuses one, try that again a little later."""
+        """Post the resting accepts; if the system refuses one, try again a little later."""
         while not (self._paused or self.closed):
             try:
                 operation = self._resting.popleft()
@@ -329,7 +329,7 @@ class Listener:
 
     @property
     def _wanted(self) -> int:
-        """How many accepts there shall be: besides those that silent clients keep."""
+        """How many accepts there should be, not counting those that silent clients occupy."""
         return min(self._accepts + self._silent_now, ACCEPTS_MAX)
 
     def _on_look(self, silent: int, closed: int) -> None:

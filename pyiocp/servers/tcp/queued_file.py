@@ -1,4 +1,4 @@
-"""QueuedFile: a file, or a part of one, in its place between what a session sends."""
+"""QueuedFile: a file, or a part of one, in the queue of what a session sends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("pyiocp")
 
 
 class _InParts(SendFileOperation):
-    """A send of a file that tells when some of it has been taken."""
+    """A send of a file that reports each part of it that has been taken."""
 
     __slots__ = ("_on_part",)
 
@@ -29,7 +29,7 @@ class _InParts(SendFileOperation):
         self._on_part = on_part
 
     def part_ended(self, part: Any, count: int, status: int) -> None:
-        """Tell, then go on."""
+        """Report the part, then send the next."""
         self._on_part()
         super().part_ended(part, count, status)
 
@@ -43,12 +43,12 @@ class LentFile:
     __slots__ = ("_close", "part")
 
     def __init__(self, part: FilePart, *, close: bool) -> None:
-        file_number(part.file)  # now, where the caller sees it
+        file_number(part.file)  # raise now, where the caller sees it
         self.part = check_part(part)
         self._close = close
 
     def end(self) -> None:
-        """Take note that it has been sent, or will not be."""
+        """Let go of it: it has been sent, or will not be."""
         if self._close:
             self._close = False
             try:
@@ -58,7 +58,7 @@ class LentFile:
 
 
 class QueuedFile(LentFile):
-    """A file to be sent by the system: ``operation`` does.
+    """A file that the system sends, with ``operation``.
 
     on_part: called when a part of it has been sent, by any worker.
     """

@@ -1,14 +1,14 @@
 """Receiving: the one receive of a session, posted again after each ``on_receive``.
 
-All of it runs within the connection's inbox, so the next receive is not posted before the
-hook has returned, and its buffer is nobody's meanwhile.
+Everything runs within the connection's inbox, so the next receive is posted after the hook has
+returned, and nothing writes to the buffer meanwhile.
 
 There are two ways of waiting for the next bytes:
 
-- with a buffer, which the bytes then are in at once. Its pages are locked meanwhile;
-- idle, with a receive of zero bytes. When that completes, a buffer is borrowed from the port
-  and another receive takes what is there, on the spot. That is one system call more per
-  ``on_receive``, and no memory at all while nothing comes.
+- with a buffer, which the bytes are put into at once. Its pages are locked while it waits;
+- idle, with a receive of zero bytes. When that completes, a buffer is borrowed from the port,
+  and another receive takes what is there. That costs one more system call per ``on_receive``,
+  and needs no memory while nothing comes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .session_receive import BufferedReceive
 
 RETRY_S = 0.02
-"""How long to wait for memory to be unlocked before the next attempt."""
+"""Seconds until the next attempt, when too much memory is locked."""
 
 
 class Receiving:
@@ -56,11 +56,11 @@ class Receiving:
         self.messages = 0
         """In how many receives they came."""
         self.receiving = False
-        """Whether a receive is under way, to be ended by its completion."""
+        """Whether a receive is under way; its completion ends it."""
         self.eof = False
-        """Whether the peer has said that it will send no more."""
+        """Whether the peer has ended its side."""
         self.paused = False
-        """Whether no further receive shall be posted; any thread may set it."""
+        """Whether to post no further receive; any thread may set it."""
         self._connection = connection
         self._session = connection.session
         self._idle = False
@@ -68,11 +68,11 @@ class Receiving:
         self._trying_again = False
         #: None while the session is idle.
         self._receive: BufferedReceive | None = None
-        #: Made when it is first needed.
+        #: Made on first use.
         self._zero_byte: Operation | None = None
 
     def open(self) -> None:
-        """Look at the settings, and begin as they say; ValueError if they are bad."""
+        """Check the session's settings, and begin; ValueError for bad ones."""
         size, after = self._session.receive_size, self._session.zero_byte_after
         if size < 1:
             raise ValueError(f"receive_size must be at least 1 byte, not {size}")
@@ -81,20 +81,20 @@ class Receiving:
         self._idle = self._always_idle = after == 0
 
     def rest(self) -> None:
-        """Wait idle from now on, until something comes."""
+        """Wait without a buffer from now on, until something comes."""
         if self._idle:
             return
         self._idle = True
         if not self.receiving:
             self._give_back()
         elif self._receive is not None:
-            # Its packet tells whether it was cancelled, or the peer was faster. One that
-            # cannot be cancelled goes on as it is.
+            # Its packet tells whether it was cancelled or has brought something. If it cannot
+            # be cancelled it just goes on.
             with contextlib.suppress(IocpError):
                 self._receive.operation.cancel()
 
     def drop(self) -> None:
-        """Give back what receiving takes; nothing is under way any more."""
+        """Give back the buffers; nothing is under way any more."""
         self._give_back()
         self._zero_byte = None
 
@@ -114,18 +114,18 @@ class Receiving:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing has come that no hook has heard of, as far as the kernel says."""
+        """Whether the kernel has received nothing that no hook has been told of."""
         if self.eof:
             return False
         receive = self._receive
-        with self._connection.open_stream.lock:  # which whoever is posting one holds
+        with self._connection.open_stream.lock:  # held while one is posted
             for operation in (self._zero_byte, None if receive is None else receive.operation):
                 if operation is not None and operation.state is PENDING:
                     return operation.unwritten
         return True
 
     def hand_over_first(self, data: bytes) -> None:
-        """Hand over what was there before the first receive, as one or several of them."""
+        """Hand over what came before the first receive, as if one or several had brought it."""
         while data and self._connection.state is OPEN:
             receive = self._receive or self._take()
             size = len(receive.buffer)
@@ -138,7 +138,7 @@ class Receiving:
             self._awake()
 
     def go_on(self) -> None:
-        """Post the receive, if there is something to wait for."""
+        """Post the receive, if more can come."""
         connection = self._connection
         state = connection.state
         if self.receiving or self.eof or (state is not OPEN and state is not CLOSING):
@@ -162,7 +162,7 @@ class Receiving:
             connection.break_off(error)
 
     def _go_on_without_memory(self) -> None:
-        """Too much memory is locked for a receive: wait without any, or try again later."""
+        """Too much memory is locked: wait without a buffer, or try again later."""
         self._give_back()
         if not self._idle:
             self._idle = True
@@ -176,7 +176,7 @@ class Receiving:
         self.go_on()
 
     def _waiting(self) -> Operation:
-        """Return what to wait with while idle."""
+        """Return the receive of zero bytes."""
         if self._zero_byte is None:
             self._zero_byte = zero_byte_receive(self._connection.open_stream, self._on_readable)
         return self._zero_byte
@@ -185,7 +185,7 @@ class Receiving:
         self._connection.inbox.deliver(self._readable, status)
 
     def _readable(self, status: int) -> None:
-        """Take what has come, with a buffer."""
+        """Receive what has come, with a buffer."""
         if self._connection.state is CLOSED or failed(status):
             self._received(0, status)
             return
@@ -245,14 +245,14 @@ class Receiving:
         try:  # noqa: SIM105, contextlib.suppress would take 500 ns
             data.release()
         except BufferError:
-            pass  # something exports it: see below
-        # A slice of the view outlives its release(), unnoticed. But whatever was made of the
-        # view holds the buffer; then it stays as it is, and is the user's.
+            pass  # something else exports it: see below
+        # A slice of the view survives its release(), which does not fail then. But it refers to
+        # the buffer: if anything does, the user keeps that buffer, and we take another.
         if getrefcount(receive.buffer) != receive.references:
             self._receive = None
 
     def _awake(self) -> None:
-        """Something came: wait with a buffer again, or lend it on."""
+        """Something came: wait with a buffer from now on, unless it always waits without."""
         if self._always_idle:
             self._give_back()
         else:

@@ -1,13 +1,14 @@
-"""Sending: what one session has to send, and the one send that is under way.
+"""Sending: a session's queue of bytes to send, and the one send that is under way.
 
-Where nothing waits, the system is asked to take a message at once, without an operation: it
-copies the bytes, and no page is locked. What it does not take goes by an operation, and so does
-all that is sent before that has ended: all that waits, up to a limit, with one WSASend of several
-buffers. (So do large messages, which are better not copied, and a session's first: who says no
-more than that is spared the call that makes a socket non-blocking.)
+If nothing waits, the system is asked to take a message at once, without an operation: it copies
+the bytes, and no page is locked. What it does not take is queued, and so is everything that is
+sent while an operation is under way; one WSASend then takes all that waits, up to a limit, from
+several buffers. Large messages always go that way, because copying them costs more, and so does
+a session's first one: making the socket non-blocking is a system call, which a session with a
+single message does not need.
 
-Any thread may add to the queue; what completes goes through the connection's inbox, because it may
-end in a hook.
+Any thread may add to the queue. Completions go through the connection's inbox, because they may
+call a hook.
 """
 
 from __future__ import annotations
@@ -37,21 +38,21 @@ if TYPE_CHECKING:
 FILES_MAX = 2
 """Files waiting from which `send` says False: one on its way, and the next one behind it.
 
-They take no memory, but each is an open file, and a peer that does not read could ask for
-ever more of them.
+They take no memory, but each is an open file, and a peer that does not read could have more and
+more of them opened.
 """
 
 
 _AT_ONCE_MAX = 1 << 16
-"""Bytes of a message from which the system is not asked to copy it into a buffer of its own."""
+"""Bytes of the largest message that is sent without an operation, which copies it."""
 
 _COPIED_MAX = 8192
-"""Bytes of a view from which it takes longer to copy them than to point to them."""
+"""Bytes of a view up to which copying is faster than pointing to it."""
 
 _NO_FLAGS = (0,)
 
 _NO_STREAMS_LOCK = threading.RLock()
-"""The lock of all that have no stream yet: they only look, or end."""
+"""The lock of those without a stream: they only read the state, or end."""
 
 
 class SendQueueOverflowError(ConnectionError):
@@ -59,7 +60,7 @@ class SendQueueOverflowError(ConnectionError):
 
 
 class Sending:
-    """What one connection has to send. Any thread may call what has no underscore."""
+    """What one connection has to send. Any thread may call the methods without underscore."""
 
     __slots__ = (
         "_connection",
@@ -82,29 +83,29 @@ class Sending:
         self.taken_bytes = 0
         """How many bytes the system has taken."""
         self.messages = 0
-        """How many calls of `send` there were whose bytes were taken into the queue."""
+        """How many calls of `send` were accepted."""
         self.sending = False
         """Whether a send is under way, to be ended by its completion."""
         self.ended = False
-        """Whether the session has said that it will send no more."""
+        """Whether the session has ended its side."""
         self.frugal = False
-        """Whether what sends is lent on whenever there is nothing to send."""
+        """Whether the operation is given back whenever there is nothing to send."""
         self.lock = _NO_STREAMS_LOCK
-        """Held by what adds to the queue, and by what changes the connection's state.
+        """Held to add to the queue, and to change the connection's state.
 
-        It is the stream's, which sending takes anyway: up to CPython 3.12 each lock is a
-        semaphore of the kernel's.
+        It is the stream's own lock, which sending needs anyway: up to CPython 3.12 each lock
+        is a kernel semaphore.
         """
         self._connection = connection
         self._session = connection.session
-        #: What sends, with the queue: none before the first message, and when it was lent on.
+        #: The operation, with the queue: None before the first message, and once given back.
         self._send: GatheredSend | None = None
         self._queued_bytes_ever = 0
-        #: How many files wait, the one on its way among them.
+        #: How many files wait, including the one being sent.
         self._files = 0
         self._over_high_water = False
         self._trying_again = False
-        #: Whether `send` takes nothing more: it has been ended, or was too much already.
+        #: Whether `send` takes nothing more: after `end`, or over the limit.
         self._full_stop = False
 
     @property
@@ -118,18 +119,18 @@ class Sending:
         return self._send is None or not self._send.queue
 
     def open(self, stream: Stream) -> None:
-        """Begin, with the connection's stream; nobody sends before that."""
+        """Begin, with the connection's stream; nothing is sent before that."""
         self.lock = stream.lock
         self.frugal = self._session.zero_byte_after == 0
 
     def end(self) -> bool:
-        """Take no more; return whether more would have been taken until now."""
+        """Take no more; return False if it was ended before."""
         with self.lock:
             ended, self.ended, self._full_stop = self.ended, True, True
         return not ended
 
     def rest(self) -> None:
-        """Lend on what sending takes, if there is nothing to send."""
+        """Give the operation back, if there is nothing to send."""
         with self.lock:
             self._rest()
 
@@ -139,7 +140,7 @@ class Sending:
             self._send = None
 
     def drop(self) -> None:
-        """Forget what waits, and rest; nothing is under way any more."""
+        """Drop what waits and rest; nothing is under way any more."""
         with self.lock:
             self.lock = _NO_STREAMS_LOCK
             if self._send is None:
@@ -178,7 +179,7 @@ class Sending:
                 elif not send.queue and self._send_at_once(send, message):
                     if not send.queue and session.high_water:
                         return not self._over_high_water
-                    message = None  # what is left of it is in the queue
+                    message = None  # the rest of it is in the queue
                 if message is not None:
                     if type(message) is memoryview:
                         message = message.tobytes()
@@ -196,10 +197,10 @@ class Sending:
         return False
 
     def _send_at_once(self, send: GatheredSend, message: Any) -> bool:
-        """Have the system take of a message what it does without an operation; queue the rest.
+        """Let the system take what it can of a message without an operation; queue the rest.
 
-        Called with the lock, and nothing waits. Returns False if it has taken nothing, for
-        whatever reason: the operation will tell.
+        Called with the lock, when nothing waits. Returns False if it has taken nothing, for
+        any reason: the operation will tell why.
         """
         connection = self._connection
         stream = connection.stream
@@ -213,8 +214,8 @@ class Sending:
             if stream.may_wait:
                 return False
         memory = message if type(message) is bytes else (c_char * size).from_buffer(message)
-        # Lifetime: the system copies what it takes before the call returns. Between that and the
-        # end of this, no signal handler may raise: see `attempts`. Half a message would stay.
+        # Lifetime: the system copies what it takes before the call returns. From there to the
+        # end no signal handler may raise (see `attempts`), or half a message would be lost.
         for count in map(send.at_once, send.sockets, (memory,), (size,), _NO_FLAGS):  # noqa: B007
             break
         if count <= 0:
@@ -228,7 +229,7 @@ class Sending:
         return True
 
     def overflow(self, queued_bytes: int) -> None:
-        """Abort the session: so many bytes are too much."""
+        """Abort the session, because too many bytes wait."""
         session, connection = self._session, self._connection
         text = f"{queued_bytes} bytes wait for a peer that does not read"
         limit = f"send_limit is {session.send_limit}"
@@ -262,7 +263,7 @@ class Sending:
         return taken and not self._over_high_water
 
     def _take(self) -> GatheredSend:
-        """Return what is to be sent with, borrowed just now. Called with the lock."""
+        """Borrow the operation to send with. Called with the lock."""
         connection = self._connection
         self._send = connection.idle_operations.take_send(connection.open_stream, self._on_sent)
         return self._send
@@ -270,10 +271,9 @@ class Sending:
     def _flush(self, send: GatheredSend, piece: int = 0) -> None:
         """Submit what waits to be sent. Called with the lock, and no send under way.
 
-        piece: so many bytes at first, if it is not 0.
+        piece: begin with this many bytes, unless it is 0.
         """
-        # Already now: what a signal handler or a collection sends in the midst of this joins
-        # the queue, and no more.
+        # Set first: what a signal handler or a garbage collection sends meanwhile is only queued.
         self.sending = True
         try:
             while send.queue:
@@ -298,13 +298,13 @@ class Sending:
             self._rest()
 
     def _try_again_later(self) -> None:
-        """Too much memory is locked for a send. Called with the lock."""
+        """Try again later: too much memory is locked. Called with the lock."""
         if not self._trying_again:
             self._trying_again = True
             self._connection.call_later(RETRY_S, self._try_again)
 
     def _try_again(self) -> None:
-        """Send a little of what waits, unless more is being sent by now. Within the inbox."""
+        """Send a little of what waits, unless a send is under way. Within the inbox."""
         connection = self._connection
         with self.lock:
             self._trying_again = False
@@ -318,7 +318,7 @@ class Sending:
         self._go_on()
 
     def _count(self, count: int) -> None:
-        """Take note of how much the system has taken. Called with the lock."""
+        """Count the bytes that the system has taken. Called with the lock."""
         self.taken_bytes += count
         if (watch := self._connection.watch) is not None:
             watch.active_at = watch.now()
@@ -327,7 +327,7 @@ class Sending:
         self._connection.inbox.deliver_end(self._sent, count, status)
 
     def _on_part_of_file(self) -> None:
-        """Take note that the peer reads; its bytes count when the file is over."""
+        """The peer reads: it is not idle. The bytes are counted at the end of the file."""
         with self.lock:
             self._count(0)
 
@@ -360,7 +360,7 @@ class Sending:
             self.sending = False
             file = send.queue.popleft()
             self._files -= 1
-            # It takes no memory while it waits: so it counts only now.
+            # It takes no memory while it waits, so its bytes count only now.
             self._queued_bytes_ever += count
             self._count(count)
             if error is None and connection.state is not CLOSED:
@@ -374,7 +374,7 @@ class Sending:
             self._go_on()
 
     def _go_on(self) -> None:
-        """Say that there is room again, if there is; and go on closing."""
+        """Call ``on_writable`` if there is room again; and go on closing."""
         if self._over_high_water and self._connection.state is OPEN:
             with self.lock:
                 few_bytes = self.queued_bytes <= self._session.low_water

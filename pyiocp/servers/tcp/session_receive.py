@@ -1,8 +1,8 @@
 """The receives of a session: one with a buffer, and one that waits without any.
 
-The second is a receive of zero bytes: it completes when there is something to receive, and
-until then no memory is locked, and no buffer needed. Then the first, borrowed from the port
-for the moment, takes what is there.
+The second is a receive of zero bytes: it completes when there is something to receive, and until
+then no memory is locked and no buffer needed. Then the first, borrowed from the port, takes what
+is there.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _ONE = DWORD(1)
 
 
 class BufferedReceive:
-    """A receive into ``buffer``, a bytearray of its own; of one session, and then another.
+    """A receive into ``buffer``, its own bytearray; sessions use it in turn.
 
-    ``operation`` is an `Operation` as any; see `GatheredSend` for why.
+    ``operation`` is a plain `Operation`; see `GatheredSend` for why.
     """
 
     __slots__ = ("_socket", "buffer", "operation", "references")
@@ -51,17 +51,17 @@ class BufferedReceive:
             None,
         )
         self.references = getrefcount(self.buffer)
-        """How many there are of the buffer while nobody has a view of it."""
+        """The reference count of the buffer while there is no view of it."""
 
     def aim(self, stream: Stream, receiver: Receiver) -> None:
-        """Make it a receive of another stream's, while it is not under way."""
+        """Use it for this stream, while it is not under way."""
         self.operation.handle = stream
         self.operation.receiver = receiver
         self._socket.value = stream.number
 
     @property
     def kept(self) -> bool:
-        """Whether somebody has a view of the buffer, which must then stay as it is."""
+        """Whether there is a view of the buffer, which must then stay as it is."""
         return getrefcount(self.buffer) != self.references
 
 
@@ -69,7 +69,7 @@ def zero_byte_receive(stream: Stream, receiver: Receiver) -> Operation:
     """Return a receive that completes when there is something to receive, and takes nothing."""
     operation = stream.operation_class(stream, "receive")
     operation.receiver = receiver
-    # What all of them can share, they do: an idle connection has little besides this.
+    # All share what they can: an idle connection consists of little else.
     operation._calls(
         "WSARecv",
         stream.home.kernel.WSARecv,

@@ -1,9 +1,9 @@
-"""SilentClients: those who connect, and then do not send the first data that is waited for.
+"""SilentClients: deals with clients that connect and do not send the first data.
 
-An AcceptEx with room for data completes when data has come. A client that sends none keeps
-it, and a few such clients keep all of them, so that nobody else is let in (C34). So this
-looks, every now and then, which of the pending accepts have had a client for too long, and
-closes those; and as long as clients are silent, it has as many more accepts posted.
+An AcceptEx with room for data completes when data has come. A client that sends none occupies
+it, and a few such clients occupy all of them, so no other client gets in (C34). So this checks
+now and then which of the pending accepts have had a client for too long, and closes those. While
+there are silent clients, as many more accepts are posted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...handles.sockets.accept import AcceptOperation
 
 _LOOK_EVERY_S = 0.5
-"""How long silent clients may fill all the accepts before there are more."""
+"""Seconds that silent clients may occupy all accepts before more are posted."""
 
 
 class SilentClients:
@@ -50,7 +50,7 @@ class SilentClients:
         self._timer = home.call_later(_LOOK_EVERY_S, self._look)
 
     def stop(self) -> None:
-        """Look no more; any thread may call it."""
+        """Stop; any thread may call it."""
         self._stopped = True
         self._timer.cancel()
 
@@ -74,5 +74,5 @@ def silent_seconds(operation: AcceptOperation) -> int | None:
     """Return for how long a client of a pending accept has sent nothing; None without one."""
     try:
         return operation.connected_seconds()
-    except IocpError:  # the client is on its way out
+    except IocpError:  # the client is just leaving
         return None

@@ -12,11 +12,11 @@ from typing import Any
 
 
 class TlsError(ConnectionError):
-    """TLS broke off. The `ssl.SSLError` that says why is its ``__cause__``, if there is one."""
+    """TLS failed. The `ssl.SSLError` that says why is its ``__cause__``, if there is one."""
 
 
 class TlsHandshakeError(TlsError):
-    """The two sides did not agree, or one does not trust the other: no connection was made."""
+    """The two sides did not agree, or one does not trust the other: there is no connection."""
 
 
 class TlsTruncatedError(TlsError, EOFError):
@@ -25,7 +25,7 @@ class TlsTruncatedError(TlsError, EOFError):
 
 @dataclass(frozen=True)
 class TlsInfo:
-    """What a TLS handshake has agreed upon: a plain value, see `Session.tls`."""
+    """The result of a TLS handshake: a plain value, see `Session.tls`."""
 
     version: str
     """Such as ``"TLSv1.3"``."""

@@ -1,9 +1,9 @@
-"""TlsBacklog: the files that a session over TLS has to send, and what has to wait for them.
+"""TlsBacklog: the files that a session over TLS has to send, and what waits behind them.
 
-Without a file there is no backlog: what is sent is encrypted at once. A file takes a while,
-and what is sent after it waits behind it, as it came. Then, again and again: if there is room
-in the connection's queue, a block is read, encrypted and queued there. So there is no more
-in memory than that queue's `high_water`, a block, and what waits.
+Without a file there is no backlog: what is sent is encrypted at once. A file takes a while, and
+what is sent after it waits behind it, unencrypted. Whenever there is room in the connection's
+queue, the next block is read, encrypted and queued there. So memory holds at most that queue's
+`high_water`, a block, and what waits.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class TlsBacklog:
 
     def __init__(self, layer: TlsLayer) -> None:
         self.bytes = 0
-        """How many bytes wait, those of files not counted."""
+        """How many bytes wait, not counting files."""
         self.files = 0
-        """How many files wait, the one that is being read among them."""
+        """How many files wait, including the one being read."""
         self._layer = layer
         self._entries: deque[bytes | TlsFile] = deque()
 
@@ -37,11 +37,11 @@ class TlsBacklog:
 
     @property
     def many_files(self) -> bool:
-        """Whether there are as many as are too much."""
+        """Whether so many files wait that `send` says False."""
         return self.files >= FILES_MAX
 
     def add(self, data: bytes) -> None:
-        """Have bytes wait."""
+        """Add bytes."""
         self._entries.append(data)
         self.bytes += len(data)
 
@@ -50,7 +50,7 @@ class TlsBacklog:
         return TlsFile(part, self._on_read, close=close)
 
     def add_file(self, file: TlsFile) -> None:
-        """Have a file wait, and begin, if it is the first thing."""
+        """Add a file, and begin with it if nothing waits before it."""
         self._entries.append(file)
         self.files += 1
         if len(self._entries) == 1:
@@ -104,7 +104,7 @@ class TlsBacklog:
         self.go_on()
 
     def drop(self) -> None:
-        """Forget everything: the session has ended."""
+        """Drop everything: the session has ended."""
         entries: list[Any] = []
         with self._layer.lock:
             entries, self._entries = list(self._entries), deque()

@@ -1,9 +1,9 @@
 """TlsFile: a file that a session over TLS sends: read block by block, through the port.
 
-What the system sends by itself cannot be encrypted, so the bytes have to come here. The
-user's handle may be one of Python's files, which no port can read; so the file is opened
-once more, by that handle (ReOpenFile), for overlapped reads. The user's own position in it
-does not change then, either.
+The system cannot encrypt what it sends from a file, so the bytes have to be read here. The user's
+handle may belong to a Python file, which a port cannot read; so the file is opened once more
+through that handle (ReOpenFile), for overlapped reads. That also leaves the user's position in
+the file alone.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class TlsFile(LentFile):
         return memoryview(self._operation.buffers[0])[:count]
 
     def end(self) -> None:
-        """Take note that it has been sent, or will not be: stop reading."""
+        """Stop reading: it has been sent, or will not be."""
         if self._file is not None:
             self._file.close()
         super().end()

@@ -1,9 +1,9 @@
 """TlsLayer: TLS between a session and its connection, by the standard library's `ssl`.
 
-The `ssl.SSLObject` reads and writes memory: what the connection receives goes into
-``_incoming``, what shall be sent is taken from ``_outgoing``. OpenSSL's objects are not safe
-with several threads, and what comes out of ``_outgoing`` has to be queued in that order, so
-each use of them, with the sending, is under a lock. Hooks are called without it.
+The `ssl.SSLObject` reads and writes memory: what the connection receives goes into ``_incoming``,
+what is to be sent is taken from ``_outgoing``. OpenSSL's objects are not thread-safe, and what
+comes out of ``_outgoing`` has to be queued in that order, so a lock is held while they are used,
+including the sending. Hooks are called without it.
 
 How it ends:
 
@@ -70,18 +70,18 @@ class TlsLayer(Layer):
         self._object = wrap(self._incoming, self._outgoing)
         self.lock = threading.Lock()
         self.has_room = True
-        """Whether the connection's queue has room, as far as is known."""
+        """Whether the connection's queue has room, as far as we know."""
         self._backlog = TlsBacklog(self)
         #: Whether `send` has said False, so that ``on_writable`` is due.
         self._told_no = False
-        #: What waits for the backlog: the end, or that of this side's stream.
+        #: What happens after the backlog: `close`, or `send_eof`.
         self._closing = False
         self._ending = False
-        #: That of the handshake, and then that of a `close` that waits.
+        #: The deadline of the handshake, later of a `close` that waits.
         self._deadline: ScheduledCall | None = None
         self._established = False
         self._paused = False
-        #: What each side has said: a close_notify.
+        #: Whether this side, and the peer, has sent its close_notify.
         self._closed = False
         self._peer_closed = False
         #: What was decrypted before it could be handed over.
@@ -90,12 +90,12 @@ class TlsLayer(Layer):
     def stand_on(self, below: Transport, connection: Connection) -> None:
         """Take note of what is below, before anything comes from there."""
         super().stand_on(below, connection)
-        self.sends = self  # whatever sends must not come past it
+        self.sends = self  # nothing may be sent without encryption
         self._send_below = below.sends.send
 
     @property
     def state(self) -> SessionState:
-        """Where the session is: it is connected when the handshake is over."""
+        """Where the session is in its life: it is open when the handshake is over."""
         state = self.below.state
         if state is not OPEN or (self._established and not self._closing):
             return state
@@ -163,13 +163,13 @@ class TlsLayer(Layer):
                 view = view[count:]
                 went_on = self._send_below(self._outgoing.read())
                 self.has_room &= went_on
-        except ssl.SSLError as error:  # it broke off, and this thread hears of it first
+        except ssl.SSLError as error:  # it broke off, and this thread is the first to notice
             self.connection.submit(self._fail, error)
             return False
         return went_on
 
     def went_on(self) -> None:
-        """Do what has waited for the backlog to become less, within the inbox."""
+        """Do what has waited for the backlog to shrink, within the inbox."""
         with self.lock:
             if not self._backlog and self.below.state is OPEN:
                 if self._closing:
@@ -211,7 +211,7 @@ class TlsLayer(Layer):
 
     def _send_eof_below(self) -> None:
         if self.state is OPEN and not self._closed:
-            # OpenSSL takes a step of reading with it, and drops what it finds.
+            # unwrap() also reads, and drops what it finds: so read first.
             with contextlib.suppress(ssl.SSLError):
                 while data := self._object.read(_RECORD):
                     self._waiting.append(data)
@@ -222,7 +222,7 @@ class TlsLayer(Layer):
         """Send a ``close_notify``, once. Called with the lock."""
         if not self._closed:
             self._closed = True
-            # The peer's answer is not waited for: its end of the stream says as much.
+            # Do not wait for the peer's close_notify: its end of the stream says as much.
             with contextlib.suppress(ssl.SSLError):
                 self._object.unwrap()
             self._flush()
@@ -247,7 +247,7 @@ class TlsLayer(Layer):
     # What comes from the connection, within the inbox
 
     def on_connect(self) -> None:
-        """Begin the handshake; what is above is told when it is over."""
+        """Begin the handshake; the session is told when it is over."""
         self._deadline = self.connection.open_stream.home.call_later(
             self._handshake_timeout, self._on_deadline
         )
@@ -262,7 +262,7 @@ class TlsLayer(Layer):
             self.connection.break_off(error, True)
 
     def _shake_hands(self) -> None:
-        """Take the next step, if what it takes is there."""
+        """Take the next step of the handshake, if enough has come for it."""
         try:
             with self.lock:
                 try:
@@ -297,8 +297,8 @@ class TlsLayer(Layer):
         if not self._established:
             self._shake_hands()
         elif self._paused:
-            # What was under way. Should another thread's resume() have come in between, no
-            # more is read than that.
+            # It was under way; or another thread's resume() has undone the pause below, and
+            # no more than this is received.
             self.below.pause()
         else:
             self._read()
@@ -312,7 +312,7 @@ class TlsLayer(Layer):
                     try:
                         waiting = self._waiting
                         data = waiting.popleft() if waiting else self._object.read(_RECORD)
-                        # An SSLWantReadError would cost more than to ask whether it comes.
+                        # Asking first costs less than an SSLWantReadError.
                         incoming = self._incoming
                         more = bool(
                             incoming.pending or self._object.pending() or incoming.eof or waiting
@@ -336,7 +336,7 @@ class TlsLayer(Layer):
                 self.hooks.on_eof()
 
     def on_eof(self) -> None:
-        """See that the end of the stream is one of TLS as well."""
+        """Check that the end of the stream is the end of TLS as well."""
         if self._peer_closed or self._closing:
             return
         with self.lock:
@@ -360,7 +360,7 @@ class TlsLayer(Layer):
         if self._deadline is not None:
             self._deadline.cancel()
         self._backlog.drop()
-        # Many a peer says close_notify and is gone: the answer to it then meets a closed socket.
+        # Many peers send close_notify and leave: our answer then meets a closed socket.
         if self._peer_closed and self._closed and isinstance(error, ConnectionResetError):
             error = None
         self.hooks.on_close(error)

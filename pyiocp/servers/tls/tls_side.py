@@ -1,4 +1,4 @@
-"""TlsSide: what all sessions of a listener, or of a client, that talk TLS have in common."""
+"""TlsSide: the TLS settings that all sessions of a listener, or of a client, share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TlsSide:
     server_hostname: for the client, the name that the server's certificate must have.
     handshake_timeout: seconds.
 
-    Any thread may use it. Raises TypeError for what is no context, ValueError for one that
+    Any thread may use it. Raises TypeError for anything but a context, ValueError for one that
     does not fit this side or lacks something.
     """
 
@@ -35,7 +35,7 @@ class TlsSide:
             raise TypeError(f"tls must be an ssl.SSLContext, not {context!r}")
         if not handshake_timeout > 0:
             raise ValueError(f"handshake_timeout must be more than 0, not {handshake_timeout} s")
-        # A peer could have keys computed over and over, and mix its bytes with another's:
+        # A peer could make us compute keys over and over, and mix its bytes with another's:
         # https://www.rfc-editor.org/rfc/rfc5746. TLS 1.3 has none.
         context.options |= ssl.OP_NO_RENEGOTIATION
         self._context = context

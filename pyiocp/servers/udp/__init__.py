@@ -3,6 +3,6 @@
 datagram_server     one socket with a session for each peer
 datagram_session    what a user subclasses
 peer                what is behind it
-datagram_receives   receives for all peers, and who gets what
+datagram_receives   receives for all peers
 datagram_sends      sends for all peers
 """

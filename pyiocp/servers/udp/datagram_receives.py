@@ -1,14 +1,14 @@
-"""DatagramReceives: receives from one datagram socket, whoever sends to it.
+"""DatagramReceives: receives from one datagram socket, for all its peers.
 
-One receive is pending. Whoever dequeues its packet fetches what else has come by then, without
-operations, and posts it again: so there is a packet for each burst, not for each datagram, and
-the kernel keeps one buffer locked. Since one receive is pending, one thread is at it at a time,
-and datagrams stay in the order in which they have come. While nobody is, Windows keeps what its
-own buffer for the socket holds, and drops the rest without a word. So the receive is posted again
-whatever it ended in; if the system refuses that, a little later.
+One receive is pending. The thread that dequeues its packet fetches what else has come by then,
+without operations, and posts it again: so there is one packet for each burst, not for each
+datagram, and the kernel keeps one buffer locked. With one receive pending, one thread receives at
+a time, and datagrams stay in the order in which they came. While no thread receives, Windows keeps
+what its own buffer for the socket holds, and silently drops the rest. So the receive is always
+posted again, however it ended; if the system refuses that, a little later.
 
-Receiving is short: a datagram is copied, and goes to its peer. The hooks are called after
-that, by several threads if there are.
+Receiving is short: a datagram is copied and passed to its peer. The hooks are called after that,
+by several threads if there are any.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pyiocp")
 
 _BURST_MAX = 64
-"""Datagrams received before the hooks are called, and other handles of the port have a turn."""
+"""Datagrams received before the hooks are called and other handles of the port get a turn."""
 
 _SIZE_MAX = 65527
-"""Bytes of the longest datagram, which is one over IPv6."""
+"""Bytes of the longest datagram, over IPv6."""
 
 _RETRY_FIRST_S = 0.02
 _RETRY_MAX_S = 1.0
 
 
 def check_size(datagram_size: int) -> None:
-    """Raise ValueError for a size that no datagram has."""
+    """Raise ValueError for a size that no datagram can have."""
     if not 1 <= datagram_size <= _SIZE_MAX:
         raise ValueError(f"datagram_size must be 1 to {_SIZE_MAX} bytes, not {datagram_size}")
 
@@ -66,7 +66,7 @@ class DatagramReceives:
     take: called with the socket address of who sent it, each datagram, and whether it was
         truncated; by one thread at a time. It returns the inbox of the peer that has
         something to do now, if any.
-    unreachable: called when a peer's host has answered that nobody has the port; likewise.
+    unreachable: called likewise when a peer's host has answered that the port is not in use.
     """
 
     def __init__(
@@ -87,18 +87,18 @@ class DatagramReceives:
         self._take = take
         self._on_unreachable = unreachable
         self._make()
-        #: Whether it is not posted: not yet, because of a pause, or the system has refused it.
+        #: Whether the receive is not posted: not yet, because of a pause, or refused by the system.
         self._resting = True
-        #: The inboxes that a thread has yet to work off, and whether one has been asked to.
+        #: The inboxes that are to be worked off, and whether another thread has been asked to.
         self._to_work: deque[Inbox] = deque()
         self._asked = False
-        #: Held to post the receive and to take note of it, both or neither.
+        #: Held to post the receive and to note that, both or neither.
         self._lock = threading.Lock()
         self._retry_s = _RETRY_FIRST_S
         self._retrying = False
 
     def _make(self) -> None:
-        """Make what receives into one buffer: when nothing is pending there, and never else."""
+        """Make the buffer and what receives into it; only while nothing is pending."""
         # Lifetime: `_fetch` is called between the packet of `_receive` and the next post.
         buffer = bytearray(self._size)
         self._view = memoryview(buffer)
@@ -108,18 +108,18 @@ class DatagramReceives:
 
     @property
     def pending(self) -> bool:
-        """Whether the system has the receive, or has just given it back."""
+        """Whether the receive is posted, or its packet is being handled."""
         return not self._resting
 
     def close(self) -> None:
-        """Close the socket, with all that is under way on it. Twice does nothing."""
+        """Close the socket, with all operations on it. Closing twice does nothing."""
         self.datagram.close()
 
     def pause(self) -> None:
         """Receive no more until `resume`; what has come by now is still taken."""
         with self._lock:
             self.paused = True
-        with contextlib.suppress(IocpError):  # if it cannot be cancelled, it brings one more
+        with contextlib.suppress(IocpError):  # if it cannot be cancelled, one more comes
             self._receive.cancel()
 
     def resume(self) -> None:
@@ -129,17 +129,17 @@ class DatagramReceives:
         self.start()
 
     def start(self) -> None:
-        """Post the receive, if it rests."""
+        """Post the receive, unless it is posted."""
         with self._lock:
             if self._resting:
                 self._post()
 
     def _post(self) -> None:
-        """Post the receive; or later, if the system refuses it now. Called with the lock."""
+        """Post the receive, later if the system refuses it now. Called with the lock."""
         self._resting = True
         if self.paused:
             return
-        if self._receive.unwritten:  # the kernel has abandoned it, and may yet write to it
+        if self._receive.unwritten:  # abandoned, but the kernel may still write to it
             self._make()
         try:
             self._receive.post()
@@ -155,7 +155,7 @@ class DatagramReceives:
             raise
 
     def _retry_later(self, error: IocpError) -> None:
-        """Try again to post it, after a while. Called with the lock."""
+        """Post it again after a while. Called with the lock."""
         logger.warning("%r tries again in %g s: %s", self.datagram.key, self._retry_s, error)
         self._retry_soon()
         self._retry_s = min(self._retry_s * 2, _RETRY_MAX_S)
@@ -184,7 +184,7 @@ class DatagramReceives:
             else:
                 winerror_of = self.datagram.winerror_of
                 refusal = self._failed(error_of_status("WSARecvFrom", status, None, winerror_of))
-        except BaseException:  # of a signal handler: somebody has to see to what came before
+        except BaseException:  # of a signal handler: another thread handles what came before
             with contextlib.suppress(PortClosedError):
                 self._home.call_soon(self._help)
             raise
@@ -198,7 +198,7 @@ class DatagramReceives:
         self._work()
 
     def _fetch(self) -> IocpError | None:
-        """Receive what else has come by now; return an error after which there is no going on."""
+        """Receive what else has come by now; return an error that makes going on pointless."""
         rest = self._rest
         for _ in range(_BURST_MAX - 1):
             if self.paused:
@@ -218,13 +218,13 @@ class DatagramReceives:
         return None
 
     def _arrived(self, sender: bytes, count: int, truncated: bool) -> None:
-        """Give a datagram to who takes it."""
+        """Pass on a datagram."""
         inbox = self._take(sender, self._view[:count].tobytes(), truncated)
         if inbox is not None:
             self._to_work.append(inbox)
 
     def _failed(self, error: IocpError) -> IocpError | None:
-        """Take note of an error; return it if the next receive would have it, too."""
+        """Count an error; return it if the next receive would meet it, too."""
         if self.datagram.closed:
             return None
         if isinstance(error, PeerResetError):
@@ -232,22 +232,22 @@ class DatagramReceives:
             inbox = self._on_unreachable()
             if inbox is not None:
                 self._to_work.append(inbox)
-        elif not isinstance(error, OperationCancelledError):  # because of a pause, or by a user
+        elif not isinstance(error, OperationCancelledError):  # by a pause, or by the user
             self.errors += 1
             return error
         return None
 
-    # Who has something to do
+    # Calling the hooks
 
     def _work(self) -> None:
-        """Have the peers that have something to do do it."""
+        """Work off the inboxes of the peers."""
         while True:
             try:
                 inbox = self._to_work.popleft()
             except IndexError:
                 return
             if self._to_work and not self._asked:
-                # A hook may block: another thread, if one is free, sees to the others.
+                # A hook may block: another thread, if one is free, takes the others.
                 self._asked = True
                 with contextlib.suppress(PortClosedError):
                     self._home.call_soon(self._help)

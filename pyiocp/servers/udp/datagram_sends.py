@@ -1,8 +1,8 @@
 """DatagramSends: how datagrams leave one socket.
 
-The system takes a datagram nearly always on the spot, into its own buffer: so it is asked to do
-that first, without an operation. What it has no room for is sent by an operation, of which there
-may be many: as many as peers that get the world in one tick. These are used again and again.
+The system nearly always takes a datagram on the spot, into its own buffer: so it is asked to do
+that first, without an operation. What it has no room for is sent by an operation. There may be
+many, as many as peers that get the state of a game in one tick; they are reused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pyiocp")
 
 _IDLE_MAX = 1024
-"""Operations that are kept for later: as many as a large broadcast needs at once."""
+"""How many idle operations are kept: as many as a large broadcast needs at once."""
 
 
 class SendOwner(Protocol):
@@ -37,9 +37,9 @@ class SendOwner(Protocol):
 
 
 class PeerSend:
-    """A send of one datagram to one peer. ``operation`` is an `Operation` as any.
+    """A send of one datagram to one peer. ``operation`` is a plain `Operation`.
 
-    ``size`` is how many bytes it sends, for ``owner``; ``waits`` whether these were not taken
+    ``size`` is how many bytes it sends for ``owner``; ``waits`` is whether they were not taken
     on the spot. The owner sets that, with its lock.
     """
 
@@ -54,8 +54,8 @@ class PeerSend:
         self.operation.receiver = self._on_sent
         buffers = (SendBuffer * 1)()
         self._buffer = buffers[0]
-        # Lifetime: the address lies in memory that both, the view and the call's arguments,
-        # export; it is written to only while the operation is not under way.
+        # Lifetime: both the view and the call's arguments keep the memory of the address; it is
+        # written to only while the operation is not under way.
         target = type(sockaddr(datagram.family, ("", 0)))()
         self._address = memoryview(target).cast("B")
         self.operation._calls(
@@ -85,7 +85,7 @@ class PeerSend:
         self.operation.buffers = (message,)
 
     def unload(self) -> None:
-        """Let go of what was sent."""
+        """Drop what was sent."""
         self.owner = None
         self._buffer.buf = b""  # for None, ctypes keeps what it kept before
         self.operation.buffers = ()
@@ -106,7 +106,7 @@ class DatagramSends:
         self._limit = limit
         self._idle: list[PeerSend] = []
         self._made = 0
-        #: Held to count what is made; not needed to use it again.
+        #: Held to count operations that are made; reusing one needs no lock.
         self._lock = threading.Lock()
 
     @property
@@ -115,7 +115,7 @@ class DatagramSends:
         return self._made - len(self._idle)
 
     def take(self, address: bytes, message: bytes) -> bool:
-        """Have the system take a datagram at once; False if it did not, for whatever reason.
+        """Have the system take a datagram at once; False if it did not, for any reason.
 
         address: the bytes of a socket address of the socket's family.
         """
@@ -142,15 +142,15 @@ class DatagramSends:
         try:
             send.operation.post()
         except REFUSALS as error:
-            # Of a datagram that the system has no room for nobody is told but by a count,
-            # just as of one that gets lost on the way. The next one may go out.
+            # A datagram that the system has no room for is only counted, like one that is lost on
+            # the way. The next one may go out.
             logger.debug("a datagram of %r was dropped: %s", owner or self._datagram, error)
             self._take_back(send)
             return None
         return send
 
     def ended(self, send: PeerSend, status: int) -> None:
-        """Take an operation back whose packet has come."""
+        """Take back an operation whose packet has come."""
         owner = send.owner
         if owner is not None:
             owner.sent(send, status)

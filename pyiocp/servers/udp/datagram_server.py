@@ -1,10 +1,9 @@
-"""DatagramServer: tells the peers of one datagram socket apart, and makes a session of each.
+"""DatagramServer: tells the peers of one datagram socket apart, and makes a session for each.
 
-Whoever sends to the socket is a peer, and an address that sends says nothing about who sent:
-it may be made up. So an address costs as little as possible before it has been let in. First
-`admit` decides, if the user has given one, from the address and the datagram alone: a game
-answers with a cookie there, and lets in who brings it back. Then the limits do. Only what is
-let in has a session, and is remembered.
+Every address that sends to the socket is a peer, but addresses can be forged. So an address costs
+as little as possible until it has been admitted. First `admit` decides, if there is one, from
+the address and the datagram alone: a game answers with a cookie there, and admits who sends it
+back. Then the limits decide. Only an admitted address has a session, and is remembered.
 """
 
 from __future__ import annotations
@@ -38,21 +37,21 @@ if TYPE_CHECKING:
     from ..host import Host
 
     Admit = Callable[[Any, memoryview], bool | Buffer]
-    """Whether to let an address in, or what to answer it."""
+    """Whether to admit an address, or what to answer it."""
 
 logger = logging.getLogger("pyiocp")
 
 _SENDS_MAX = 1 << 20
-"""The most sends that one socket may have under way."""
+"""How many sends one socket may have under way."""
 
 _RECEIVE_BUFFER_MAX = 0x7FFFFFFF
 
 _DEFAULT_LIMITS = Limits(sessions=10_000)
-"""Sessions take memory, and an address costs nothing."""
+"""Sessions take memory, and forging an address costs nothing."""
 
 
 def peer_key(family: int, address: bytes) -> bytes:
-    """Return what tells a peer: its socket address, without what may differ each time."""
+    """Return what identifies a peer: its socket address, without what may vary."""
     if family == AF_INET6:
         return address[:4] + b"\0\0\0\0" + address[8:28]  # without the flow information
     return address[:8] + b"\0\0\0\0\0\0\0\0"
@@ -61,12 +60,12 @@ def peer_key(family: int, address: bytes) -> bytes:
 class DatagramServer:
     """A datagram socket with a session for each peer. Made by ``CompletionPort.serve_datagrams``.
 
-    ``address`` is the address that it receives at, with the port number that the system chose
-    if it was to. ``sessions`` are those that have not ended. ``datagram`` is the `Datagram`
+    ``address`` is the address that it receives at, with the system's choice of port number if
+    it was 0. ``sessions`` are those that have not ended. ``datagram`` is the `Datagram`
     under it, for its options, and for groups.
 
-    ``accepted`` counts the sessions that there were, ``not_admitted`` the datagrams that
-    ``admit`` kept out, ``refused`` those that a limit did; the rest is in `statistics`.
+    ``accepted`` counts the sessions so far, ``not_admitted`` the datagrams that ``admit``
+    refused, ``refused`` those that a limit did; the rest is in `statistics`.
 
     Thread safety: any thread may read these, and call any method, also from a hook.
     """
@@ -145,7 +144,7 @@ class DatagramServer:
     ) -> DatagramServer:
         """Return a server at the address, one of the port's; see `CompletionPort.serve_datagrams`.
 
-        settings: those of a server itself.
+        settings: the arguments of `DatagramServer`.
         """
 
         def open_datagram() -> Datagram:
@@ -187,8 +186,8 @@ class DatagramServer:
     def pause(self) -> None:
         """Receive no more until `resume`: the system keeps what its buffer holds.
 
-        It drops the rest. What has been received by now still comes; no session ends for
-        being idle meanwhile. Sending goes on.
+        It drops the rest. What has been received already is still delivered; no session ends
+        for being idle meanwhile. Sending goes on.
         """
         self._receives.pause()
 
@@ -206,7 +205,7 @@ class DatagramServer:
         Returns True if it is on its way, False if it was dropped.
 
         Raises ValueError for an address that is not numeric, or too much data, TypeError for
-        what is no buffer.
+        anything but a buffer.
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasendto
         """
@@ -235,7 +234,7 @@ class DatagramServer:
 
         What waits to be sent goes out. There are no new sessions from now on.
 
-        timeout: seconds after which it is closed, whatever is left.
+        timeout: seconds after which it is closed in any case.
 
         ValueError if `timeout` is negative.
         """
@@ -289,7 +288,7 @@ class DatagramServer:
         return peer.inbox
 
     def _begin(self, key: bytes, data: bytes, truncated: bool) -> Peer | None:
-        """Make a peer of who sent this, if it may be."""
+        """Make a peer of the sender, if it is admitted."""
         address = address_of(key)
         if truncated:
             self._truncated_first += 1
@@ -324,14 +323,14 @@ class DatagramServer:
         return peer
 
     def _end_if_late(self, session: DatagramSession) -> None:
-        """End a session that began while the server ended, which may not have seen it."""
+        """End a session that began while the server ended, and was perhaps missed by that."""
         if self._closed:
             session.abort()
         elif self._shutting_down:
             session.close()
 
     def _is_admitted(self, admit: Admit, address: Any, data: bytes) -> bool:
-        """Ask the user; and send the answer, if that is one."""
+        """Ask the user's `admit`; send what it returns, if it is a datagram."""
         answer = admit(address, memoryview(data))
         if answer is True or answer is False:
             return answer
@@ -368,7 +367,7 @@ class DatagramServer:
 def _sum(
     one: DatagramSessionStatistics, other: DatagramSessionStatistics
 ) -> DatagramSessionStatistics:
-    """Return what two sessions have received and sent together."""
+    """Return the sum of two sessions' figures."""
     return DatagramSessionStatistics._make(a + b for a, b in zip(one, other, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""DatagramSession: what one peer of a datagram socket sends and gets, as hooks and methods."""
+"""DatagramSession: what one peer of a datagram socket sends and receives, as hooks and methods."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class DatagramSession:
     """One peer address. Subclass it and override the hooks; the defaults do nothing.
 
-    It is used like a `Session`, but carries messages that arrive whole or not at all, and
-    perhaps twice or in another order. And since nothing ends a conversation by datagrams, it
-    ends when the peer has been silent for `idle_timeout`.
+    It is used like a `Session`, but its messages arrive whole or not at all, perhaps twice or in
+    another order. And since datagrams have no end of the stream, it ends when the peer has been
+    silent for `idle_timeout`.
 
     Every name is yours but those below: ``__init__`` is, too, and need not call this one's.
 
@@ -33,7 +33,7 @@ class DatagramSession:
     idle_timeout: float | None = 60.0
     """Seconds without a datagram from the peer after which the session ends. None: never.
 
-    What is sent does not count: that goes out as well to a peer that is long gone.
+    Sending does not count: datagrams also go out to a peer that is long gone.
     """
 
     receive_limit = 64
@@ -79,7 +79,7 @@ class DatagramSession:
         data: any buffer, up to 65,507 bytes over IPv4, 65,527 over IPv6. ``bytes`` are taken
             as they are, everything else is copied, so that the caller may use it again.
 
-        Returns True if it is on its way: whether it arrives nobody knows. False if it was
+        Returns True if it is on its way, which does not mean that it arrives. False if it was
         dropped: more than `send_limit` bytes wait, the server has as many sends under way
         as it may, the system has refused it, or the session is closing or closed. Dropped
         ones are counted in `statistics`. Any thread may call it; the datagrams of a session
@@ -93,8 +93,8 @@ class DatagramSession:
     def close(self) -> None:
         """End the session, once what waits has been sent. The peer is told nothing.
 
-        What still comes from the peer until ``on_close`` is dropped; what comes later begins
-        a new session, if the server lets it. Closing twice does nothing; a session that is
+        What comes from the peer before ``on_close`` is dropped; what comes later begins a new
+        session, if the server admits it. Closing twice does nothing; a session that is
         not connected yet is aborted. Any thread may call it.
         """
         self._pyiocp.close()

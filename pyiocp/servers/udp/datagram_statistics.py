@@ -40,8 +40,8 @@ class DatagramServerStatistics(NamedTuple):
     ``refused`` by a limit or because the server was shutting down, ``truncated_first`` were
     longer than the buffer, and for ``failed`` no session could be made.
 
-    ``unreachable`` counts the times that a peer's host has answered that nobody has the port,
-    if that is to be reported; ``receive_errors`` are receives that ended in any other error.
+    ``unreachable`` counts how often a peer's host has answered that the port is not in use, if
+    that is to be reported; ``receive_errors`` are receives that ended in any other error.
     """
 
     sessions: int

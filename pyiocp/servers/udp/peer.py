@@ -1,11 +1,11 @@
-"""Peer: what a `DatagramSession` does not show: one peer's part of a datagram socket.
+"""Peer: what is behind a `DatagramSession`: one peer's part of a datagram socket.
 
-Many peers share a socket, so none of them posts a receive. What came is put into the peer's
-`Inbox` by who has found it to be of this peer, and worked off in its turn: the hooks of one
-session never overlap. What is sent goes to the system at once.
+Many peers share a socket, and its receives are not theirs: `DatagramReceives` puts what came into
+the peer's `Inbox`, which is worked off in order, so the hooks of one session never overlap. What
+is sent goes to the system at once.
 
-It is an object of its own so that a subclass of `DatagramSession` may call its attributes what
-it likes.
+It is separate from the session so that a subclass of `DatagramSession` can use any attribute
+names.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ DATAGRAM_BYTES_MAX = 65507
 class Peer(Life["DatagramSession"]):
     """The part of one session in a datagram socket.
 
-    Any thread may call what stands under "What comes from outside"; `take` one at a time; all
-    else runs within the inbox.
+    Any thread may call what is under "From any thread"; `take` one at a time; everything else
+    runs within the inbox.
     """
 
     name = "DatagramSession"
@@ -67,15 +67,15 @@ class Peer(Life["DatagramSession"]):
     ) -> None:
         super().__init__(home, session, on_end)
         self.key = b""
-        """The socket address of the peer, by which its datagrams are known: its bytes."""
+        """The bytes of the peer's socket address, by which its datagrams are recognized."""
         self.queued_bytes = 0
         """How many bytes the system has yet to take."""
         self._receives: DatagramReceives | None = None
         self._sends: DatagramSends | None = None
-        #: Held by what sends, and by what changes the state.
+        #: Held to send, and to change the state.
         self._lock = threading.Lock()
         self._sending = 0
-        #: Whether it has been aborted, which has yet to have its turn.
+        #: Whether `abort` has been called, which takes effect within the inbox.
         self._doomed = False
         self._bytes_received = self._messages_received = self._truncated = 0
         self._bytes_sent = self._messages_sent = self._sends_dropped = 0
@@ -92,7 +92,7 @@ class Peer(Life["DatagramSession"]):
         peer: Any,
         local: Any,
     ) -> None:
-        """Say what it is a part of, and who the peer is."""
+        """Set the socket that it is part of, and the peer's address."""
         self._receives = receives
         self._sends = sends
         self.key = key
@@ -117,17 +117,17 @@ class Peer(Life["DatagramSession"]):
     # What came
 
     def take(self, data: bytes, truncated: bool) -> None:
-        """Take a datagram; the inbox has something to work off then. One thread at a time."""
+        """Put a datagram into the inbox, to be worked off. One thread at a time."""
         self.touch()
         inbox = self.inbox
-        # What comes in one burst waits for no hook: nobody is at it yet.
+        # While no hook is running, a burst may be longer: nothing has had a chance to handle it.
         if len(inbox) < self.session.receive_limit or not inbox.busy:
             inbox.put(self._hand_over, data, truncated)
         else:
             self._dropped_early += 1
 
     def touch(self) -> None:
-        """Count from now on how long the peer is silent."""
+        """Measure the peer's silence from now on."""
         if (watch := self.watch) is not None:
             watch.active_at = watch.now()
 
@@ -143,10 +143,10 @@ class Peer(Life["DatagramSession"]):
         else:
             self.session.on_receive(memoryview(data))
 
-    # What comes from outside
+    # From any thread
 
     def check_length(self, count: int) -> None:
-        """Raise ValueError for more bytes than a datagram of this socket carries."""
+        """Raise ValueError for more bytes than a datagram of this socket can carry."""
         sends = self._sends
         most = DATAGRAM_BYTES_MAX if sends is None else sends.bytes_max
         if count > most:
@@ -165,7 +165,7 @@ class Peer(Life["DatagramSession"]):
         with self._lock:
             if self.state is not OPEN:
                 return False
-            # What is on its way by an operation goes first.
+            # Never before what is still under way by an operation.
             if not self._sending and self._sends.take(self.key, message):
                 self._messages_sent += 1
                 self._bytes_sent += size
@@ -184,7 +184,7 @@ class Peer(Life["DatagramSession"]):
         return True
 
     def sent(self, send: PeerSend, status: int) -> None:
-        """Take note that a send has ended."""
+        """Count a send that has ended."""
         with self._lock:
             self._sending -= 1
             if send.waits:
@@ -244,6 +244,6 @@ class Peer(Life["DatagramSession"]):
         self.end()
 
     def end(self) -> None:
-        """Say goodbye, once nothing of this session is under way any more."""
+        """Call ``on_close``, once nothing of this session is under way any more."""
         if self.state is CLOSED and not self._sending:
             self._say_goodbye(self.session.on_close)
