@@ -54,6 +54,7 @@ _USERS_PORT = (
 ALLOWED_ARROWS: dict[tuple[str, str], str] = {
     ("handles.handle", "port"): _USERS_PORT,
     ("handles.files.bulk_file", "port"): _USERS_PORT,
+    ("handles.pipes.pipe_server", "port"): _USERS_PORT,
     ("observing.draining", "port"): _USERS_PORT,
     ("servers.udp.datagram_server", "port"): _USERS_PORT,
     ("servers.tcp.listener", "port"): _USERS_PORT,

@@ -91,6 +91,7 @@ class Loop:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.kernel = server.kernel
+        interrupt.trust_all_of(self.kernel)
         self.listening: Channel | None = None
         self.connections: set[Connection] = set()
         self.places_taken = 0

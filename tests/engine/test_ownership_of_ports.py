@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from pyiocp import CompletionPort
+from pyiocp import CompletionPort, DatagramSession, Session
 
 
 @pytest.fixture
@@ -60,6 +61,19 @@ def test_what_a_user_holds_keeps_the_port_open(kept: str) -> None:
         assert f"{port!r}".startswith("<CompletionPort ")
         port.close()
         del held
+
+
+def test_everything_on_a_port_says_which(port: CompletionPort) -> None:
+    """Handles, the server of a pipe, listeners and servers of datagrams: the port itself."""
+    things = (
+        port.pipe_server(f"pyiocp-test-{os.getpid()}-{id(port)}"),
+        port.stream(),
+        port.datagram(),
+        port.listen(("127.0.0.1", 0), Session),
+        port.serve_datagrams(("127.0.0.1", 0), DatagramSession),
+    )
+    assert [thing.port for thing in things] == [port] * len(things)
+    things[0].close()
 
 
 def test_closed_port_in_a_circle_goes_with_one_collection() -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ...engine.home import Home
+    from ...port import CompletionPort
 
 #: The directions of a pipe, by the mode of its server.
 _ACCESS = {"r+": PIPE_ACCESS_DUPLEX, "r": PIPE_ACCESS_INBOUND, "w": PIPE_ACCESS_OUTBOUND}
@@ -53,8 +54,9 @@ _BUFFER_MAX = 0x7FFFFFFF
 class PipeServer:
     r"""A named pipe that clients can connect to; made by ``CompletionPort.pipe_server``.
 
-    ``name`` is its path, ``\\.\pipe\name``, ``key`` what its accepts are completed with:
-    instances made from now on have it. ``sddl`` says who may connect.
+    ``port`` is the `CompletionPort`, ``name`` the pipe's path, ``\\.\pipe\name``. ``key`` is what
+    its accepts are completed with: instances made from now on have it. ``sddl`` says who may
+    connect.
 
     Thread safety: any thread may call any method.
 
@@ -85,6 +87,7 @@ class PipeServer:
         if not 0 <= buffer_size <= _BUFFER_MAX:
             raise ValueError(f"buffer_size must be 0 to {_BUFFER_MAX} bytes, not {buffer_size}")
         self.home = home
+        self.port: CompletionPort = home.port
         self.name = path
         self.message = message
         self.key = key
