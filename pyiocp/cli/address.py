@@ -1,4 +1,4 @@
-"""Addresses as they are read off a command line: ``127.0.0.1:9000``, ``[::1]:9000``."""
+"""Addresses on a command line: ``127.0.0.1:9000``, ``[::1]:9000``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Return host and port of ``HOST:PORT``; an IPv6 host stands in brackets.
+    """Return host and port of ``HOST:PORT``; an IPv6 host is in brackets.
 
     An empty host is every IPv4 interface. Raises `ArgumentTypeError` with what is wrong.
     """

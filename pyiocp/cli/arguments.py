@@ -1,4 +1,4 @@
-"""Arguments: numbers within limits, and one line that says so when they are not."""
+"""Arguments: numbers within limits, and a one-line error for others."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def number_between(kind: type[int | float], least: float, most: float) -> Callab
 def add_number(
     parser: ArgumentParser, name: str, least: float, most: float, text: str, default: float | None
 ) -> None:
-    """Describe an option that is a number from `least` to `most`; a whole one if `least` is.
+    """Add an option that is a number from `least` to `most`; a whole one if `least` is.
 
-    name: with what stands for the number in the help: ``--clients N``.
-    text: says in the help what it is for; the default is added if there is one.
+    name: with a placeholder for the number: ``--clients N``.
+    text: the help; the default is added if there is one.
     """
     option, unit = name.split()
     parser.add_argument(

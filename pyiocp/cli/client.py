@@ -1,7 +1,7 @@
 """Client: one connection of a load, which sends and checks what comes back.
 
-It keeps a number of messages under way, so that with two or more those that overtake each
-other would be seen, and sends the next as soon as one is back.
+It keeps a number of messages under way and sends the next as soon as one is back. With two or
+more it would notice messages that overtake each other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Client(Session):
-    """A client of the echo server. What it finds wrong is its ``fault``."""
+    """A client of the echo server. ``fault`` is what it has found wrong."""
 
     def __init__(self, load: Load, number: int, messages: Messages | SameSize, depth: int) -> None:
         self.number = number
@@ -65,7 +65,7 @@ class Client(Session):
             self.close()
 
     def on_close(self, error: OSError | None) -> None:
-        """Say what is wrong, now that nothing more will come."""
+        """Report what is wrong, now that nothing more will come."""
         if not self._was_connected:
             self.fault = f"not connected: {error}"
         else:

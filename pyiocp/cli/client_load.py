@@ -1,9 +1,8 @@
 """Load: many clients on one port, from the first connect to the last close.
 
-Its phases: connecting, until every client has connected or failed; measuring, for the
-time that was asked for; finishing, in which nothing is sent any more and what is under way
-comes back. Clients send from the moment they are connected, but only what comes back in
-the measuring phase is counted for the rates.
+Its phases: connecting, until every client has connected or failed; measuring, for the time asked
+for; finishing, in which nothing more is sent and what is under way comes back. Clients send as
+soon as they are connected, but only what comes back in the measuring phase counts for the rates.
 """
 
 from __future__ import annotations
@@ -65,12 +64,12 @@ class Outcome:
     sent_bytes: int
     received_bytes: int
     faults: list[str]
-    """What went wrong, a line for each client that it happened to."""
+    """What went wrong, a line for each client affected."""
     completed: list[int]
     """Messages that came back, of all phases, by client."""
 
     def rates(self) -> dict[str, Any]:
-        """Return what every command says of a run in JSON: how long it took, and how much came."""
+        """Return what every command reports in JSON: the duration of a run, and how much came."""
         return {
             "python": platform.python_version(),
             "connect_s": round(self.connect_s, 3),
@@ -83,7 +82,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the clients shall do."""
+    """What the clients are to do."""
 
     clients: int
     seconds: float
@@ -94,7 +93,7 @@ class Plan:
     depth: int = 2
     """Messages that a client has under way."""
     goes_on: bool = False
-    """Whether the other clients go on when one has found something wrong, or is broken off."""
+    """Whether the other clients go on when one has a fault or loses its connection."""
 
     def messages(self, client: int) -> Messages | SameSize:
         """Return what a client sends."""
@@ -115,7 +114,7 @@ class Load:
         self.plan = plan
         self.finishing = False
         self.round_trips_s: deque[float] = deque()
-        """Where clients put each round trip; taken out by the ticks."""
+        """Where clients put each round trip; emptied by the ticks."""
         self._connect_s = 0.0
         self._port = port
         self._address = address
@@ -137,7 +136,7 @@ class Load:
 
     def run(self) -> Outcome:
         """Connect, measure, finish; return when every client has ended."""
-        # Within `run`: only there Ctrl-C waits for what it would otherwise leave half done.
+        # Within `run`: only there does Ctrl-C wait for what would otherwise be left half done.
         self._port.call_soon(self._connect_all)
         self._tick_timer = self._port.call_later(_TICK_S, self._tick)
         self._port.run()
@@ -173,7 +172,7 @@ class Load:
             self._port.call_later(self.plan.seconds, self.finish)
 
     def on_wrong(self) -> None:
-        """A client has got back something else than it sent."""
+        """A client has received something other than it sent."""
         if not self.plan.goes_on:
             self.finish()
 
@@ -207,7 +206,7 @@ class Load:
             self._begin_phase(now, counts)
         self._port.call_later(FINISH_MAX_S, self._give_up)
 
-    # The rest is this class's own
+    # The phases
 
     def _begin_measuring(self) -> bool:
         """Begin to measure if every client has connected or failed. Called with the lock."""
@@ -234,7 +233,7 @@ class Load:
         return taken
 
     def _begin_phase(self, now: float, counts: tuple[int, int]) -> None:
-        """Have the ticks count from here. Called with the lock."""
+        """Count from here. Called with the lock."""
         self._tick_timer.cancel()
         self._phase_at = self._shown_at = now
         self._shown = counts
@@ -275,5 +274,5 @@ class Load:
 
 
 def _same(client: Client) -> Client:
-    """Make a client that has been made already: each is connected once."""
+    """Return a client made earlier: each is connected once."""
     return client

@@ -41,7 +41,7 @@ COMMANDS: dict[str, ModuleType] = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and where the help is."""
+    """Reports errors in one line, and says where the help is."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -70,9 +70,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments; what follows ``--`` is a script and its own, where there can be one.
+    """Read the arguments; after ``--`` come a script and its arguments, where there can be one.
 
-    argparse itself would find its options among them, and take away each further ``--``.
+    argparse would look for its own options among them, and remove each further ``--``.
     """
     parser = make_parser()
     at = list(arguments).index("--") if "--" in arguments else len(arguments)
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except OSError as error:
         if _reader_has_gone(error):
-            # Python would complain at its end, when it flushes.
+            # Otherwise Python would complain when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         else:
             say(f"error: {reason(error)}")
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _reader_has_gone(error: OSError) -> bool:
-    """Tell whether nobody reads our output any more: on Windows that is a C error, EINVAL."""
+    """Return whether the reader of our output is gone: on Windows that is a C error, EINVAL."""
     windows = error.errno == errno.EINVAL and getattr(error, "winerror", None) is None
     return isinstance(error, BrokenPipeError) or (type(error) is OSError and windows)
 
@@ -128,5 +128,5 @@ def elsewhere(command: str) -> str:
 
 
 def say(line: str) -> None:
-    """Print a line about the command, which is not its result."""
+    """Print a message about the command to stderr."""
     print(f"pyiocp: {line}", file=sys.stderr, flush=True)

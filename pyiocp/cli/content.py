@@ -1,9 +1,8 @@
 """Content: what a client sends, made from a seed, and whether it came back as it was sent.
 
-Each connection has a stream of messages of its own, which follows from the seed and the
-connection's number alone. All of it is checked: `Echo.take` compares every byte with
-what should come at its place, so that nothing can be lost, changed or moved, also within
-a message, without a difference showing.
+Each connection has its own stream of messages, determined by the seed and the connection's number
+alone. `Echo.take` compares every byte with the one expected in its place, so anything that is
+lost, changed or moved, even within a message, shows.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Messages:
 
 
 class SameSize:
-    """The messages of one connection, all of the same size; there are a few, which come again."""
+    """The messages of one connection, all of the same size: a few, over and over."""
 
     _DIFFERENT = 8
 
@@ -50,7 +49,7 @@ class SameSize:
 
 
 class Echo:
-    """What should come back on one connection, and what does."""
+    """Compares what comes back on one connection with what should."""
 
     def __init__(self) -> None:
         self.outstanding: deque[bytes] = deque()
@@ -60,11 +59,11 @@ class Echo:
         self._matched = 0
         """Bytes of the first outstanding message that came back."""
         self._wrong: bytearray | None = None
-        """All that came since the beginning of the first message that came back wrong."""
+        """Everything received since the beginning of the first wrong message."""
 
     @property
     def is_wrong(self) -> bool:
-        """Whether something came that should not have."""
+        """Whether something wrong has come."""
         return self._wrong is not None
 
     def send(self, message: bytes) -> None:
@@ -101,7 +100,7 @@ class Echo:
         return (self._matched if self._wrong is None else len(self._wrong)) >= expected
 
     def fault(self) -> str | None:
-        """Say what is wrong, now that nothing more will come; None if all came back."""
+        """Return what is wrong, now that nothing more will come; None if all came back."""
         expected = b"".join(self.outstanding)
         if self._wrong is None:
             if not expected:
@@ -115,7 +114,7 @@ class Echo:
 
 
 def describe(expected: bytes, came: bytes, offset: int) -> str:
-    """Say how what came differs from what was expected, from byte `offset` of the stream on."""
+    """Return how what came differs from what was expected, from byte `offset` of the stream on."""
     first = next(
         (at for at, (a, b) in enumerate(zip(expected, came, strict=False)) if a != b),
         min(len(expected), len(came)),

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the demo; return 0 if everything came back and nothing was left behind."""
+    """Run the demo; return 0 if everything came back and nothing was left over."""
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     plan = Plan(options.clients, options.seconds, seed, options.max_size)
     command = [sys.executable, "-m", "pyiocp.cli.demo_server"]
@@ -74,8 +74,8 @@ def run_with(plan: Plan, command: Sequence[str], *, as_json: bool = False) -> in
     """Run the demo against the server process that `command` starts."""
     output = sys.stderr if as_json else sys.stdout
     longest = _SERVER_START_MAX_S + CONNECT_MAX_S + plan.seconds + FINISH_MAX_S + 30
-    # Whatever hangs, here or in the server, both processes end: this timer needs nothing
-    # of the interpreter. It says where every thread is.
+    # Whatever hangs, here or in the server, both processes end: this timer does not need the
+    # interpreter. It prints where every thread is.
     faulthandler.dump_traceback_later(longest, exit=True)
     try:
         result = Demo(plan, output).run([*command, str(longest)])
@@ -100,7 +100,7 @@ class Demo:
         self._faults: list[str] = []
 
     def run(self, command: list[str]) -> dict[str, Any]:
-        """Run to the end and return everything that came of it."""
+        """Run to the end and return all results."""
         plan = self._plan
         self._say(
             f"pyiocp demo: {counted(plan.clients, 'client')} for {plan.seconds:g} s,"
@@ -146,9 +146,9 @@ class Demo:
         return report
 
     def _compare(self, outcome: Outcome, served: dict[str, Any] | None) -> None:
-        """Check that both processes tell the same story."""
+        """Check that the figures of both processes agree."""
         if served is None or self._faults:
-            return  # what differs then, differs because of that
+            return  # the figures differ because of that
         for what, ours, theirs in (
             ("connections", self._plan.clients, served["connections"]),
             ("bytes from the clients to the server", outcome.sent_bytes, served["received_bytes"]),

@@ -2,8 +2,8 @@
 
     python -m pyiocp.cli.demo_server SECONDS
 
-prints a line of JSON with its address, and at the end one with what it served and what
-it still holds. It never outlives its parent, whose end closes its stdin, nor SECONDS.
+prints a line of JSON with its address, and at the end one with what it served and what it still
+holds. It ends with its parent, whose end closes its stdin, or after SECONDS.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(lifetime_s: float, factory: Callable[[Served], EchoSession] = EchoSessi
     """Serve sessions that `factory` makes, until stdin ends, and at most `lifetime_s`."""
     # Ctrl-C is for the parent, which then closes our stdin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Written in C, and without need of the interpreter: it ends a process that hangs.
+    # It is written in C and does not need the interpreter: so it ends a process that hangs.
     faulthandler.dump_traceback_later(lifetime_s, exit=True)
     warm_up()
     handles_before = count_handles()
@@ -48,7 +48,7 @@ def serve(factory: Callable[[Served], EchoSession]) -> dict[str, Any]:
     served = Served()
     with CompletionPort() as port:
         listener = port.listen(("127.0.0.1", 0), lambda: factory(served), accepts=ACCEPTS)
-        # The thread may outlive us in a read that nothing ends; then it ends with us.
+        # The thread may stay in a read that nothing ends; it then ends with the process.
         threading.Thread(target=_stop_at_end_of_stdin, args=(port,), daemon=True).start()
         write({"address": listener.address, "process": os.getpid(), "accepts": ACCEPTS})
         port.run()
@@ -65,7 +65,7 @@ def serve(factory: Callable[[Served], EchoSession]) -> dict[str, Any]:
 
 
 def _stop_at_end_of_stdin(port: CompletionPort) -> None:
-    # Not through sys.stdin: a thread in its buffer's lock would be in the way at the end.
+    # Not through sys.stdin: a thread holding its buffer's lock would block the exit.
     while os.read(0, 1):
         pass
     faulthandler.dump_traceback_later(_STOP_MAX_S, exit=True)

@@ -1,4 +1,4 @@
-"""The echo server: a session that sends back what comes, and what a server served."""
+"""The echo server: a session that sends back what comes, and the totals of a server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..servers.tcp.session import Session
 
 @dataclass
 class Served:
-    """What the sessions of one server have done; each adds its own when it ends."""
+    """The totals of one server's sessions; each adds its figures when it ends."""
 
     connections: int = 0
     received_bytes: int = 0
@@ -21,7 +21,7 @@ class Served:
 
 
 class EchoSession(Session):
-    """Sends back what comes; waits with receiving while its peer does not take it."""
+    """Sends back what comes; stops receiving while its peer does not take it."""
 
     def __init__(self, served: Served) -> None:
         self.served = served

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what each code means; 1 if there is one that nobody knows."""
+    """Print what each code means; return 1 if one is unknown."""
     found: list[Explanation] = []
     for code in options.code:
         try:
@@ -50,6 +50,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def as_values(explanation: Explanation) -> dict[str, Any]:
-    """Return an explanation as what JSON has: the exception by its name."""
+    """Return an explanation, ready for JSON: the exception by its name."""
     error = explanation.error
     return asdict(explanation) | {"error": error and error.__name__}

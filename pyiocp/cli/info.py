@@ -72,11 +72,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def ask() -> dict[str, Any]:
-    """Return everything, as what JSON has."""
+    """Return everything, ready for JSON."""
     return {
         "pyiocp": __version__,
         "windows": {
-            # The system's own; the other numbers are those that a manifest asks for.
+            # The system's own version; the other numbers depend on the manifest.
             "version": ".".join(map(str, sys.getwindowsversion().platform_version)),
             "name": f"{platform.system()} {platform.release()}",
         },
@@ -127,7 +127,7 @@ def _process() -> dict[str, int]:
 
 
 def _offers() -> dict[str, bool]:
-    """Return what a port can do here and not everywhere; found out by trying."""
+    """Return what a port can do here but not everywhere, by trying it."""
     with CompletionPort() as port:
         ours, peer = socket.socketpair()
         with peer:
@@ -167,7 +167,7 @@ def _version_of(name: str) -> str | None:
     """Return the version of an installed package, None if it cannot be imported."""
     if importlib.util.find_spec(name) is None:
         return None
-    # Imported here, because it takes as long as half of pyiocp.
+    # Imported here, because it takes half as long as importing pyiocp does.
     from importlib.metadata import version  # noqa: PLC0415
 
     return version(name)

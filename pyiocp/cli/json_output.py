@@ -1,4 +1,4 @@
-"""JSON output: what a script reads."""
+"""JSON output, for scripts: with ``--json`` nothing else goes to stdout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def add_json_option(parser: argparse._ActionsContainer, what: str, more: str = "") -> None:
-    """Describe ``--json``; `what` is printed, and `more` is added to the help."""
+    """Add ``--json``; `what` is printed, and `more` is added to the help."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON{more}")
 
 

@@ -1,6 +1,6 @@
-"""Latencies: many durations, kept as counts per size, so that a long run needs no more room.
+"""Latencies: many durations, kept as counts per size, so a long run needs no more memory.
 
-The sizes grow by one per cent from one to the next: a quantile is off by no more.
+Each size is one per cent above the one before, so a quantile is off by at most that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SHORTEST_S = 1e-6
 
 
 class Latencies:
-    """Durations in seconds, of which quantiles can be asked."""
+    """Durations in seconds, and their quantiles."""
 
     def __init__(self, durations_s: Iterable[float] = ()) -> None:
         self._counts: Counter[int] = Counter()
@@ -29,7 +29,7 @@ class Latencies:
         self.longest_s = max(self.longest_s, duration_s)
 
     def merge(self, other: Latencies) -> None:
-        """Count the durations of another one too."""
+        """Add the durations of another object."""
         self._counts.update(other._counts)
         self.longest_s = max(self.longest_s, other.longest_s)
 

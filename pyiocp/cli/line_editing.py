@@ -1,10 +1,10 @@
-"""Line editing: the console of the shell, with history and completion as this Python has them.
+"""Line editing: the shell's console, with history and completion if this Python has them.
 
-From 3.13 on Python has an editor of its own, which is used as asyncio's console uses it.
-Before, ``readline`` has both; Python for Windows lacks it, and ``pyreadline3``, if it is
-installed, stands in under the same name. Without any, the console of Windows edits lines and
-knows those of this session, and there is no completion. As for Python itself,
-``PYTHON_BASIC_REPL`` keeps the new editor away.
+From 3.13 on Python has its own editor, which is used in the same way as asyncio's console does.
+Before that, ``readline`` has both; Python for Windows lacks it, and ``pyreadline3``, if installed,
+replaces it under the same name. Without either, the Windows console edits lines and remembers
+those of this session, and there is no completion. As for Python itself, ``PYTHON_BASIC_REPL``
+disables the new editor.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def converse(names: dict[str, Any], greeting: str) -> None:
 
 
 class _Unseen(code.InteractiveConsole):
-    """A console at which nobody sits: no prompts between what the statements print."""
+    """A console that is not interactive: no prompts between what the statements print."""
 
     def raw_input(self, prompt: str = "") -> str:
         return input()
@@ -68,7 +68,7 @@ def _editor_of_python() -> tuple[Any, Any] | None:
     """Return what runs a console with Python's own editor, and that console's class."""
     if os.environ.get("PYTHON_BASIC_REPL"):
         return None
-    # It is not public. So whatever is not as expected means that there is none.
+    # It is not public: anything unexpected means that there is none.
     try:
         if not importlib.import_module("_pyrepl.main").CAN_USE_PYREPL:
             return None
@@ -81,7 +81,7 @@ def _editor_of_python() -> tuple[Any, Any] | None:
 
 @contextlib.contextmanager
 def _remembered_lines(readline: Any) -> Iterator[None]:
-    """Begin with the lines of the last time, and keep them for the next."""
+    """Load the history, and save it at the end."""
     file = history_file()
     with contextlib.suppress(OSError):
         readline.read_history_file(file)
@@ -94,5 +94,5 @@ def _remembered_lines(readline: Any) -> Iterator[None]:
 
 
 def history_file() -> str:
-    """Return where lines are remembered: ``PYIOCP_HISTORY``, or a file of the user's."""
+    """Return the file of the history: ``PYIOCP_HISTORY``, or one in the user's home."""
     return os.environ.get("PYIOCP_HISTORY") or str(Path.home() / ".pyiocp_history")

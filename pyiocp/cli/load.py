@@ -79,10 +79,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def result_of(outcome: Outcome, plan: Plan, address: str) -> dict[str, Any]:
-    """Return everything that came of a run."""
+    """Return all results of a run."""
     measured = outcome.measured
     times = measured.round_trips
-    # What a thousand connections have met with is said once.
+    # The same fault on a thousand connections is shown once.
     faults = Counter(reason(fault).partition(": ")[2] for fault in outcome.faults)
     mean = sum(outcome.completed) / plan.clients
     return {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .models import Measured
 
-# By name: it is there for those who want charts, and not for the type checker.
+# By name: it is optional, and unknown to the type checker.
 importlib.import_module("matplotlib").use("Agg")  # before pyplot: files only, no window
 plt: Any = importlib.import_module("matplotlib.pyplot")
 
@@ -21,7 +21,7 @@ _MARKERS = "osD^vP*p"
 
 
 def draw(results: Sequence[Measured], file: Path) -> None:
-    """Write the chart as a PNG and an SVG beside each other."""
+    """Write the chart as a PNG and as an SVG."""
     reasons = [
         textwrap.fill(reason, 150) for reason in dict.fromkeys(r.stopped for r in results) if reason
     ]

@@ -3,7 +3,7 @@
     python -m pyiocp.cli.model_server MODEL LIFETIME_S
 
 prints a line of JSON with its address, and at the end one with the processor time that it
-took, and why it refused clients, if it did. It never outlives its parent, nor LIFETIME_S.
+took, and why it refused clients, if it did. It ends with its parent, or after LIFETIME_S.
 """
 
 from __future__ import annotations

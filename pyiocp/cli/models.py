@@ -41,7 +41,7 @@ _LIFETIME_S = 180.0
 
 @dataclass
 class Measured:
-    """What one model did with so many connections; no rate if it could not serve them."""
+    """What one model did with that many connections; no rate if it could not serve them."""
 
     model: str
     connections: int
@@ -50,7 +50,7 @@ class Measured:
     p99_s: float | None = None
     cpu_per_message_s: float | None = None
     stopped: str | None = None
-    """Why it went no further."""
+    """Why it could not serve them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     draw: Callable[[list[Measured], Path], None] | None = None
     if options.chart is not None:
         try:
-            # Not before it is wanted: it takes a second, and matplotlib.
+            # Imported only when needed: it takes a second, and needs matplotlib.
             draw = importlib.import_module(".model_chart", __package__).draw
         except ImportError:
             print(
@@ -135,7 +135,7 @@ def measure_all(options: argparse.Namespace) -> list[Measured]:
 
 
 def cells(result: Measured) -> list[str]:
-    """Return what a row of the table shows."""
+    """Return a row of the table."""
     durations = (result.p50_s, result.p99_s, result.cpu_per_message_s)
     rate = result.messages_per_s
     return [
@@ -148,7 +148,7 @@ def cells(result: Measured) -> list[str]:
 
 
 def measure(model: str, connections: int, seconds: float, size: int) -> Measured:
-    """Have one model serve so many connections, in a process of its own."""
+    """Have one model serve that many connections, in its own process."""
     plan = Plan(connections, seconds, seed=0, size_max=size, same_size=True, depth=1, goes_on=False)
     command = [sys.executable, "-m", "pyiocp.cli.model_server", model, str(_LIFETIME_S + seconds)]
     with ServerProcess(command) as server:
@@ -176,4 +176,4 @@ def measure(model: str, connections: int, seconds: float, size: int) -> Measured
 
 
 def _show_nothing(_elapsed_s: float, _figures: Figures) -> None:
-    """Take the figures of each second: there is a line for each measurement instead."""
+    """Ignore the figures of each second: each measurement has one line instead."""

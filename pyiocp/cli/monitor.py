@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 HELP = "look at a server while it runs"
 
 NEEDS_WINDOWS = False
-"""The server does; to ask it, a socket will do."""
+"""Only the server needs Windows; asking it takes just a socket."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show one interval after the other; 0, or 1 if the server cannot be asked any more."""
+    """Show one interval after the other; return 0, or 1 if the server cannot be reached."""
     count = 1 if options.once else options.count
     try:
         with MonitorClient(options.address) as client:
@@ -106,7 +106,7 @@ def look(
 
 
 def display(as_json: bool) -> AbstractContextManager[Show]:
-    """Return what shows the intervals as they come, as suits the output best."""
+    """Return what shows the intervals, depending on where the output goes."""
     if as_json:
         return nullcontext(lambda rates: print(json.dumps(rates), flush=True))
     console = rich_console(sys.stdout)
@@ -116,7 +116,7 @@ def display(as_json: bool) -> AbstractContextManager[Show]:
 
 
 class LiveTables:
-    """Tables that stay where they are, and are drawn again for each interval."""
+    """Tables that are redrawn in place for each interval."""
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live  # noqa: PLC0415
@@ -154,7 +154,7 @@ def show_in_full(rates: dict[str, Any]) -> None:
 
 
 def title_of(rates: dict[str, Any]) -> str:
-    """Return who is looked at."""
+    """Return a title with the server's process."""
     where = ", ".join(rates["listening_at"]) or "nowhere"
     return f"process {rates['process']}, listening at {where}"
 

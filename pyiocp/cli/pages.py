@@ -42,7 +42,7 @@ _WAIT_S = 20.0
 _ROUNDS = 5
 
 _OTHER_BYTES = 5000
-"""What lies between two bytearrays that are scattered: more than a page."""
+"""Bytes between two scattered bytearrays: more than a page."""
 
 
 class Row(NamedTuple):
@@ -153,7 +153,7 @@ def show_result(result: dict[str, Any], markdown: bool) -> None:
 
 
 def scattered(count: int, size: int) -> list[bytearray]:
-    """Return bytearrays as they lie in a process that has other data as well."""
+    """Return bytearrays scattered as in a process that has other data as well."""
     found, others = [], []
     for _ in range(count):
         found.append(bytearray(size))
@@ -201,8 +201,8 @@ def receive_all(
                 raise completion.error
             received += completion.bytes
             ended += 1
-        # A receive takes what is there, which may be less than its buffer: then bytes of the
-        # last ones are still missing, or there is nothing for them.
+        # A receive takes what is there, which may be less than its buffer: then the last ones
+        # get less, or nothing.
         if sent == count and received == count * size and ended < count:
             stream.cancel()
             ended += len(drain(stream, count - ended))
@@ -218,7 +218,7 @@ def drain(stream: Stream, count: int) -> list[object]:
 
 
 def locked_pages(buffers: Sequence[Buffer]) -> tuple[int, int]:
-    """Return how many of the pages under some buffers the system calls locked, and how many.
+    """Return how many pages of some buffers the system reports as locked, and how many there are.
 
     Source: https://learn.microsoft.com/windows/win32/api/psapi/nf-psapi-queryworkingsetex
     """

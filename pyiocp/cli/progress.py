@@ -1,7 +1,7 @@
 """Progress: the figures of a run while it runs, as lines or as a live table.
 
-Lines suit every place that output may go to. On a terminal, and with ``rich`` installed,
-a table that stays where it is takes their place.
+Lines work everywhere. On a terminal, with ``rich`` installed, a table that is redrawn in place
+replaces them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Lines:
 
 
 class Table:
-    """A table that is drawn again each second."""
+    """A table that is redrawn each second."""
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live  # noqa: PLC0415
@@ -80,7 +80,7 @@ class Table:
 
 
 def cells_of(figures: Figures) -> list[tuple[str, str]]:
-    """Return the figures with their names, ready to be shown."""
+    """Return the figures with their names, as text."""
     times = figures.round_trips
     return [
         ("connections", f"{figures.connections:,}"),
@@ -92,6 +92,6 @@ def cells_of(figures: Figures) -> list[tuple[str, str]]:
 
 
 def make_progress(output: TextIO) -> Progress:
-    """Return what suits the output best."""
+    """Return a table for a terminal, and lines for other output."""
     console = rich_console(output)
     return Lines(output) if console is None else Table(console)

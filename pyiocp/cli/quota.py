@@ -1,7 +1,7 @@
 """What happens at the quota of locked pages: to a receive, and to a session.
 
 Many systems have no such quota, or a large one, so the refusals that a session meets are made
-here: the kernel that its port is given refuses every other receive and send that has a buffer.
+here: its port has a kernel that refuses every other receive and send with a buffer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ScarceKernel(Kernel):
         self._turn: dict[str, int] = {}
         for name in ("WSARecv", "WSASend"):
             setattr(self, name, self._scarce(name, getattr(self, name)))
-        self.send = lambda *_: _refused()  # so that all that is sent takes an operation
+        self.send = lambda *_: _refused()  # so that every send takes an operation
 
     def _scarce(self, name: str, real: Callable[..., int]) -> Callable[..., int]:
         def function(number: Any, buffers: Any, *arguments: Any) -> int:
@@ -130,7 +130,7 @@ def receive_until_refused(kernel: Kernel | None = None) -> tuple[int, str | None
 
 
 def ask_on_scarce_kernel() -> tuple[int, _Asker]:
-    """Have messages echoed by sessions that meet a refusal at every turn."""
+    """Have messages echoed by sessions that are refused again and again."""
     kernel = ScarceKernel()
     with CompletionPort(kernel=kernel) as port:
         listener = port.listen(("127.0.0.1", 0), _Echo)

@@ -1,12 +1,11 @@
 """Resources: how many handles and operations a process holds, so that leaks show.
 
-A first use leaves handles behind that are no leak: DLLs are loaded, Winsock starts, and
-Windows keeps a few threads for itself. So a process counts its handles after it has done
-everything once, in `warm_up`, and again when all is over and the port and its sessions are
-gone: up to 3.12 each of Python's locks is a handle too, and a session has three. In between
-the handles of every connection must have come and gone, so that a leak of one each would
-show as as many as there were connections. What Windows' own threads may come to hold
-meanwhile is `SLACK`; the figures are printed as they are.
+The first use leaves handles that are not leaks: DLLs are loaded, Winsock starts, and Windows keeps
+a few threads. So a process counts its handles after it has done everything once, in `warm_up`,
+and again when the port and its sessions are gone: up to 3.12 each Python lock is a handle too,
+and a session has three. If each connection leaked a handle, the difference would be the number
+of connections. `SLACK` allows for what Windows' own threads may come to hold meanwhile; the
+figures are printed as they are.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Resources:
     in_flight: int
 
     def leak(self) -> str | None:
-        """Say what was left behind; None if nothing was."""
+        """Return what was left over; None if nothing was."""
         if self.in_flight:
             return f"{self.in_flight} operations are still in flight"
         if self.handles_after > self.handles_before + SLACK:
@@ -54,16 +53,15 @@ def count_in_flight(port: CompletionPort) -> int:
 
 
 def count_handles() -> int:
-    """Return how many Win32 handles this process has, without what is only uncollected."""
+    """Return how many Win32 handles this process has, after a garbage collection."""
     gc.collect()
     return handle_count()
 
 
 def settle_handles(wanted: int) -> int:
-    """Return the number of handles, once it is `wanted` or has had time to become it.
+    """Return the number of handles once it is `wanted`, or after a while.
 
-    The system closes some of them a moment after it was asked to, such as those of
-    threads that have just ended.
+    The system closes some of them a moment late, such as those of threads that have just ended.
     """
     deadline = time.monotonic() + _SETTLE_S
     count = count_handles()

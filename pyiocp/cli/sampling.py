@@ -1,4 +1,4 @@
-"""Sampling: asking a monitor, and what two samples say of the time in between."""
+"""Sampling: asking a monitor, and what happened between two samples. It runs on any system."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 from ..handles.sockets.address_text import show_address
 
 FORMAT = 1
-"""The form of the samples that are understood here."""
+"""The version of the samples that is understood here."""
 
 _ANSWER_MAX_S = 5.0
 _STEP_S = 0.2
@@ -30,7 +30,7 @@ class MonitorClient:
             self._socket = socket.create_connection(address, _ANSWER_MAX_S)
         except OSError as error:
             raise MonitorError(f"nobody answers at {self._where}: {error}") from None
-        # On Windows Ctrl-C does not end a wait for a socket: so it is a short one.
+        # On Windows Ctrl-C does not end a wait for a socket: so wait in short steps.
         self._socket.settimeout(_STEP_S)
         self._received = b""
 

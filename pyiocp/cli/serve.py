@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
             port.run()
         seconds = time.monotonic() - started
         listener.close()
-        with suppress(KeyboardInterrupt):  # a second Ctrl-C: no more waiting for anybody
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C: stop waiting
             close_sessions(port, listener.sessions)
         aborted = len(port.sessions)
     show_served(served, seconds, aborted)

@@ -1,8 +1,8 @@
-"""The server process of the demo, as its parent sees it: start it, hear it, end it.
+"""The server process of the demo, as its parent sees it: starting it, reading its lines, ending it.
 
-The parent's end of the server's stdin is what keeps it alive: when it closes, whether in
-order or because the parent has died, the server stops and reports. Each of its lines on
-stdout is JSON. Every step has a deadline, and a server that misses its own is killed.
+The server runs as long as the parent keeps its stdin open: when that closes, in order or because
+the parent has died, the server stops and reports. Each of its lines on stdout is JSON. Every step
+has a deadline, and a server that misses one is killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ServerError(OSError):
 
 
 class ServerProcess:
-    """A server in a process of its own; leaving the ``with`` block ends it, whatever happened."""
+    """A server in its own process; leaving the ``with`` block ends it in any case."""
 
     def __init__(self, command: list[str]) -> None:
         self._process = subprocess.Popen(
@@ -49,7 +49,7 @@ class ServerProcess:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             try:
-                # On Windows Ctrl-C does not end a wait for a queue: so it is a short one.
+                # On Windows Ctrl-C does not end a wait for a queue: so wait in short steps.
                 line = self._lines.get(timeout=0.05)
             except queue.Empty:
                 continue
@@ -101,5 +101,5 @@ class ServerProcess:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Whoever is told to end at once does not wait for a server to say goodbye.
+        # When interrupted, do not wait for the server to end in order.
         self.end(timeout=5.0 if kind is None else 1.0)

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def make_names(stack: ExitStack) -> dict[str, Any]:
-    """Return the names at hand; leaving the stack closes what is behind them."""
+    """Return the names at hand; leaving the stack closes the port and the streams."""
     port = stack.enter_context(CompletionPort())
     a, b = (port.stream(end, key=key) for end, key in zip(socket.socketpair(), "ab", strict=True))
     return {

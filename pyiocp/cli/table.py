@@ -1,7 +1,7 @@
-"""Table: rows under headings, as whoever reads them likes best.
+"""Table: rows under headings.
 
-On a terminal ``rich`` draws it, if it is there; into a file or a pipe it is plain text, or
-Markdown if that was asked for.
+On a terminal ``rich`` draws it, if installed; in a file or a pipe it is plain text, or Markdown
+if asked for.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def rich_table(header: Sequence[str], rows: Sequence[Sequence[object]], title: s
     for name, number in zip(header, numbers_in(header, rows), strict=True):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:
-        # As text: a cell is no mark-up, whatever brackets it has.
+        # As text: brackets in a cell are not mark-up.
         table.add_row(*map(Text, shown_cells(row)))
     return table
 
@@ -64,7 +64,7 @@ def shown_cells(row: Sequence[object]) -> list[str]:
 
 
 def numbers_in(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
-    """Tell of each column but the first whether it has numbers only, or none ("-")."""
+    """Return for each column but the first whether it has only numbers, or none ("-")."""
     columns = list(zip(*map(shown_cells, rows), strict=True)) or [()] * len(header)
     return [
         at > 0 and bool(column) and all(cell[:1].isdigit() or cell == "-" for cell in column)

@@ -1,7 +1,7 @@
-"""Terminal: who looks at the output, and what is drawn with there.
+"""Terminal: whether the output goes to a terminal, and what draws there.
 
-``rich`` is used where somebody looks and it is installed; everywhere else there are plain
-lines, without control codes.
+``rich`` is used on a terminal, if installed; everywhere else there are plain lines, without
+control codes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def is_terminal(output: TextIO) -> bool:
-    """Tell whether somebody looks at the output as it comes, and control codes work.
+    """Return whether the output goes to a terminal on which control codes work.
 
-    ``TTY_INTERACTIVE`` is how a program with a pipe to us says so, or denies it.
+    A program that reads our output through a pipe can say so with ``TTY_INTERACTIVE``.
     """
     said = os.environ.get("TTY_INTERACTIVE")
     if said in ("0", "1"):
@@ -25,14 +25,14 @@ def is_terminal(output: TextIO) -> bool:
 
 
 def rich_console(output: TextIO) -> Console | None:
-    """Return what ``rich`` draws with; None where nobody looks, or without ``rich``.
+    """Return a console of ``rich``; None without a terminal, or without ``rich``.
 
     ``rich`` itself leaves colours out if ``NO_COLOR`` is in the environment.
     """
     if not is_terminal(output):
         return None
     try:
-        # Imported here, because whoever sees lines need not have it.
+        # Imported here, because plain lines do not need it.
         from rich.console import Console  # noqa: PLC0415
     except ImportError:
         return None

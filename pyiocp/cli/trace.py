@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run, and write what was recorded; the script's exit code, or 1 if that was nothing."""
-    Path(options.file).open("w", encoding="utf-8").close()  # that it fails now, if it does
+    Path(options.file).open("w", encoding="utf-8").close()  # to fail now, if it does
     begun = time.perf_counter()
     with Recording(options.events) as recording:
         if options.script:
@@ -118,7 +118,7 @@ class _Echo(Session):
 
 
 def run_echo(clients: int, seconds: float) -> int:
-    """Have clients send and receive, by a server on another port and thread."""
+    """Have clients send and receive, with a server on another port and thread."""
     plan = Plan(clients, seconds, seed=0, size_max=64, same_size=True, depth=1)
     with CompletionPort() as port, CompletionPort() as serving:
         listener = serving.listen(("127.0.0.1", 0), _Echo)

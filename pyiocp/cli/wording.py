@@ -11,12 +11,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def reason(error: BaseException | str) -> str:
-    """Return an error without which of our objects it was, which is for programmers."""
+    """Return an error's text without the object concerned, which is for programmers."""
     return str(error).partition(" [<")[0]
 
 
 def exit_code_of(end: SystemExit) -> int:
-    """Return the exit code of ``exit(…)``, as Python itself has it: a text is printed."""
+    """Return the exit code of ``exit(…)``, as Python does: a text is printed."""
     if end.code is None or isinstance(end.code, int):
         return end.code or 0
     print(end.code, file=sys.stderr)
