@@ -7,7 +7,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import WINERROR_OF, HandleClosedError, PortClosedError
+from ..errors import WINERROR_OF, HandleClosedError, PortClosedError, error_of_code
 from ..winapi import (
     FILE_COMPLETION_INFORMATION,
     FILE_SKIP_COMPLETION_PORT_ON_SUCCESS,
@@ -184,6 +184,16 @@ class Handle:
         """Raise `HandleClosedError` if the handle is closed; `wanted` names the attempt."""
         if self.closed:
             raise HandleClosedError(f"{self!r} is closed: it takes no {wanted}")
+
+    def _call(self, function: str, *arguments: Any) -> None:
+        """Call a Win32 function of the handle; an `IocpError` if it returns 0."""
+        with self.lock:
+            self.check_open(function)
+            kernel = self.home.kernel
+            if getattr(kernel, function)(self.number, *arguments):
+                return
+            code = kernel.last_error()
+        raise error_of_code(function, code, None, self)
 
     def __repr__(self) -> str:
         shown = "closed" if self.closed else f"{self.number:#x}"

@@ -385,13 +385,7 @@ class File(Handle):
 
         Raises an `IocpError` if it does.
         """
-        with self.lock:
-            self.check_open(function)
-            kernel = self.home.kernel
-            if getattr(kernel, function)(self.number, *arguments):
-                return
-            code = kernel.last_error()
-        raise error_of_code(function, code, None, self)
+        self._call(function, *arguments)
 
     # Checks, and the parts of operations
 

@@ -23,19 +23,18 @@ from ...winapi import (
     SD_RECEIVE,
     SD_SEND,
     SO_LINGER,
-    SO_PROTOCOL_INFOW,
     SOCKADDR,
     SOCKADDR_UN,
     SOCKET,
     SOL_SOCKET,
     TF_REUSE_SOCKET,
-    WSAPROTOCOL_INFOW,
     XP1_IFS_HANDLES,
     FunctionUnavailableError,
     sockaddr,
     wsabufs,
 )
 from ...winapi.errorcodes import WSAEINVAL
+from ..association import socket_protocol
 from .accept import FIRST_DATA_MAX, AcceptOperation
 from .connect import ConnectOperation, DisconnectOperation
 from .hand_over import open_shared, share
@@ -75,12 +74,8 @@ def has_ifs_handles(home: Home, number: int, family: int) -> bool:
     """
     answers = home.ifs_handles_by_family
     if family not in answers:
-        information = WSAPROTOCOL_INFOW()
-        size = ctypes.c_int(ctypes.sizeof(information))
-        asked = home.kernel.getsockopt(
-            number, SOL_SOCKET, SO_PROTOCOL_INFOW, ctypes.byref(information), ctypes.byref(size)
-        )
-        answers[family] = not asked and bool(information.dwServiceFlags1 & XP1_IFS_HANDLES)
+        protocol = socket_protocol(home.kernel, number)
+        answers[family] = protocol is not None and bool(protocol.dwServiceFlags1 & XP1_IFS_HANDLES)
     return answers[family]
 
 
