@@ -36,7 +36,7 @@ class Handle:
     kernel has it on the port: after `detach`, whether Windows could not take it off.
 
     ``skips_on_success`` tells whether the kernel leaves out the packet of an operation
-    that finishes on the spot: what it answered when asked, not what was hoped for.
+    that completes at once: it is what the kernel answered when asked.
 
     Lifetime: the port keeps the handle until it is closed, whatever the user drops.
     """
@@ -142,7 +142,7 @@ class Handle:
         Windows 8.1 and later take it off, and it may join another port. Elsewhere it stays
         on this port for as long as it is open: ``associated`` then remains True, and what
         is posted on it by other means comes as a completion without an operation. Either way
-        it goes on leaving out the packets of successes on the spot, if it did here.
+        it goes on leaving out the packets of operations that succeed at once, if it did here.
 
         Raises RuntimeError while operations are in flight, `HandleClosedError` if it is
         closed or detached already. Any thread may call it.

@@ -253,7 +253,7 @@ class File(Handle):
 
         offset, length: in bytes; the range may lie behind the end of the file. Without a
             length it goes as far as a file can.
-        shared: let others lock it so, too; then nobody writes there, not even this handle.
+        shared: let others share the lock; then nothing can be written there, even by this handle.
         wait: False has it fail at once if the range is taken.
 
         Completes when the lock is held; cancel the operation if that takes too long. Undo it

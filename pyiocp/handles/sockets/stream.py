@@ -84,7 +84,7 @@ class Stream(SocketHandle):
 
     Made by ``CompletionPort.stream``. ``family`` is AF_INET or AF_INET6, or AF_UNIX where
     Windows has it (Windows 10 1803): then an address is the path of a file, which `bind`
-    makes and nobody deletes, and the peer's is empty if it has none.
+    creates and the system does not delete; the peer's is empty if it has none.
 
     Thread safety: any thread may call any method. Two receives pending at once are
     filled in the order of their posting, but on several threads their completions may be
@@ -282,7 +282,7 @@ class Stream(SocketHandle):
     ) -> SendFileOperation:
         """Send a file, or a part of it, without bringing it into this process.
 
-        file: a file object of Python's, opened in binary mode (what has been written to it
+        file: a Python file object, opened in binary mode (what has been written to it
             and not flushed is not sent); a `File`; or the number of a Win32 handle.
         offset, count: where to begin, and how many bytes; None is all that follow. What
             would be past the end of the file is left out: `count` may be too large.
