@@ -21,11 +21,8 @@ from ..winapi import (
     FILE_TYPE_PIPE,
     PIPE_READMODE_MESSAGE,
     PIPE_SERVER_END,
-    SO_PROTOCOL_INFOW,
-    SOL_SOCKET,
-    WSAPROTOCOL_INFOW,
 )
-from .association import file_mode, is_directory, object_type
+from .association import file_mode, is_directory, object_type, socket_protocol
 from .files.file import File
 from .pipes.pipe import Pipe
 from .sockets.datagram import Datagram
@@ -39,8 +36,8 @@ if sys.platform == "win32":
     import msvcrt
 
 if TYPE_CHECKING:
-    from ..engine.kernel import Kernel
     from ..engine.queue import CompletionQueue
+    from ..winapi import WSAPROTOCOL_INFOW
     from .handle import Handle
 
 _WAITABLES: dict[str, type[Waitable]] = {
@@ -124,7 +121,7 @@ def _adopt_file(home: CompletionQueue, number: int, key: Any) -> Handle:
     kernel = home.kernel
     file_type = kernel.GetFileType(number)
     if file_type == FILE_TYPE_PIPE:
-        protocol = _protocol(kernel, number)
+        protocol = socket_protocol(kernel, number)
         return (
             _adopt_pipe(home, number, key)
             if protocol is None
@@ -136,16 +133,6 @@ def _adopt_file(home: CompletionQueue, number: int, key: Any) -> Handle:
         raise ValueError(f"handle {number:#x} is of a directory: port.directory() watches those")
     unbuffered = bool(file_mode(kernel, number) & FILE_NO_INTERMEDIATE_BUFFERING)
     return File(home, number, key=key, name=f"handle {number:#x}", unbuffered=unbuffered)
-
-
-def _protocol(kernel: Kernel, number: int) -> WSAPROTOCOL_INFOW | None:
-    """Return the protocol of a socket, or None for a pipe."""
-    information = WSAPROTOCOL_INFOW()
-    size = ctypes.c_int(ctypes.sizeof(information))
-    failed = kernel.getsockopt(
-        number, SOL_SOCKET, SO_PROTOCOL_INFOW, ctypes.byref(information), ctypes.byref(size)
-    )
-    return None if failed else information
 
 
 def _adopt_socket(

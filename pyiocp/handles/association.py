@@ -20,7 +20,10 @@ from ..winapi import (
     FILE_SYNCHRONOUS_IO_NONALERT,
     IO_STATUS_BLOCK,
     PUBLIC_OBJECT_TYPE_INFORMATION,
+    SO_PROTOCOL_INFOW,
+    SOL_SOCKET,
     STATUS_SUCCESS,
+    WSAPROTOCOL_INFOW,
     FileIoCompletionNotificationInformation,
     FileModeInformation,
     FileStandardInformation,
@@ -55,10 +58,8 @@ def file_mode(kernel: Kernel, number: int) -> int:
 
     Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/ns-ntifs-_file_mode_information
     """
-    mode, outcome = FILE_MODE_INFORMATION(), IO_STATUS_BLOCK()
-    kernel.NtQueryInformationFile(
-        number, ctypes.byref(outcome), ctypes.byref(mode), ctypes.sizeof(mode), FileModeInformation
-    )
+    mode = FILE_MODE_INFORMATION()
+    _query(kernel, number, mode, FileModeInformation)
     return int(mode.Mode)
 
 
@@ -75,14 +76,8 @@ def skips_packets(kernel: Kernel, number: int) -> bool:
 
     Source: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-setfilecompletionnotificationmodes
     """
-    modes, outcome = FILE_IO_COMPLETION_NOTIFICATION_INFORMATION(), IO_STATUS_BLOCK()
-    kernel.NtQueryInformationFile(
-        number,
-        ctypes.byref(outcome),
-        ctypes.byref(modes),
-        ctypes.sizeof(modes),
-        FileIoCompletionNotificationInformation,
-    )
+    modes = FILE_IO_COMPLETION_NOTIFICATION_INFORMATION()
+    _query(kernel, number, modes, FileIoCompletionNotificationInformation)
     return bool(modes.Flags & FILE_SKIP_COMPLETION_PORT_ON_SUCCESS)
 
 
@@ -91,12 +86,28 @@ def is_directory(kernel: Kernel, number: int) -> bool:
 
     Source: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ns-wdm-_file_standard_information
     """
-    standard, outcome = FILE_STANDARD_INFORMATION(), IO_STATUS_BLOCK()
-    size = ctypes.sizeof(standard)
-    kernel.NtQueryInformationFile(
-        number, ctypes.byref(outcome), ctypes.byref(standard), size, FileStandardInformation
-    )
+    standard = FILE_STANDARD_INFORMATION()
+    _query(kernel, number, standard, FileStandardInformation)
     return bool(standard.Directory)
+
+
+def _query(kernel: Kernel, number: int, answer: ctypes.Structure, which: int) -> None:
+    """Have the system fill in `answer`; it stays zeros for a handle that has no such answer."""
+    outcome, size = IO_STATUS_BLOCK(), ctypes.sizeof(answer)
+    kernel.NtQueryInformationFile(number, ctypes.byref(outcome), ctypes.byref(answer), size, which)
+
+
+def socket_protocol(kernel: Kernel, number: int) -> WSAPROTOCOL_INFOW | None:
+    """Return the protocol of a socket; None for what is not a socket, such as a pipe.
+
+    Source: https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options
+    """
+    protocol = WSAPROTOCOL_INFOW()
+    size = ctypes.c_int(ctypes.sizeof(protocol))
+    failed = kernel.getsockopt(
+        number, SOL_SOCKET, SO_PROTOCOL_INFOW, ctypes.byref(protocol), ctypes.byref(size)
+    )
+    return None if failed else protocol
 
 
 def association_error(kernel: Kernel, number: int, code: int, handle: Any) -> IocpError:

@@ -7,7 +7,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import WINERROR_OF, HandleClosedError, closed_error
+from ..errors import WINERROR_OF, HandleClosedError, closed_error, error_of_code
 from ..winapi import (
     FILE_COMPLETION_INFORMATION,
     FILE_SKIP_COMPLETION_PORT_ON_SUCCESS,
@@ -36,7 +36,7 @@ class Handle:
     kernel has it on the port: after `detach`, whether Windows could not take it off.
 
     ``skips_on_success`` tells whether the kernel leaves out the packet of an operation
-    that finishes on the spot: what it answered when asked, not what was hoped for.
+    that completes at once: it is what the kernel answered when asked.
 
     Lifetime: the port keeps the handle until it is closed, whatever the user drops.
     """
@@ -142,7 +142,7 @@ class Handle:
         Windows 8.1 and later take it off, and it may join another port. Elsewhere it stays
         on this port for as long as it is open: ``associated`` then remains True, and what
         is posted on it by other means comes as a completion without an operation. Either way
-        it goes on leaving out the packets of successes on the spot, if it did here.
+        it goes on leaving out the packets of operations that succeed at once, if it did here.
 
         Raises RuntimeError while operations are in flight, `HandleClosedError` if it is
         closed or detached already. Any thread may call it.
@@ -184,6 +184,16 @@ class Handle:
         """Raise `HandleClosedError` if the handle is closed; `wanted` names the attempt."""
         if self.closed:
             raise closed_error(self, f"it takes no {wanted}", HandleClosedError)
+
+    def _call(self, function: str, *arguments: Any) -> None:
+        """Call a Win32 function of the handle; an `IocpError` if it returns 0."""
+        with self.lock:
+            self.check_open(function)
+            kernel = self.home.kernel
+            if getattr(kernel, function)(self.number, *arguments):
+                return
+            code = kernel.last_error()
+        raise error_of_code(function, code, None, self)
 
     def __repr__(self) -> str:
         shown = "closed" if self.closed else f"{self.number:#x}"

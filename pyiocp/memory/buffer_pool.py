@@ -76,14 +76,14 @@ class BufferPool:
         raised to suit. An operation then finds them locked.
     large_pages: lie on large pages (2 MB), which are locked as well; needs the right to lock
         pages in memory (SeLockMemoryPrivilege).
-    debug: put pages that nobody may touch around each slice, so that a write beyond it is
+    debug: put pages that cannot be accessed around each slice, so that a write beyond it is
         caught where it happens; by default as ``PYIOCP_DEBUG`` says. Not with large pages.
     kernel: what stands for the operating system; by default the real one.
 
     Thread safety: any thread may call any method, and drop a slice.
 
     Lifetime: a slice holds the memory under it, also beyond `close`. What is in it when it
-    is taken is what its last user left there.
+    is taken is whatever its last user left there.
 
     Raises ValueError for numbers out of range; `ResourceLimitError`
     (``ERROR_NOT_ENOUGH_MEMORY`` 8, ``ERROR_COMMITMENT_LIMIT`` 1455,

@@ -253,7 +253,7 @@ class File(Handle):
 
         offset, length: in bytes; the range may lie behind the end of the file. Without a
             length it goes as far as a file can.
-        shared: let others lock it so, too; then nobody writes there, not even this handle.
+        shared: let others share the lock; then nothing can be written there, even by this handle.
         wait: False has it fail at once if the range is taken.
 
         Completes when the lock is held; cancel the operation if that takes too long. Undo it
@@ -385,13 +385,7 @@ class File(Handle):
 
         Raises an `IocpError` if it does.
         """
-        with self.lock:
-            self.check_open(function)
-            kernel = self.home.kernel
-            if getattr(kernel, function)(self.number, *arguments):
-                return
-            code = kernel.last_error()
-        raise error_of_code(function, code, None, self)
+        self._call(function, *arguments)
 
     # Checks, and the parts of operations
 

@@ -295,13 +295,7 @@ class Pipe(Handle):
 
     def call(self, function: str, *arguments: Any) -> None:
         """Call a Win32 function of this handle that returns 0 on failure."""
-        with self.lock:
-            self.check_open(function)
-            kernel = self.home.kernel
-            if getattr(kernel, function)(self.number, *arguments):
-                return
-            code = kernel.last_error()
-        raise error_of_code(function, code, None, self)
+        self._call(function, *arguments)
 
 
 class PipeAccept(Operation):

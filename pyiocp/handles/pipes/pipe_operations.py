@@ -36,7 +36,7 @@ class PipeCompletion(Completion):
 
     0 ``bytes`` are the end of the pipe or an empty message: ``ended`` tells which.
 
-    A plain value, as every completion.
+    A plain value, like every completion.
     """
 
     __slots__ = ()

@@ -197,7 +197,7 @@ class Datagram(SocketHandle):
     ) -> ReceiveMessageOperation:
         """Receive one datagram with its control data: whatever `report` has asked for.
 
-        As `receive_from`; the `DatagramCompletion` has ``control`` besides. control_size:
+        Like `receive_from`; the `DatagramCompletion` also has ``control``. control_size:
         bytes of room for control data, up to 65,536; ``control_truncated`` tells that it
         was too small.
 
@@ -300,10 +300,10 @@ class Datagram(SocketHandle):
     def try_send_to(self, data: Buffer, address: Any) -> bool:
         """Send one datagram to a numeric address, if the system takes it at once.
 
-        The system takes a datagram nearly always on the spot, into a buffer of its own. This
-        way it does so without an operation: there is no completion, no page is locked, and it
+        The system nearly always takes a datagram at once, into a buffer of its own. This way it
+        does so without an operation: there is no completion, no page is locked, and it
         costs a fifth of what `send_to` does. From the first call on the socket is
-        non-blocking, which operations do not mind.
+        non-blocking, which does not affect operations.
 
         data: any buffer, up to 65,507 bytes over IPv4, 65,527 over IPv6. It is copied, and
             may change as soon as the call returns.
@@ -312,7 +312,7 @@ class Datagram(SocketHandle):
         or `send_to`. Datagrams of operations that are pending leave after it.
 
         Raises ValueError for an address that is not numeric or data that is too long,
-        TypeError for what is no buffer, an `IocpError` if the system refuses, as `send_to`.
+        TypeError for what is not a buffer, an `IocpError` like `send_to` if the system refuses.
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-sendto
         """
@@ -425,7 +425,7 @@ class Datagram(SocketHandle):
         interface: where to receive it: the index of an interface, or over IPv4 an address
             of it. None leaves the choice to the system.
 
-        Raises ValueError for what is no multicast address, an `IocpError` (``WSAEINVAL``
+        Raises ValueError for what is not a multicast address, an `IocpError` (``WSAEINVAL``
         10022, ``WSAEADDRNOTAVAIL`` 10049: no such interface; joined already).
 
         Source: https://learn.microsoft.com/windows/win32/winsock/ipproto-ip-socket-options

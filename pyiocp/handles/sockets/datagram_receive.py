@@ -64,10 +64,10 @@ class DatagramCompletion(Completion):
 
     Of `Datagram.receive_message` only: ``control`` is the `ControlData`, and
     ``control_truncated`` tells whether the room for it was too small; ``error`` is then
-    a `MessageTruncatedError` too, although the datagram may be whole. ``flags`` is what
-    the system says besides: ``MSG_BCAST`` and ``MSG_MCAST``.
+    a `MessageTruncatedError` too, although the datagram may be complete. ``flags`` has the
+    other flags of the system: ``MSG_BCAST`` and ``MSG_MCAST``.
 
-    A plain value, as every completion.
+    A plain value, like every completion.
     """
 
     __slots__ = ("_control", "_sender", "flags")

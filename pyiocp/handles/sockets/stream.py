@@ -23,19 +23,18 @@ from ...winapi import (
     SD_RECEIVE,
     SD_SEND,
     SO_LINGER,
-    SO_PROTOCOL_INFOW,
     SOCKADDR,
     SOCKADDR_UN,
     SOCKET,
     SOL_SOCKET,
     TF_REUSE_SOCKET,
-    WSAPROTOCOL_INFOW,
     XP1_IFS_HANDLES,
     FunctionUnavailableError,
     sockaddr,
     wsabufs,
 )
 from ...winapi.errorcodes import WSAEINVAL
+from ..association import socket_protocol
 from .accept import FIRST_DATA_MAX, AcceptOperation
 from .connect import ConnectOperation, DisconnectOperation
 from .hand_over import open_shared, share
@@ -75,12 +74,8 @@ def has_ifs_handles(home: Home, number: int, family: int) -> bool:
     """
     answers = home.ifs_handles_by_family
     if family not in answers:
-        information = WSAPROTOCOL_INFOW()
-        size = ctypes.c_int(ctypes.sizeof(information))
-        asked = home.kernel.getsockopt(
-            number, SOL_SOCKET, SO_PROTOCOL_INFOW, ctypes.byref(information), ctypes.byref(size)
-        )
-        answers[family] = not asked and bool(information.dwServiceFlags1 & XP1_IFS_HANDLES)
+        protocol = socket_protocol(home.kernel, number)
+        answers[family] = protocol is not None and bool(protocol.dwServiceFlags1 & XP1_IFS_HANDLES)
     return answers[family]
 
 
@@ -89,7 +84,7 @@ class Stream(SocketHandle):
 
     Made by ``CompletionPort.stream``. ``family`` is AF_INET or AF_INET6, or AF_UNIX where
     Windows has it (Windows 10 1803): then an address is the path of a file, which `bind`
-    makes and nobody deletes, and the peer's is empty if it has none.
+    creates and the system does not delete; the peer's is empty if it has none.
 
     Thread safety: any thread may call any method. Two receives pending at once are
     filled in the order of their posting, but on several threads their completions may be
@@ -287,7 +282,7 @@ class Stream(SocketHandle):
     ) -> SendFileOperation:
         """Send a file, or a part of it, without bringing it into this process.
 
-        file: a file object of Python's, opened in binary mode (what has been written to it
+        file: a Python file object, opened in binary mode (what has been written to it
             and not flushed is not sent); a `File`; or the number of a Win32 handle.
         offset, count: where to begin, and how many bytes; None is all that follow. What
             would be past the end of the file is left out: `count` may be too large.

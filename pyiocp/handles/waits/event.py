@@ -52,12 +52,3 @@ class Event(Waitable):
         Source: https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-resetevent
         """
         self._call("ResetEvent")
-
-    def _call(self, function: str) -> None:
-        with self.lock:
-            self.check_open(function)
-            kernel = self.home.kernel
-            if getattr(kernel, function)(self.number):
-                return
-            code = kernel.last_error()
-        raise error_of_code(function, code, None, self)

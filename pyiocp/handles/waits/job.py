@@ -301,15 +301,6 @@ class Job(Handle):
         self._query_locked(JobObjectBasicAccountingInformation, account, ctypes.sizeof(account))
         return account
 
-    def _call(self, function: str, argument: int) -> None:
-        with self.lock:
-            self.check_open(function)
-            kernel = self.home.kernel
-            if getattr(kernel, function)(self.number, argument):
-                return
-            code = kernel.last_error()
-        raise error_of_code(function, code, None, self)
-
 
 class JobWaitOperation(Operation):
     """A wait until no process of a job runs."""
