@@ -95,7 +95,7 @@ class Echo:
         return completed
 
     def all_came(self) -> bool:
-        """Tell whether as many bytes came as were sent, or more."""
+        """Return whether as many bytes came as were sent, or more."""
         expected = sum(map(len, self.outstanding))
         return (self._matched if self._wrong is None else len(self._wrong)) >= expected
 

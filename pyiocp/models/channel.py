@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .loop import Loop
 
 FAILED_WITH = 0x80070000
-"""Added to a Winsock code: a failure that is no NTSTATUS, reported to a session as if it were one.
+"""Added to a Winsock code: reported to a session as if it were an NTSTATUS.
 
 It is how COM writes a Win32 code in 32 bits (HRESULT_FROM_WIN32)."""
 

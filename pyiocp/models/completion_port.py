@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class CompletionPortServer(ModelServer):
-    """A server on a completion port of its own."""
+    """A server on its own completion port."""
 
     model = "completion-port"
 

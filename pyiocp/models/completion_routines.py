@@ -115,5 +115,5 @@ class CompletionRoutinesLoop(OverlappedLoop):
 
 
 def _note(addresses: list[int], _error: int, _count: int, overlapped: Any, _flags: int) -> None:
-    """Take note that an operation has ended; how, the kernel has written in the OVERLAPPED."""
+    """Take note that an operation has ended; the kernel has written how in the OVERLAPPED."""
     addresses.append(ctypes.addressof(overlapped.contents))

@@ -65,7 +65,7 @@ class _LoopSending(Sending):
         self._go_on()
 
     def send_file(self, file: Any, offset: int, count: int | None, close: bool) -> NoReturn:
-        """Say that only a completion port has this; see `Session.send_file`."""
+        """Raise: only a completion port has this; see `Session.send_file`."""
         raise NotImplementedError(
             f"send_file: the model {self._loop.model!r} has none; it takes TransmitFile on a "
             "completion port: CompletionPort.listen(), or the model 'completion-port'"

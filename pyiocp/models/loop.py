@@ -62,10 +62,10 @@ class Server(Protocol):
         """Give an accepted socket to a loop with room for it, or reset it."""
 
     def leave(self, loop: Loop) -> None:
-        """Take note that a loop has room for one more."""
+        """A connection of the loop has ended: it has room for one more."""
 
     def lost(self, error: Exception) -> None:
-        """Take note of a client that did not become a session."""
+        """Count a client that did not become a session."""
 
     def new_connection(self, loop: Loop) -> Connection:
         """Return the connection of a new session, served by the loop."""
@@ -158,7 +158,7 @@ class Loop:
         return timer
 
     def starts_here(self) -> bool:
-        """Tell whether the calling thread may start operations: only the loop's own may.
+        """Return whether the calling thread may start operations: only the loop's own may.
 
         Windows cancels the overlapped I/O of a thread that ends (unless it is on a
         completion port), and a completion routine runs in the thread that started the
@@ -167,11 +167,11 @@ class Loop:
         return self.runs_here()
 
     def runs_here(self) -> bool:
-        """Tell whether the calling thread is the loop's."""
+        """Return whether the calling thread is the loop's."""
         return threading.get_ident() == self._thread_id
 
     def calls_hooks_here(self) -> bool:
-        """Tell whether the calling thread may be in a hook."""
+        """Return whether the calling thread may be in a hook."""
         return self.runs_here()
 
     # In the loop's thread
@@ -288,7 +288,7 @@ class Loop:
             )
 
     def unfinished(self) -> bool:
-        """Tell whether there is something left to end."""
+        """Return whether there is something left to end."""
         return bool(self.connections or self.in_flight or self.ready)
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ and each is a model:
 
 - it checks again and again (`overlapped_polled`);
 - an event is signalled (`overlapped_events`);
-- a function of its own is called (`completion_routines`).
+- a function is called (`completion_routines`).
 
 All three share two properties that a completion port does not have. An operation belongs
 to the thread that started it: when that thread ends, Windows cancels it. And an operation

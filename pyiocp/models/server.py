@@ -125,7 +125,7 @@ class ModelServer:
         raise NotImplementedError
 
     def _runs_here(self) -> bool:
-        """Tell whether the calling thread serves."""
+        """Return whether the calling thread serves."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -277,7 +277,7 @@ class LoopServer(ModelServer):
         channel.close()
 
     def leave(self, loop: Loop) -> None:
-        """Take note that a loop has room for one more."""
+        """A connection of the loop has ended: it has room for one more."""
         with self._lock:
             loop.places_taken -= 1
 

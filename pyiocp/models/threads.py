@@ -230,7 +230,7 @@ class ThreadsLoop(Loop):
         return True
 
     def calls_hooks_here(self) -> bool:
-        """Tell whether it is a connection's thread, or the loop's own."""
+        """Return whether it is a connection's thread, or the loop's own."""
         return threading.current_thread() in self.threads or super().calls_hooks_here()
 
     def wait(self, timeout_ms: int) -> None:
@@ -244,7 +244,7 @@ class ThreadsLoop(Loop):
             self.accept_clients()
 
     def unfinished(self) -> bool:
-        """Tell whether there are threads that have not come out."""
+        """Return whether threads are left."""
         return super().unfinished() or bool(self.threads)
 
     def release(self) -> None:

@@ -29,7 +29,7 @@ class Hooks(Protocol):
     """What a connection, or a layer, calls above it; see `Session`."""
 
     def on_connect(self) -> None:
-        """The connection stands."""
+        """It is connected."""
 
     def on_receive(self, data: memoryview) -> None:
         """Bytes came."""

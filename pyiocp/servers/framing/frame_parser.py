@@ -115,7 +115,7 @@ class FrameParser:
         return len(self._tail) + len(self._chunk) - self._at
 
     def finish(self) -> None:
-        """Take note that the stream has ended.
+        """The stream has ended.
 
         Raises `FrameTruncatedError` if that is in the middle of a frame.
         """

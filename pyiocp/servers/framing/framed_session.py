@@ -48,7 +48,7 @@ class FramedSession(Session):
         """A frame came; each in its turn, however the bytes came.
 
         frame: without what marks it; it may be empty. A view of the session's own buffer,
-            valid during this call only: take ``bytes(frame)`` of what shall stay.
+            valid during this call only: take ``bytes(frame)`` of what you want to keep.
 
         After `close` or `abort` there is no further one, and after `pause_receiving` none
         before `resume_receiving`: those that have come wait.
@@ -61,7 +61,7 @@ class FramedSession(Session):
             ``framing.wrap(frame)`` made once, and `send` that: it is not copied.
 
         Raises ValueError for what the framing does not allow, such as a frame that is too
-        long; RuntimeError before ``on_connect``, TypeError for what is no buffer.
+        long; RuntimeError before ``on_connect``, TypeError for anything but a buffer.
         """
         return super().send(self.framing.wrap(frame))
 

@@ -80,7 +80,7 @@ class Framing:
     def wrap(self, frame: Buffer) -> bytes:
         """Return a copy of a frame with all that marks it in a stream.
 
-        Raise ValueError for what is no frame, such as one that is too long.
+        Raise ValueError for an invalid frame, such as one that is too long.
 
         Raises NotImplementedError unless it is overridden.
         """

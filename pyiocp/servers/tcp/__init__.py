@@ -1,6 +1,6 @@
 """Sessions over TCP.
 
-listener          accepts clients and makes sessions of them; silent_clients sees to those
+listener          accepts clients and makes sessions of them; silent_clients handles those
                   that send no first data
 session           what a user subclasses
 connection        what is behind it: how it begins, closes and ends; owner is what the

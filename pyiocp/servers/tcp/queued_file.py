@@ -37,7 +37,7 @@ class _InParts(SendFileOperation):
 class LentFile:
     """A user's file while it is to be sent; with `close` it is closed at the end.
 
-    Raises TypeError for what is no file, ValueError for a closed file and bad numbers.
+    Raises TypeError for anything but a file, ValueError for a closed file and bad numbers.
     """
 
     __slots__ = ("_close", "part")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Session:
     """One connection. Subclass it and override the hooks; the defaults do nothing.
 
-    Every name is yours but those below: ``__init__`` is, too, and need not call this one's.
+    All names but those below are yours, ``__init__`` included, which need not call this one.
 
     Hooks run on the port's workers, one at a time for each session. What a hook raises is
     logged and aborts that session only. A hook that takes long holds up its own session,
@@ -29,20 +29,20 @@ class Session:
     """
 
     receive_size = 65536
-    """Bytes that one receive may bring; while it waits with a buffer, one of this size."""
+    """Bytes that one receive may bring, and the size of its buffer."""
 
     zero_byte_after: float | None = None
     """Seconds of silence after which the session waits without a buffer.
 
-    0 does so always. An idle session then has no memory locked by the kernel, and takes
-    less than 4 KB; what comes costs one system call more. None never does.
+    With 0 it always does, with None never. An idle session then has no memory locked by the
+    kernel, and takes less than 4 KB; each ``on_receive`` costs one more system call.
     """
 
     high_water = 1 << 20
     """Bytes waiting to be sent from which `send` says False."""
 
     low_water = 1 << 18
-    """Bytes waiting to be sent at which ``on_writable`` then comes."""
+    """Bytes waiting to be sent at which ``on_writable`` is called after that."""
 
     send_limit = 1 << 26
     """Bytes waiting to be sent over which the session is aborted: its peer does not read."""
@@ -59,13 +59,13 @@ class Session:
     # What a subclass overrides
 
     def on_connect(self) -> None:
-        """The connection stands; nothing has been received yet."""
+        """The session is connected; nothing has been received yet."""
 
     def on_receive(self, data: memoryview) -> None:
         """Bytes came, at least one, in the order in which the peer sent them.
 
         data: a view of the session's own buffer, valid during this call only: take
-            ``bytes(data)`` of what shall stay. ``send(data)`` is fine.
+            ``bytes(data)`` of what you want to keep. ``send(data)`` is fine.
         """
 
     def on_eof(self) -> None:
@@ -97,7 +97,7 @@ class Session:
         Over `send_limit` the session is aborted with a `SendQueueOverflowError`. Any
         thread may call it; the bytes of two calls never mix.
 
-        Raises RuntimeError before ``on_connect``, TypeError for what is no buffer.
+        Raises RuntimeError before ``on_connect``, TypeError for anything but a buffer.
         """
         return self._pyiocp.sends.send(data)
 
@@ -121,7 +121,7 @@ class Session:
         wait. Any thread may call it. If the file cannot be read the session is aborted, with the
         system's error.
 
-        Raises RuntimeError before ``on_connect``, TypeError for what is no file,
+        Raises RuntimeError before ``on_connect``, TypeError for anything but a file,
         ValueError for a closed file, a text file and numbers out of range.
 
         Source: https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-transmitfile
@@ -163,12 +163,12 @@ class Session:
 
     @property
     def peer_address(self) -> Any:
-        """The peer's address, also while it is being connected to; None before that."""
+        """The peer's address, known since the connect began; None before that."""
         return self._pyiocp.peer_address
 
     @property
     def local_address(self) -> Any:
-        """This side's address, or None before the connection stands."""
+        """This side's address, or None before it is connected."""
         return self._pyiocp.local_address
 
     @property
@@ -187,11 +187,11 @@ class Session:
 
     @property
     def tls(self) -> TlsInfo | None:
-        """What the TLS handshake has agreed upon; None without TLS, or before it is over."""
+        """The result of the TLS handshake; None without TLS, or before it is over."""
         return self._pyiocp.tls
 
     def __repr__(self) -> str:
         return show_session(self, self._pyiocp)
 
     _pyiocp: Transport = NoConnection("port.listen() and port.connect()")
-    """What is below it, set before the first hook; the one name that is not the user's."""
+    """What is below the session, set before the first hook; the one name that is ours."""

@@ -88,7 +88,7 @@ class TlsLayer(Layer):
         self._waiting: deque[bytes] = deque()
 
     def stand_on(self, below: Transport, connection: Connection) -> None:
-        """Take note of what is below, before anything comes from there."""
+        """Remember what is below; called before anything comes from there."""
         super().stand_on(below, connection)
         self.sends = self  # nothing may be sent without encryption
         self._send_below = below.sends.send

@@ -198,7 +198,7 @@ class DatagramReceives:
         self._work()
 
     def _fetch(self) -> IocpError | None:
-        """Receive what else has come by now; return an error that makes going on pointless."""
+        """Receive what else has come by now; return an error that ends that."""
         rest = self._rest
         for _ in range(_BURST_MAX - 1):
             if self.paused:

@@ -30,7 +30,7 @@ class SendOwner(Protocol):
     """The `Peer` that a datagram is sent for, as seen from here."""
 
     def sent(self, send: PeerSend, status: int) -> None:
-        """Take note that a send has ended."""
+        """Count a send that has ended."""
 
     def go_on(self) -> None:
         """Go on with the end, if it waits for what was being sent."""

@@ -200,7 +200,7 @@ class DatagramServer:
     def send_to(self, data: Buffer, address: Any) -> bool:
         """Send one datagram to any numeric address, also one that has no session.
 
-        data: as for `DatagramSession.send`; what is no ``bytes`` is copied.
+        data: as for `DatagramSession.send`; anything but ``bytes`` is copied.
 
         Returns True if it is on its way, False if it was dropped.
 

@@ -21,7 +21,7 @@ class DatagramSession:
     another order. And since datagrams have no end of the stream, it ends when the peer has been
     silent for `idle_timeout`.
 
-    Every name is yours but those below: ``__init__`` is, too, and need not call this one's.
+    All names but those below are yours, ``__init__`` included, which need not call this one.
 
     Hooks run on the port's workers, one at a time for each session. What a hook raises is
     logged and ends that session only.
@@ -56,7 +56,7 @@ class DatagramSession:
     def on_receive(self, data: memoryview) -> None:
         """A datagram came, as the peer sent it; it may be empty.
 
-        data: a view, read-only, of a copy of its own: it may be kept.
+        data: a read-only view of a copy, which you may keep.
         """
 
     def on_truncated(self, data: memoryview) -> None:
@@ -85,7 +85,7 @@ class DatagramSession:
         ones are counted in `statistics`. Any thread may call it; the datagrams of a session
         leave in the order of the calls.
 
-        Raises RuntimeError before ``on_connect``, TypeError for what is no buffer, ValueError
+        Raises RuntimeError before ``on_connect``, TypeError for anything but a buffer, ValueError
         for more bytes than a datagram carries.
         """
         return self._pyiocp.send(data)
@@ -104,7 +104,7 @@ class DatagramSession:
         self._pyiocp.abort()
 
     def check_length(self, count: int) -> None:
-        """Raise ValueError if so many bytes are more than a datagram of this session carries."""
+        """Raise ValueError if that many bytes are more than one datagram carries."""
         self._pyiocp.check_length(count)
 
     @property
@@ -135,4 +135,4 @@ class DatagramSession:
         return show_session(self, self._pyiocp)
 
     _pyiocp: DatagramTransport = NoConnection("port.serve_datagrams() and port.connect_datagram()")
-    """What is below it, set before the first hook; the one name that is not the user's."""
+    """What is below the session, set before the first hook; the one name that is ours."""
