@@ -2,7 +2,8 @@
 
 Start from `CompletionPort`. ``pyiocp.winapi`` has the Win32 functions themselves.
 
-``__all__`` has what a program types; the other names are of what it gets, or catches.
+``__all__`` has what a program types; the other names are of objects that it receives and errors
+that it catches.
 """
 
 # ruff: noqa: I001, the order is that in which to read about them

@@ -46,7 +46,7 @@ class Batch:
             self._timeout_ms,
             BOOL(False),
         )
-        self._attempts = endless_calls(dequeue, arguments, error_codes)
+        self._endless = endless_calls(dequeue, arguments, error_codes)
         #: The result and the error code of the last call; `_TAKEN` when the packets have come
         #: into `_entries`.
         self._outcome = _TAKEN
@@ -63,7 +63,7 @@ class Batch:
         self._timeout_ms.value = milliseconds
         # Two C functions, and no call in between (see `endless_calls`) or until their results are
         # where they belong. 150 ns less than to assign a map of the two.
-        for self._outcome in self._attempts:  # noqa: B020, it is an attribute
+        for self._outcome in self._endless:  # noqa: B020, it is an attribute
             break
         return self._removed.value if self._outcome[0] else 0
 

@@ -38,13 +38,13 @@ def close(
     if queue.closer == threading.get_ident():
         return completions  # called by a hook that the draining below calls
     with queue.close_lock:
-        if queue.closed:
-            return completions
         queue.closer = threading.get_ident()
         try:
+            if queue.closed:  # perhaps just now, by a signal handler
+                return completions
             _drain(queue, completions, queue.kernel.monotonic() + timeout, hooks_elsewhere)
         except BaseException:
-            # A hook has ended it. The port is not closed yet: close() may be called again.
+            # A hook raised. The port is still open: close() may be called again.
             queue.unclaimed.extendleft(reversed(completions))
             raise
         finally:
@@ -89,7 +89,7 @@ def _drain(
         # Not for long: a hook or a function elsewhere may end without a word.
         poller.gather(min(deadline, cancel_at, now + _LOOK_ROUND_S))
         queue.dispatch(completions, sys.maxsize)
-        # Calls may beget calls: the time is over then, too, however full the queue is.
+        # Calls can queue more calls: stop at the deadline even so.
         if monotonic() >= deadline:
             break
     with queue.entry_lock:

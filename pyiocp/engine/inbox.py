@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Calls functions in the order of their delivery, never two at once."""
+    """Calls functions one at a time, in the order in which they came."""
 
     __slots__ = ("_entries", "_on_failure", "_turn")
 
@@ -57,7 +57,7 @@ class Inbox:
 
     @property
     def busy(self) -> bool:
-        """Whether somebody is at it: a `deliver` would leave its entry to that thread."""
+        """Whether a thread is working it off: a `deliver` would leave its entry to that thread."""
         return not self._turn
 
     def __len__(self) -> int:

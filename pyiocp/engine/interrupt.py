@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 _PACKAGE = __name__.partition(".")[0]
 
-#: What of the package stands outside rings 2 and 3, and may be interrupted like any code.
-_OUTSIDE = {"winapi", "aio", "cli"}
+#: What of the package may be interrupted like any code. The models are not among it: their loops
+#: take care as a port does.
+_OUTSIDE = {"winapi", "cli", "__main__"}
 
 #: Functions of replaced kernels and of observers.
 _trusted: set[CodeType] = set()
@@ -39,7 +40,7 @@ _trusted: set[CodeType] = set()
 #: The main thread's number. To ask for it each time costs 60 ns.
 MAIN_THREAD = threading.main_thread().ident
 
-#: How many Ctrl-C have been noted and not raised, and how many are.
+#: How many Ctrl-C are noted and not yet raised; and how many may be, at most.
 presses_noted = 0
 _NOTED_MAX = 2
 
@@ -73,7 +74,7 @@ def _code_of(function: Any) -> CodeType | None:
     """Return the code of what somebody calls, if it is in Python."""
     while isinstance(function, partial):
         function = function.func
-    if isinstance(function, MethodType):
+    if isinstance(function, (MethodType, staticmethod, classmethod)):
         function = function.__func__
     if not isinstance(function, FunctionType):
         function = getattr(type(function), "__call__", None)  # noqa: B004, its code is wanted
@@ -82,7 +83,9 @@ def _code_of(function: Any) -> CodeType | None:
 
 def trust_all_of(owner: object) -> None:
     """The same for all functions that an object or its class has, such as a replaced kernel."""
-    trust(*vars(owner).values(), *vars(type(owner)).values())
+    trust(*getattr(owner, "__dict__", {}).values())
+    for kind in type(owner).__mro__:
+        trust(*vars(kind).values())
 
 
 def _handle(_number: int, frame: FrameType | None) -> None:

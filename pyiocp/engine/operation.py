@@ -11,7 +11,8 @@ The life of an operation::
 From just before the system call until its completion is handed out, the operation is in
 its port's in-flight table (or, finished on the spot, in the ready queue). The table is
 its owner: it keeps alive the OVERLAPPED, the buffers and the handle, whatever the user
-drops. Neither ``cancel()`` nor closing the handle takes it out: only the packet does.
+drops. Neither ``cancel()`` nor closing the handle takes it out: only its end does. That is its
+packet, a success on the spot without one, or a refusal.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Operation(Packet):
 
     __slots__ = (
         "_arguments",
-        "_attempts",
+        "_endless",
         "_failure",
         "_function",
         "buffers",
@@ -83,7 +84,7 @@ class Operation(Packet):
         self._failure = failure
         self._function = function
         self._arguments = arguments
-        self._attempts = endless_calls(function, arguments, self.handle.home.error_codes)
+        self._endless = endless_calls(function, arguments, self.handle.home.error_codes)
 
     def renew(self) -> None:
         """Take a fresh OVERLAPPED, with the same contents, for the next submission."""
@@ -98,11 +99,11 @@ class Operation(Packet):
         renewed = endless_calls(self._function, arguments, self.handle.home.error_codes)
         address, words = ctypes.addressof(overlapped), memory.cast("P")
         # All or nothing: there is no call from here on that a signal handler may raise after.
-        self._arguments, self._attempts = arguments, renewed
+        self._arguments, self._endless = arguments, renewed
         self.overlapped, self.address, self.words = overlapped, address, words
 
     def prepare(self) -> None:
-        """Get ready for a submission that nothing speaks against; with the lock of the handle."""
+        """Get ready for a submission that has passed all checks; with the lock of the handle."""
 
     def refused(self) -> None:
         """Give back what was got ready, because the system refuses; with the lock."""
@@ -179,7 +180,7 @@ class Operation(Packet):
                 self.state = IDLE
                 in_flight.pop(address, None)
                 raise
-            for result, code in self._attempts:  # noqa: B007
+            for result, code in self._endless:  # noqa: B007
                 break
             if result != self._failure:
                 # Completed: its packet comes, unless the handle skips those.

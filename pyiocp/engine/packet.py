@@ -35,7 +35,7 @@ _OVERLAPPED_SIZE = ctypes.sizeof(OVERLAPPED)
 
 
 class State(enum.Enum):
-    """Where an operation is in its life; see the drawing above."""
+    """Where an operation is in its life; see the drawing in `operation`."""
 
     IDLE = "idle"
     PENDING = "pending"

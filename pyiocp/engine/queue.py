@@ -99,9 +99,9 @@ class CompletionQueue:
         #: Every packet that the kernel may still write to, by the address of its OVERLAPPED.
         # Lifetime: this table is the only owner; see operation.py.
         self.in_flight = InFlightTable()
-        #: What counts what has been, once somebody has asked for it.
+        #: Counts what has happened, once statistics are asked for.
         self.watcher: Watcher | None = None
-        #: What writes down who does what, and when, while somebody wants it.
+        #: Writes down what operations and threads do, while there is a trace.
         self.tracer: Tracer | None = None
         self.handles: set[Handle] = set()
         self.ifs_handles_by_family: dict[int, bool] = {}
@@ -138,12 +138,15 @@ class CompletionQueue:
         self._next_unclaimed = iter(self.unclaimed.popleft, None)
         self.waker = Waker(self)
         self.signals = Signals(self)
-        self.close_lock = threading.Lock()
+        #: Reentrant, as the entry lock is.
+        self.close_lock = threading.RLock()
         #: The thread that closes the port: the one that waits on.
         self.closer: int | None = None
 
     def open(self) -> None:
-        """Make the kernel port: last of all, for a port that a signal cuts short is none.
+        """Make the kernel port.
+
+        Last of all: if a signal handler raises before this, there is no kernel port to leak.
 
         Raises an `IocpError` if the system gives none.
 
@@ -207,8 +210,15 @@ class CompletionQueue:
             # Before it is off the table: who does not find it there looks here.
             self.retired[address] = operation.words
             operation.renew()
-        if self.complete(address, event):
-            self.markers.call_when_passed(partial(self.retired.pop, address, None))
+        self.complete(address, event)
+        words = self.retired.get(address)
+        if words is not None:
+            self.markers.call_when_passed(partial(self._release, address, words))
+
+    def _release(self, address: int, words: memoryview) -> None:
+        """Let go of a retired OVERLAPPED, unless its address has another tenant by now."""
+        if self.retired.get(address) is words:
+            del self.retired[address]
 
     def complete(self, address: int, event: Event) -> bool:
         """Take what was submitted with this address off the table, and append how it ended.
@@ -276,7 +286,7 @@ class CompletionQueue:
             raise closed_error(self, "nothing can be waited for")
         deadline = None if timeout is None else self.kernel.monotonic() + timeout
         completions: list[Completion] = []
-        try:
+        try:  # not by poller(): a call for each wait
             poller = self.pollers.of_thread
         except AttributeError:
             poller = self.poller()

@@ -61,7 +61,7 @@ class Signals:
     def hold(self) -> float:
         """Have signals end the main thread's sleep; return for how many seconds they do.
 
-        Does nothing on another thread, for as long as you like.
+        On any other thread it does nothing, and returns infinity.
         """
         if not interrupt.in_main_thread():
             return math.inf

@@ -119,6 +119,6 @@ class Timers:
             while self.heap and self.heap[0][0] <= now:
                 timer = self.heap[0][2]
                 if not timer.cancelled:
-                    # No call until it is off the heap, too: see `delivery`.
+                    # No call until it is off the heap, too: see `queue`.
                     due += ((timer, 0, 0),)
                 heappop(self.heap)

@@ -76,7 +76,7 @@ class DirectOperation(Operation):
 
     def attempt(self) -> int:
         """Make the call; return 0, or Winsock's code if it failed."""
-        for result, code in self._attempts:  # noqa: B007, see `attempts`
+        for result, code in self._endless:  # noqa: B007, see `endless_calls`
             break
         if result == self._failure:
             return int(code)

@@ -114,8 +114,8 @@ def asleep(port: CompletionPort, threads: int = 1) -> Callable[[], bool]:
 
 def parting(port: CompletionPort) -> bool:
     """Tell whether the main thread waits for the hooks of other workers to end."""
-    crew = port._service.workers._last_run
-    return crew is not None and crew._over and not port._queue.waiting
+    run = port._service.workers._last_run
+    return run is not None and run._over and not port._queue.waiting
 
 
 def runs(port: CompletionPort) -> bool:

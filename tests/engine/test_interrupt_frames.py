@@ -166,6 +166,22 @@ def test_what_a_submission_calls_is_not_the_users_code(where: str) -> None:
             port._queue.in_flight.ignore(watching)
 
 
+def test_a_kernels_functions_are_trusted_wherever_they_come_from() -> None:
+    """From a base class of it, or without a self: both are called in submissions."""
+
+    class Base(FaultyKernel):
+        def inherited(self) -> None:
+            pass
+
+    class Derived(Base):
+        @staticmethod
+        def without_self() -> None:
+            pass
+
+    interrupt.trust_all_of(Derived())
+    assert {Base.inherited.__code__, Derived.without_self.__code__} <= interrupt._trusted
+
+
 def test_c_function_takes_the_third_press(port: CompletionPort) -> None:
     """It has no frame: nobody can tell it from the package's own code, and nothing is lost."""
     port.wait(0)

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from ctypes import byref
@@ -106,6 +107,24 @@ def test_late_packet_of_a_settled_operation_is_not_the_next_ones(dequeued_first:
         peer.send(b"two")
         (completion,) = port.wait(10)
         assert bytes(completion.data) == b"two"
+
+
+def test_packet_that_was_routed_before_leaves_no_address_behind(
+    port: CompletionPort, pair: Pair
+) -> None:
+    """Another thread had it, and the operation is off the table: the address is let go as well."""
+    stream, _ = pair
+    operation = stream.receive_operation(bytearray(10))
+    address = operation.address
+    for _ in range(2):  # and again, as when a signal handler has raised meanwhile
+        with stream.lock:
+            port._queue.settle(operation, address)
+    assert operation.address != address
+    deadline = time.monotonic() + 10
+    while port._queue.retired:
+        assert time.monotonic() < deadline
+        assert port.wait(0.01) == []
+    assert port.in_flight_by_kind() == {}
 
 
 def test_packet_that_came_before_completes_the_operation_once(

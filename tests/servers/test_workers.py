@@ -115,9 +115,9 @@ def test_exception_of_a_signal_handler_while_a_worker_starts(
 
     def run_late(thread: threading.Thread) -> None:
         if late and thread.name.startswith("pyiocp"):
-            crew = port._service.workers._last_run
-            assert crew is not None
-            assert eventually(lambda: crew._over)
+            last_run = port._service.workers._last_run
+            assert last_run is not None
+            assert eventually(lambda: last_run._over)
         run(thread)
 
     def hook() -> None:

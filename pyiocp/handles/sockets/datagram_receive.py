@@ -230,7 +230,7 @@ class ImmediateReceive:
     Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recvfrom
     """
 
-    __slots__ = ("_attempts", "_datagram", "_room", "_size", "count")
+    __slots__ = ("_datagram", "_endless", "_room", "_size", "count")
 
     def __init__(self, datagram: SocketHandle, buffer: bytearray) -> None:
         self._datagram = datagram
@@ -248,7 +248,7 @@ class ImmediateReceive:
             ctypes.byref(room, _FromRoom.address.offset),
             ctypes.byref(room, _FromRoom.size.offset),
         )
-        self._attempts = endless_calls(home.kernel.recvfrom, arguments, home.error_codes)
+        self._endless = endless_calls(home.kernel.recvfrom, arguments, home.error_codes)
 
     def receive(self) -> int:
         """Receive one datagram; return 0, or Winsock's code.
@@ -264,7 +264,7 @@ class ImmediateReceive:
                 datagram.check_open("recvfrom")
                 datagram.set_blocking(False)
             self._room.renew()
-            for result, code in self._attempts:  # noqa: B007, see `endless_calls`
+            for result, code in self._endless:  # noqa: B007, see `endless_calls`
                 break
         if result != SOCKET_ERROR:
             self.count = result

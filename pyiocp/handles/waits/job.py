@@ -324,13 +324,13 @@ class JobWaitOperation(Operation):
 
     def _submit(self, announce: bool) -> bool:
         with self._job.posting:
-            self._attempts = endless_calls(self._start, (), error_codes(self._code_of_start))
+            self._endless = endless_calls(self._start, (), error_codes(self._code_of_start))
             if self.state is not PENDING:
                 self.words[0] = STATUS_SUCCESS
             try:
                 return super()._submit(announce)
             finally:
-                del self._attempts  # which holds the operation itself
+                del self._endless  # which holds the operation itself
 
     def _start(self) -> int:
         """Begin to watch the job. Called with the handle's lock."""

@@ -91,7 +91,7 @@ class WaitOperation(Operation):
             self.address = waitable.home.tags.new()
             self._wait = waitable.take_wait()
             self.function_name = self._wait.function_name
-            self._attempts = endless_calls(self._start, (), error_codes(self._code_of_start))
+            self._endless = endless_calls(self._start, (), error_codes(self._code_of_start))
             self.words[0] = STATUS_SUCCESS
             try:
                 return super()._submit(announce)
@@ -99,7 +99,7 @@ class WaitOperation(Operation):
                 waitable.give_back(self)
                 raise
             finally:
-                del self._attempts  # which holds the operation itself
+                del self._endless  # which holds the operation itself
 
     def _start(self) -> int:
         """Start waiting; 0 if that fails. Called with the handle's lock."""

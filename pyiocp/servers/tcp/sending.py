@@ -215,7 +215,7 @@ class Sending:
                 return False
         memory = message if type(message) is bytes else (c_char * size).from_buffer(message)
         # Lifetime: the system copies what it takes before the call returns. From there to the
-        # end no signal handler may raise (see `attempts`), or half a message would be lost.
+        # end no signal handler may raise (see `endless_calls`), or half a message would be lost.
         for count in map(send.at_once, send.sockets, (memory,), (size,), _NO_FLAGS):  # noqa: B007
             break
         if count <= 0:
