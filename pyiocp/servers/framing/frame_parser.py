@@ -35,6 +35,11 @@ class FrameTruncatedError(FramingError, EOFError):
     """The stream ended in the middle of a frame."""
 
 
+def bytes_of(view: memoryview) -> memoryview:
+    """Return the bytes of any buffer in one row: of a strided one, a copy."""
+    return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+
+
 class FrameParser:
     """Finds the frames in one stream. Made by `Framing.parser`.
 
@@ -76,7 +81,7 @@ class FrameParser:
         """
         chunk = memoryview(data)
         if not (chunk.format == "B" and chunk.ndim == 1 and chunk.contiguous):
-            chunk = chunk.cast("B")
+            chunk = bytes_of(chunk)
         if self._at == len(self._chunk):
             self._kept = False
         else:
@@ -108,6 +113,11 @@ class FrameParser:
         self._need = self._seen = 0
         self._chunk, self._at = _NOTHING, 0
         return rest
+
+    @property
+    def unparsed_bytes(self) -> int:
+        """How many bytes were fed and not looked at: 0 if all that is complete was taken."""
+        return len(self._chunk) - self._at
 
     @property
     def waiting_bytes(self) -> int:

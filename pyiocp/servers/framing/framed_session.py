@@ -1,19 +1,24 @@
 """FramedSession: a session that is handed frames instead of bytes.
 
-They come one at a time: none while the session is paused, and none after it was closed.
+They come one at a time: none while the session is paused, and none after it was closed. When many
+came at once, they are handed over in turns, so that no peer takes all the time of a worker.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..layer import Layer
 from ..session_state import OPEN
 from ..tcp.session import Session
+from ..turn import turn
 from .frame_parser import FramingError
 from .framing import Framing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import Buffer
 
     from ..transport import Hooks
@@ -76,6 +81,8 @@ class Framer(Layer):
         self._framing: Framing | None = None
         self._parser = self._new_parser()
         self._paused = False
+        #: Whether `_go_on` will come.
+        self._due = False
         self._eof = False
         self._finished = False
 
@@ -98,11 +105,16 @@ class Framer(Layer):
     def resume(self) -> None:
         """Hand over what waits, then receive again; see `Session.resume_receiving`."""
         self._paused = False
-        self.connection.submit(self._go_on)
+        self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        if not self._due:
+            self._due = True
+            self.connection.submit(self._go_on)
 
     def on_receive(self, data: memoryview) -> None:
         """Hand over the frames that are complete now."""
-        if self._paused:
+        if self._paused or self._due:
             # It was under way; or another thread's resume() has undone the pause below, and
             # no more than this is received.
             self.below.pause()
@@ -111,18 +123,25 @@ class Framer(Layer):
         else:
             self._hand_over(data)
 
+    def _feed(self, data: Buffer) -> Iterator[memoryview]:
+        """Feed the parser, or a new one if the framing has been changed."""
+        frames = self._parser.feed(data)
+        if self.session.framing is not self._framing:
+            # Bytes of the parser's own are fed as they are, without a copy.
+            rest = self._parser.take_rest()
+            self._parser = self._new_parser()
+            frames = self._parser.feed(rest)
+        return frames
+
     def _hand_over(self, data: Buffer) -> None:
+        """Hand over what is complete, for one turn; the rest comes in the next."""
         session = self.session
         below = self.below
-        parser = self._parser
-        while True:
-            if session.framing is not self._framing:
-                # Bytes of the parser's own are fed as they are, without a copy.
-                parser.feed(data)
-                data = parser.take_rest()
-                parser = self._parser = self._new_parser()
-            try:
-                for frame in parser.feed(data):
+        steps = turn(self.connection)
+        try:
+            frames = self._feed(data)
+            for step in steps:
+                for frame in islice(frames, step):
                     session.on_frame(frame)
                     if (
                         self._paused
@@ -130,27 +149,35 @@ class Framer(Layer):
                         or session.framing is not self._framing
                     ):
                         break
-                else:
+                if below.state is not OPEN:
+                    self._parser.take_rest()
                     return
-            except FramingError as error:
-                if error is not parser.error:
-                    raise  # a hook did that
-                self._end_with(error)
-                return
-            if below.state is not OPEN:
-                parser.take_rest()
-                return
-            if self._paused:
-                parser.keep()
-                return
-            data = b""  # the framing was changed
+                if self._paused:
+                    self._parser.keep()
+                    return
+                if session.framing is not self._framing:
+                    frames = self._feed(b"")
+                if not self._parser.unparsed_bytes:
+                    self._parser.keep()  # nothing, but the parser lets go of the buffer
+                    return
+        except FramingError as error:
+            if error is not self._parser.error:
+                raise  # a hook did that
+            self._end_with(error)
+            return
+        finally:
+            steps.close()
+        self._parser.keep()
+        below.pause()
+        self._go_on_later()
 
     def _go_on(self) -> None:
-        """Go on after a pause, within the inbox."""
+        """Go on after a pause, or with the next turn. Within the inbox."""
+        self._due = False
         if not self._may_go_on():
             return
         self._hand_over(b"")
-        if not self._may_go_on():
+        if self._due or not self._may_go_on():
             return
         if self._eof:
             self._finish()
@@ -163,7 +190,7 @@ class Framer(Layer):
     def on_eof(self) -> None:
         """Check that the stream does not end within a frame; frames that wait come first."""
         self._eof = True
-        if not (self._paused and self._parser.waiting_bytes):
+        if not ((self._paused or self._due) and self._parser.waiting_bytes):
             self._finish()
 
     def _finish(self) -> None:

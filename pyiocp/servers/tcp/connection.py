@@ -17,8 +17,9 @@ from ...winapi import SD_SEND
 from ...winapi.errorcodes import WSAETIMEDOUT
 from ..life import Life
 from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
-from .receiving import Receiving
-from .sending import Sending
+from .receiving import BY_LAYER, BY_SENDS, BY_USER, Receiving
+from .send_progress import SendProgress
+from .sending import Sending, SendStalledError
 from .session_statistics import SessionStatistics
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ class Connection(Life["Session"]):
 
     __slots__ = (
         "_cancel_connect",
+        "_close_watch",
         "_deadline",
         "_receives",
         "_shut_down",
+        "_stall_watch",
         "hooks",
         "idle_operations",
         "sends",
@@ -71,7 +74,12 @@ class Connection(Life["Session"]):
         self.idle_operations = idle_operations
         self.stream: Stream | None = None
         self._receives = Receiving(self)
-        self.sends = Sending(self)
+        self.sends: Sending = Sending(self)
+        #: For what waits to be sent, while the session closes.
+        self._close_watch: SendProgress | None = None
+        #: The same, while it receives nothing because too much waits.
+        self._stall_watch: SendProgress | None = None
+        #: For the peer's end, once everything is sent.
         self._deadline: ScheduledCall | None = None
         self._cancel_connect: Callable[[], None] | None = None
         self._shut_down = False
@@ -157,8 +165,21 @@ class Connection(Life["Session"]):
             if self.state is not OPEN:
                 return
             self.state = CLOSING
-        self._deadline = self._home.call_later(self.session.close_timeout, self.close_timed_out)
+            self.expect_progress()
         self.submit(self.go_on_closing)
+
+    def expect_progress(self) -> None:
+        """Reset the connection when the peer no longer takes what waits to be sent."""
+        if self._close_watch is None:
+            session = self.session
+            self._close_watch = self._watch_sends(
+                session.close_timeout, self._close_timed_out, session.close_rate
+            )
+
+    def _watch_sends(
+        self, seconds: float, on_stall: Callable[[], None], rate: float = 0.0
+    ) -> SendProgress:
+        return SendProgress(self._home, self.inbox.deliver, self.sends, seconds, on_stall, rate)
 
     def send_eof(self) -> None:
         """Send what waits, then the end of the stream; see `Session.send_eof`."""
@@ -169,12 +190,29 @@ class Connection(Life["Session"]):
 
     def pause(self) -> None:
         """Post no further receive."""
-        self._receives.paused = True
+        with self.sends.lock:
+            self._receives.paused |= BY_USER
 
     def resume(self) -> None:
         """Receive again."""
-        self._receives.paused = False
+        with self.sends.lock:
+            self._receives.paused &= ~BY_USER
+        if self.watch is not None:  # the pause was no silence
+            self.watch.active_at = self.watch.now()
         self.submit(self._receives.go_on)
+
+    def full(self, where: int) -> None:
+        """Receive nothing while so much waits to be sent. Called with the lock of the sends.
+
+        where: `BY_SENDS`, or `BY_LAYER`.
+        """
+        session = self.session
+        if session.receive_when_full or self._receives.paused & where:
+            return
+        self._receives.paused |= where
+        seconds = session.stall_timeout
+        if seconds is not None and where == BY_SENDS:
+            self._stall_watch = self._watch_sends(seconds, self._sends_stalled)
 
     @property
     def quiet(self) -> bool:
@@ -199,9 +237,43 @@ class Connection(Life["Session"]):
                 age_s=self.age_s,
             )
 
-    def close_timed_out(self) -> None:
+    # Within the inbox
+
+    def writable(self) -> None:
+        """Tell the session that there is room again, and receive again."""
+        self.hooks.on_writable()
+        self.drained(BY_SENDS)
+
+    def drained(self, where: int) -> None:
+        """Receive again, after `full`."""
+        with self.sends.lock:
+            self._receives.paused &= ~where
+            if where & BY_SENDS and self._stall_watch is not None:
+                self._stall_watch.stop()
+        self._receives.go_on()
+
+    def _sends_stalled(self) -> None:
+        """The peer takes nothing, and nothing is received until it does."""
+        session = self.session
+        if self.state is not OPEN:
+            return
+        if session.receive_when_stalled:
+            self.drained(BY_SENDS | BY_LAYER)
+            return
+        waiting = self.sends.queued_bytes
+        text = f"the peer has taken none of {waiting} bytes for {session.stall_timeout} s"
+        self.break_off(SendStalledError(f"{text}: see stall_timeout [{session!r}]"), True)
+
+    def _close_timed_out(self) -> None:
         """Reset, because closing in order takes too long."""
-        self.submit(self.break_off, self._error_in("close", WSAETIMEDOUT), True)
+        self.break_off(self._error_in("close", WSAETIMEDOUT), True)
+
+    def _on_idle(self) -> None:
+        # Nothing comes while nothing is received: then only a peer that takes nothing is silent.
+        paused = self._receives.paused
+        if paused & (BY_SENDS | BY_LAYER) or (paused and self.sends.empty):
+            return
+        super()._on_idle()
 
     # How it ends
 
@@ -214,7 +286,7 @@ class Connection(Life["Session"]):
         closing = self.state is CLOSING
         if not (closing or self.sends.ended) or self.state is CLOSED or not self.sends.empty:
             return
-        if closing and self._receives.eof:
+        if self._receives.eof:
             self._close(reset=False)  # the peer sees the end by that
             return
         if not self._shut_down:
@@ -225,6 +297,13 @@ class Connection(Life["Session"]):
                 self.break_off(error)
                 return
         if closing:
+            if self._deadline is None:
+                seconds = self.session.close_timeout
+                self._deadline = self._home.call_later(
+                    seconds, self.inbox.deliver, self._close_timed_out
+                )
+            if self._close_watch is not None:
+                self._close_watch.stop()
             self._receives.go_on()
 
     def _close(self, reset: bool) -> None:
@@ -248,6 +327,9 @@ class Connection(Life["Session"]):
             return
         if self._deadline is not None:
             self._deadline.cancel()
+        for watch in (self._close_watch, self._stall_watch):
+            if watch is not None:
+                watch.stop()
         if self._say_goodbye(self.hooks.on_close):
             # Session and connection refer to each other until a garbage collection; what is large
             # is freed now.

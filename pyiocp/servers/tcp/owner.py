@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from .session import Session
 
 
+class Sends(Protocol):
+    """A connection's `Sending`, as seen by its `Receiving`."""
+
+    lock: Any
+
+
 class Owner(Protocol):
     """A `Connection`, as seen from below."""
 
@@ -27,6 +33,10 @@ class Owner(Protocol):
     stream: Stream | None
     state: SessionState
     watch: IdleWatch | None
+
+    @property
+    def sends(self) -> Sends:
+        """What it sends with."""
 
     @property
     def open_stream(self) -> Stream:
@@ -46,6 +56,12 @@ class Owner(Protocol):
 
     def go_on_closing(self) -> None:
         """Take the next step of closing in order, if it is time for one."""
+
+    def full(self, where: int) -> None:
+        """Too much waits to be sent, from now on. Called with the lock of the sends."""
+
+    def writable(self) -> None:
+        """There is room again for what is to be sent."""
 
     def end(self) -> None:
         """End the session, once nothing is in flight."""

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ...handles.sockets.transmit import FilePart, SendFileOperation, check_part, file_number
+from .pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,20 +18,28 @@ logger = logging.getLogger("pyiocp")
 
 
 class _InParts(SendFileOperation):
-    """A send of a file that reports each part of it that has been taken."""
+    """A send of a file that reports each part of it that has been taken; see `Pace`."""
 
-    __slots__ = ("_on_part",)
+    __slots__ = ("_began_at", "_now", "_on_part", "_pace")
 
-    call_max = 1 << 20
-    """Bytes in a part: a peer that reads them in less than `idle_timeout` is not idle."""
-
-    def __init__(self, stream: Stream, part: FilePart, on_part: Callable[[], None]) -> None:
+    def __init__(self, stream: Stream, part: FilePart, on_part: Callable[[int], None]) -> None:
+        self._pace = Pace()
         super().__init__(stream, part, b"", b"")
         self._on_part = on_part
+        self._now = stream.home.kernel.monotonic
+        self._began_at = self._now()
+
+    @property
+    def call_max(self) -> int:  # type: ignore[override]  # it changes from part to part
+        """Bytes of the next part."""
+        return self._pace.size
 
     def part_ended(self, part: Any, count: int, status: int) -> None:
         """Report the part, then send the next."""
-        self._on_part()
+        now = self._now()
+        self._pace.taken(count, now - self._began_at)
+        self._began_at = now
+        self._on_part(count)
         super().part_ended(part, count, status)
 
 
@@ -60,7 +69,7 @@ class LentFile:
 class QueuedFile(LentFile):
     """A file that the system sends, with ``operation``.
 
-    on_part: called when a part of it has been sent, by any worker.
+    on_part: called when a part of it has been sent, with its bytes, by any worker.
     """
 
     __slots__ = ("operation",)
@@ -72,8 +81,13 @@ class QueuedFile(LentFile):
         *,
         close: bool,
         receiver: Receiver,
-        on_part: Callable[[], None],
+        on_part: Callable[[int], None],
     ) -> None:
         super().__init__(part, close=close)
         self.operation = _InParts(stream, part, on_part)
         self.operation.receiver = receiver
+
+    @property
+    def piece_bytes(self) -> int:
+        """How many bytes at most are under way, and not reported."""
+        return self.operation.call_max

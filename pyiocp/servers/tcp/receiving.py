@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 RETRY_S = 0.02
 """Seconds until the next attempt, when too much memory is locked."""
 
+BY_USER = 1
+BY_SENDS = 2
+BY_LAYER = 4
+_BY_FIRST_DATA = 8
+"""Why no further receive is posted: the session has paused it, or a layer whose turn is over; too
+much waits to be sent, here or in a layer; or what came before the first receive has not all been
+handed over."""
+
 
 class Receiving:
     """What one connection receives with."""
@@ -38,6 +46,7 @@ class Receiving:
     __slots__ = (
         "_always_idle",
         "_connection",
+        "_first",
         "_idle",
         "_receive",
         "_session",
@@ -59,8 +68,8 @@ class Receiving:
         """Whether a receive is under way; its completion ends it."""
         self.eof = False
         """Whether the peer has ended its side."""
-        self.paused = False
-        """Whether to post no further receive; any thread may set it."""
+        self.paused = 0
+        """Why no further receive is posted, as bits; changed with the lock of the sends."""
         self._connection = connection
         self._session = connection.session
         self._idle = False
@@ -68,6 +77,8 @@ class Receiving:
         self._trying_again = False
         #: None while the session is idle.
         self._receive: BufferedReceive | None = None
+        #: What came before the first receive, and waits to be handed over.
+        self._first = b""
         #: Made on first use.
         self._zero_byte: Operation | None = None
 
@@ -97,6 +108,7 @@ class Receiving:
         """Give back the buffers; nothing is under way any more."""
         self._give_back()
         self._zero_byte = None
+        self._first = b""
 
     def _give_back(self) -> None:
         if self._receive is not None:
@@ -125,15 +137,26 @@ class Receiving:
         return True
 
     def hand_over_first(self, data: bytes) -> None:
-        """Hand over what came before the first receive, as if one or several had brought it."""
-        while data and self._connection.state is OPEN:
+        """Hand over what came before the first receive, as if one or several had brought it.
+
+        A pause stops that, and `go_on` goes on with it.
+        """
+        connection = self._connection
+        self._first = data
+        with connection.sends.lock:
+            self.paused |= _BY_FIRST_DATA
+        while (data := self._first) and connection.state is OPEN:
+            if self.paused != _BY_FIRST_DATA:
+                return
             receive = self._receive or self._take()
             size = len(receive.buffer)
-            part, data = data[:size], data[size:]
+            part, self._first = data[:size], data[size:]
             receive.buffer[: len(part)] = part
             self.bytes += len(part)
             self.messages += 1
             self._hand_over(receive, len(part))
+        with connection.sends.lock:
+            self.paused &= ~_BY_FIRST_DATA
         if self._idle:
             self._awake()
 
@@ -144,7 +167,11 @@ class Receiving:
         if self.receiving or self.eof or (state is not OPEN and state is not CLOSING):
             return
         if self.paused and state is OPEN:
-            return
+            if self.paused != _BY_FIRST_DATA:
+                return
+            self.hand_over_first(self._first)
+            if self.paused:
+                return
         receive = self._receive
         if receive is None and not self._idle:
             receive = self._take()
@@ -236,8 +263,7 @@ class Receiving:
             self.eof = True
             if connection.state is OPEN:
                 connection.hooks.on_eof()
-            else:
-                connection.go_on_closing()
+            connection.go_on_closing()
 
     def _hand_over(self, receive: BufferedReceive, count: int) -> None:
         data = memoryview(receive.buffer)[:count]

@@ -7,6 +7,9 @@ several buffers. Large messages always go that way, because copying them costs m
 a session's first one: making the socket non-blocking is a system call, which a session with a
 single message does not need.
 
+While a layer hands over many messages of one receive, it holds what is sent (`hold`): the answers
+go in one call, so that a peer with many small messages takes little time from the others.
+
 Any thread may add to the queue. Completions go through the connection's inbox, because they may
 call a hook.
 """
@@ -14,6 +17,7 @@ call a hook.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from ctypes import c_char
 from typing import TYPE_CHECKING, Any
@@ -22,10 +26,13 @@ from ...errors import REFUSALS, IocpError, ResourceLimitError, failed
 from ...handles.sockets.transmit import FilePart
 from ...memory.pages import PAGE_SIZE
 from ..session_state import CLOSED, CONNECTING, OPEN
-from .queued_file import QueuedFile
-from .receiving import RETRY_S
+from .gathered_send import GATHER_MAX
+from .queued_file import LentFile, QueuedFile
+from .receiving import BY_SENDS, RETRY_S
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import Buffer
 
     from ...engine.operation import Operation
@@ -49,6 +56,15 @@ _AT_ONCE_MAX = 1 << 16
 _COPIED_MAX = 8192
 """Bytes of a view up to which copying is faster than pointing to it."""
 
+_MERGED_MAX = 4096
+"""Bytes of messages that are merged while many wait: two bytes alone take 50 in a queue."""
+
+_TURN_BYTES = 1 << 20
+"""Bytes that are sent in a row to a peer that takes all at once; then others have their turn."""
+
+_HELD_MAX = 1 << 16
+"""Bytes up to which a turn's answers are held."""
+
 _NO_FLAGS = (0,)
 
 _NO_STREAMS_LOCK = threading.RLock()
@@ -59,13 +75,20 @@ class SendQueueOverflowError(ConnectionError):
     """A session was aborted because its peer took less than it was sent: see `send_limit`."""
 
 
+class SendStalledError(ConnectionError, TimeoutError):
+    """A session was aborted because its peer took nothing for long: see `stall_timeout`."""
+
+
 class Sending:
     """What one connection has to send. Any thread may call the methods without underscore."""
 
     __slots__ = (
         "_connection",
+        "_file_bytes",
         "_files",
         "_full_stop",
+        "_held",
+        "_large_end",
         "_over_high_water",
         "_queued_bytes_ever",
         "_send",
@@ -103,6 +126,12 @@ class Sending:
         self._queued_bytes_ever = 0
         #: How many files wait, including the one being sent.
         self._files = 0
+        #: How many bytes of the file being sent have gone: they count at its end.
+        self._file_bytes = 0
+        #: How many turns of layers are holding what is sent.
+        self._held = 0
+        #: Where the bytes of a message end that was larger than the limit, when nothing waited.
+        self._large_end = 0
         self._over_high_water = False
         self._trying_again = False
         #: Whether `send` takes nothing more: after `end`, or over the limit.
@@ -114,9 +143,33 @@ class Sending:
         return self._queued_bytes_ever - self.taken_bytes
 
     @property
+    def progress(self) -> int:
+        """A number that grows by the bytes that the system has taken."""
+        return self.taken_bytes + self._file_bytes
+
+    @property
+    def piece_bytes(self) -> int:
+        """How many bytes the system has been given, and has not said to have taken."""
+        with self.lock:
+            return 0 if self._send is None else self._send.piece_bytes
+
+    @property
     def empty(self) -> bool:
         """Whether the system has taken everything."""
         return self._send is None or not self._send.queue
+
+    def hold(self) -> None:
+        """Hold what is sent, up to a limit, until `release`. Within the inbox."""
+        self._held += 1
+
+    def release(self) -> None:
+        """Send what was held. Within the inbox."""
+        self._held -= 1
+        with self.lock:
+            send = self._send
+            waits = not (self._held or self.sending or self._trying_again or self.empty)
+            if waits and send is not None and self._connection.state is not CLOSED:
+                self._flush(send)
 
     def open(self, stream: Stream) -> None:
         """Begin, with the connection's stream; nothing is sent before that."""
@@ -146,7 +199,7 @@ class Sending:
             if self._send is None:
                 return
             files = [entry for entry in self._send.queue if type(entry) is QueuedFile]
-            self._send.queue.clear()
+            self._send.clear()
             self._rest()
         for file in files:
             file.end()
@@ -176,25 +229,73 @@ class Sending:
                 send = self._send
                 if send is None:
                     send = self._take()
-                elif not send.queue and self._send_at_once(send, message):
+                elif not (send.queue or self._held) and self._send_at_once(send, message):
                     if not send.queue and session.high_water:
                         return not self._over_high_water
                     message = None  # the rest of it is in the queue
                 if message is not None:
-                    if type(message) is memoryview:
-                        message = message.tobytes()
-                    self._queued_bytes_ever += len(message)
-                    send.queue.append(message)
-                if send.queue and not self.sending:
+                    self._add(send, message)
+                if send.queue and not self.sending and not (self._held and self._may_hold):
                     self._flush(send)
             queued_bytes = self._queued_bytes_ever - self.taken_bytes
             if queued_bytes < session.high_water:
                 return not self._over_high_water
-            self._over_high_water = True
-            overflowed = self._full_stop = queued_bytes > session.send_limit
+            self._now_over_high_water()
+            overflowed = self._full_stop = self._overflows
         if overflowed:
             self.overflow(queued_bytes)
         return False
+
+    def _add(self, send: GatheredSend, message: Any) -> None:
+        """Add a message to the queue. Called with the lock."""
+        if type(message) is memoryview:
+            message = message.tobytes()
+        size = len(message)
+        queue = send.queue
+        large = size > self._session.send_limit and not queue
+        self._queued_bytes_ever += size
+        if large:
+            self._large_end = self._queued_bytes_ever
+        if len(queue) > GATHER_MAX:  # what is under way is not touched
+            last = queue[-1]
+            if type(last) is bytes and len(last) + size <= _MERGED_MAX:
+                queue[-1] = last + message
+                return
+        queue.append(message)
+
+    @property
+    def _may_hold(self) -> bool:
+        return self.queued_bytes < min(_HELD_MAX, self._session.high_water)
+
+    @property
+    def _overflows(self) -> bool:
+        """Whether more waits than may: not counting one message that found nothing before it."""
+        counted = self._queued_bytes_ever - max(self.taken_bytes, self._large_end)
+        return counted > self._session.send_limit
+
+    @contextlib.contextmanager
+    def one_message(self) -> Iterator[None]:
+        """Take what is sent meanwhile as one message, which may be larger than the limit.
+
+        For layers that cut one into blocks, with a lock of their own: nobody else sends. If
+        something waits already, it changes nothing.
+        """
+        with self.lock:
+            alone = self.empty
+        if alone:
+            self._large_end = sys.maxsize
+        try:
+            yield
+        finally:
+            if alone:
+                with self.lock:
+                    self._large_end = self._queued_bytes_ever
+
+    def _now_over_high_water(self) -> None:
+        """`send` says False from now on. Called with the lock."""
+        if not self._over_high_water:
+            self._over_high_water = True
+            self._connection.full(BY_SENDS)
 
     def _send_at_once(self, send: GatheredSend, message: Any) -> bool:
         """Let the system take what it can of a message without an operation; queue the rest.
@@ -224,6 +325,8 @@ class Sending:
         self.taken_bytes += count
         if count < size:
             send.queue.append(b"" + message[count:])
+            if size > self._session.send_limit:
+                self._large_end = self._queued_bytes_ever
         elif (watch := connection.watch) is not None:
             watch.active_at = watch.now()
         return True
@@ -241,9 +344,13 @@ class Sending:
         connection = self._connection
         if connection.state is CONNECTING:
             raise RuntimeError(f"{self._session!r} cannot send before on_connect()")
+        part = FilePart(file, offset, count)
+        if connection.stream is None:  # it could not be connected
+            LentFile(part, close=close).end()
+            return False
         queued = QueuedFile(
-            connection.open_stream,
-            FilePart(file, offset, count),
+            connection.stream,
+            part,
             close=close,
             receiver=self._on_file_sent,
             on_part=self._on_part_of_file,
@@ -255,7 +362,7 @@ class Sending:
                 self.messages += 1
                 self._files += 1
                 if self._files >= FILES_MAX:
-                    self._over_high_water = True
+                    self._now_over_high_water()
                 if not self.sending:
                     self._flush(send)
         if not taken:
@@ -275,6 +382,7 @@ class Sending:
         """
         # Set first: what a signal handler or a garbage collection sends meanwhile is only queued.
         self.sending = True
+        taken = 0
         try:
             while send.queue:
                 count = send.start_piece(piece) if piece else send.start_next()
@@ -282,6 +390,9 @@ class Sending:
                     return
                 self._count(count)
                 piece = 0
+                taken += count
+                if taken > _TURN_BYTES:
+                    break
         except ResourceLimitError:
             self.sending = False
             self._try_again_later()
@@ -294,7 +405,11 @@ class Sending:
             self.sending = send.under_way
             raise
         self.sending = False
-        if self.frugal:
+        if send.queue:
+            if not self._trying_again:
+                self._trying_again = True
+                self._connection.submit(self._try_again, 0)
+        elif self.frugal:
             self._rest()
 
     def _try_again_later(self) -> None:
@@ -303,8 +418,8 @@ class Sending:
             self._trying_again = True
             self._connection.call_later(RETRY_S, self._try_again)
 
-    def _try_again(self) -> None:
-        """Send a little of what waits, unless a send is under way. Within the inbox."""
+    def _try_again(self, piece: int = PAGE_SIZE) -> None:
+        """Send what waits, a little of it first, unless a send is under way. Within the inbox."""
         connection = self._connection
         with self.lock:
             self._trying_again = False
@@ -312,7 +427,7 @@ class Sending:
             if self.sending or self.empty or send is None or connection.state is CLOSED:
                 return
             taken = self.taken_bytes
-            self._flush(send, PAGE_SIZE)
+            self._flush(send, piece)
             if self.taken_bytes == taken:
                 return
         self._go_on()
@@ -326,9 +441,10 @@ class Sending:
     def _on_sent(self, operation: Operation, count: int, status: int) -> None:
         self._connection.inbox.deliver_end(self._sent, count, status)
 
-    def _on_part_of_file(self) -> None:
+    def _on_part_of_file(self, count: int) -> None:
         """The peer reads: it is not idle. The bytes are counted at the end of the file."""
         with self.lock:
+            self._file_bytes += count
             self._count(0)
 
     def _on_file_sent(self, operation: SendFileOperation, count: int, status: int) -> None:
@@ -360,6 +476,7 @@ class Sending:
             self.sending = False
             file = send.queue.popleft()
             self._files -= 1
+            self._file_bytes = 0
             # It takes no memory while it waits, so its bytes count only now.
             self._queued_bytes_ever += count
             self._count(count)
@@ -381,5 +498,5 @@ class Sending:
                 writable = few_bytes and self._files < FILES_MAX
                 self._over_high_water = not writable
             if writable:
-                self._connection.hooks.on_writable()
+                self._connection.writable()
         self._connection.go_on_closing()

@@ -39,19 +39,51 @@ class Session:
     """
 
     high_water = 1 << 20
-    """Bytes waiting to be sent from which `send` says False."""
+    """Bytes waiting to be sent from which `send` says False, and nothing is received."""
 
     low_water = 1 << 18
-    """Bytes waiting to be sent at which ``on_writable`` is called after that."""
+    """Bytes waiting to be sent at which ``on_writable`` is called after that, and it receives."""
+
+    receive_when_full = False
+    """Whether it goes on receiving while `high_water` bytes, or two files, wait to be sent.
+
+    By default it does not: a peer that sends requests and takes no answer costs no more memory
+    than that. Set it where what comes has nothing to do with what is sent, or where the peer
+    sends all before it reads anything.
+    """
+
+    stall_timeout: float | None = 30.0
+    """Seconds after which it is aborted if it receives nothing for that reason, and the peer takes
+    nothing either: `SendStalledError`. None for no limit. Two peers that both wait for the other
+    to read end that way."""
+
+    receive_when_stalled = False
+    """Whether it receives again after `stall_timeout`, instead of being aborted."""
 
     send_limit = 1 << 26
-    """Bytes waiting to be sent over which the session is aborted: its peer does not read."""
+    """Bytes waiting to be sent over which the session is aborted: its peer does not read.
+
+    One message that is larger is taken if nothing else waits.
+    """
 
     close_timeout = 5.0
-    """Seconds that ``close`` gives the peer to take what is left and to close too."""
+    """Seconds that ``close`` waits for the peer: without it taking anything of what is left,
+    and after that for its end. A transfer that goes on is not cut; but see `close_rate`."""
+
+    close_rate = 240.0
+    """Bytes a second that the peer has to take on average while the session closes, after five
+    seconds; with less it is aborted. 0 for no such rule.
+
+    The system tells what has been taken in pieces, of 4 KB for slow peers and 64 KB for others:
+    a piece of 64 KB may take three seconds more than `close_timeout`.
+    """
 
     idle_timeout: float | None = None
-    """Seconds without a byte received, or taken by the system, after which it is aborted."""
+    """Seconds without a byte received, or taken by the system, after which it is aborted.
+
+    A session that does not receive, because it is paused, is not idle, unless something waits to
+    be sent.
+    """
 
     data: Any = None
     """Free for the user."""
@@ -132,8 +164,9 @@ class Session:
     def close(self) -> None:
         """Close in order: send what waits, tell the peer, and wait for the peer's end.
 
-        What the peer still sends is dropped. After `close_timeout` seconds the session is
-        aborted. Closing twice does nothing; a session that is not connected yet is
+        What the peer still sends is dropped. When the peer takes nothing of what waits for
+        `close_timeout` seconds, or does not close within as many after all of it, the session
+        is aborted. Closing twice does nothing; a session that is not connected yet is
         aborted. Any thread may call it.
         """
         self._pyiocp.close()

@@ -26,6 +26,8 @@ from ...handles.sockets.transmit import FilePart
 from ...winapi.errorcodes import WSAETIMEDOUT
 from ..layer import Layer
 from ..session_state import CLOSING, CONNECTING, OPEN, SessionState
+from ..tcp.receiving import BY_LAYER
+from ..turn import turn
 from .tls import TlsError, TlsHandshakeError, TlsInfo, TlsTruncatedError
 from .tls_backlog import TlsBacklog
 
@@ -77,10 +79,14 @@ class TlsLayer(Layer):
         #: What happens after the backlog: `close`, or `send_eof`.
         self._closing = False
         self._ending = False
-        #: The deadline of the handshake, later of a `close` that waits.
+        #: Whether `send_eof` was called.
+        self._ended = False
+        #: The deadline of the handshake.
         self._deadline: ScheduledCall | None = None
         self._established = False
         self._paused = False
+        #: Whether `_go_on` will come.
+        self._due = False
         #: Whether this side, and the peer, has sent its close_notify.
         self._closed = False
         self._peer_closed = False
@@ -123,7 +129,11 @@ class TlsLayer(Layer):
             if self._backlog:
                 self._backlog.add(data)
                 return self._answer()
-            went_on = self.encrypt(data) if data else self._send_below(b"")
+            if len(data) <= _ENCRYPT_AT_ONCE:
+                went_on = self.encrypt(data) if data else self._send_below(b"")
+            else:
+                with self.connection.sends.one_message():
+                    went_on = self.encrypt(data)
             self._told_no |= not went_on
             return went_on
 
@@ -151,6 +161,8 @@ class TlsLayer(Layer):
             self.connection.sends.overflow(queued_bytes)
         if queued_bytes >= self.session.high_water or self._backlog.many_files:
             self._told_no = True
+            with self.connection.sends.lock:
+                self.connection.full(BY_LAYER)
         return not self._told_no
 
     def encrypt(self, data: Buffer) -> bool:
@@ -182,6 +194,7 @@ class TlsLayer(Layer):
             self._told_no &= not writable
         if writable:
             self.hooks.on_writable()
+            self.connection.drained(BY_LAYER)
 
     def close(self) -> None:
         """Say ``close_notify`` after all else, and close in order; see `Session.close`."""
@@ -192,9 +205,7 @@ class TlsLayer(Layer):
                 self._close_below()
             elif self.state is OPEN:
                 self._closing = True
-                self._deadline = self.connection.open_stream.home.call_later(
-                    self.session.close_timeout, self.connection.close_timed_out
-                )
+                self.connection.expect_progress()
 
     def _close_below(self) -> None:
         if self.below.state is OPEN:
@@ -204,10 +215,12 @@ class TlsLayer(Layer):
     def send_eof(self) -> None:
         """Say ``close_notify`` after all else; see `Session.send_eof`."""
         with self.lock:
+            self._ended = True
             if self._backlog:
                 self._ending = True
             else:
                 self._send_eof_below()
+        self.connection.submit(self._close_if_both_ended)
 
     def _send_eof_below(self) -> None:
         if self.state is OPEN and not self._closed:
@@ -235,13 +248,19 @@ class TlsLayer(Layer):
     def resume(self) -> None:
         """Hand over what waits, then receive again; see `Session.resume_receiving`."""
         self._paused = False
-        self.connection.submit(self._go_on)
+        self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        if not self._due:
+            self._due = True
+            self.connection.submit(self._go_on)
 
     def _go_on(self) -> None:
-        """Go on after a pause, within the inbox."""
+        """Go on after a pause, or with the next turn, within the inbox."""
+        self._due = False
         if self._established:
             self._read()
-        if not self._paused:
+        if not (self._paused or self._due):
             self.below.resume()
 
     # What comes from the connection, within the inbox
@@ -296,7 +315,7 @@ class TlsLayer(Layer):
             self._incoming.write(data)
         if not self._established:
             self._shake_hands()
-        elif self._paused:
+        elif self._paused or self._due:
             # It was under way; or another thread's resume() has undone the pause below, and
             # no more than this is received.
             self.below.pause()
@@ -304,9 +323,23 @@ class TlsLayer(Layer):
             self._read()
 
     def _read(self) -> None:
-        """Hand over what can be decrypted."""
+        """Hand over what can be decrypted, for one turn; the rest comes in the next."""
+        steps = turn(self.connection)
+        try:
+            for step in steps:
+                if not self._read_records(step):
+                    return
+        finally:
+            steps.close()
+        self.below.pause()
+        self._go_on_later()
+
+    def _read_records(self, step: int) -> bool:
+        """Hand over so many records at most; return whether there may be more."""
         more = True
-        while more and not self._paused and self.below.state is OPEN and not self._peer_closed:
+        for _ in range(step):
+            if self._paused or self.below.state is not OPEN or self._peer_closed:
+                return False
             try:
                 with self.lock:
                     try:
@@ -321,12 +354,12 @@ class TlsLayer(Layer):
                         if self._outgoing.pending:  # the answer to a change of keys
                             self._flush()
             except ssl.SSLWantReadError:
-                return
+                return False
             except ssl.SSLZeroReturnError:
-                data = b""
+                data, more = b"", False
             except ssl.SSLError as error:
                 self._fail(error)
-                return
+                return False
             if self._closing:  # while a file is being sent: as after close() without one
                 self._peer_closed |= not data
             elif data:
@@ -334,6 +367,15 @@ class TlsLayer(Layer):
             else:
                 self._peer_closed = True
                 self.hooks.on_eof()
+                self._close_if_both_ended()
+            if not more:
+                return False
+        return True
+
+    def _close_if_both_ended(self) -> None:
+        """Close if this side and the peer have both said ``close_notify``. Within the inbox."""
+        if self._peer_closed and self._ended:
+            self.close()
 
     def on_eof(self) -> None:
         """Check that the end of the stream is the end of TLS as well."""

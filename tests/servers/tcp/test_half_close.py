@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from journal import Journal, Made, connect, eventually, receive_all, served
+from tls_context import client_context, server_context
 
 from pyiocp import CompletionPort, SessionState
 
@@ -43,28 +44,62 @@ def test_ended_session_goes_on_receiving(port: CompletionPort, no_errors_logged:
     assert session.hooks[-2:] == ["eof", "close"]
 
 
-def test_both_sides_end_before_closing(port: CompletionPort) -> None:
-    """on_eof overridden: the session stays, fully ended, until close(), which then is at once."""
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("first", ["ours", "the peer's"])
+def test_session_closes_when_both_sides_have_ended(
+    port: CompletionPort, first: str, tls: bool
+) -> None:
+    """C74: on_eof does not close; whichever side ends first, it closes with the second."""
 
     class Staying(Journal):
         def on_eof(self) -> None:
             self.hooks.append("eof")
-            self.has_eof.set()
+            if first == "the peer's":
+                self.send_eof()
+
+    sessions = Made(Staying)
+    peers = Made(Journal)
+    listener = port.listen(LOCAL, sessions, tls=server_context() if tls else None)
+    with served(port):
+        peer_of = peers
+        if tls:
+            port.connect(listener.address, peer, tls=client_context(), server_hostname="localhost")
+        else:
+            port.connect(listener.address, peer)
+        assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+        [session], [peer] = sessions, peers
+        (session if first == "ours" else peer).send_eof()
+        assert session.closed.wait(10)
+    assert session.error is None
+    assert session.hooks == ["connect", "eof", "close"]
+
+
+@pytest.mark.parametrize("first", ["ours", "the peer's"])
+def test_what_waits_is_sent_before_both_sides_have_ended(port: CompletionPort, first: str) -> None:
+    """4 MB wait when the second side ends: the peer gets them."""
+    data = bytes(1 << 22)
+
+    class Staying(Journal):
+        receive_when_full = True
+
+        def on_eof(self) -> None:
+            self.hooks.append("eof")
+            if first == "the peer's":
+                self.send(data)
+                self.send_eof()
 
     sessions = Made(Staying)
     listener = port.listen(LOCAL, sessions)
     with served(port), connect(listener) as peer:
         assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
         [session] = sessions
-        session.send_eof()
-        assert peer.recv(1) == b""
+        if first == "ours":
+            session.send(data)
+            session.send_eof()
         peer.shutdown(socket.SHUT_WR)
-        assert session.has_eof.wait(10)
-        assert session.state is SessionState.OPEN
-        session.close()
+        assert receive_all(peer) == data
         assert session.closed.wait(10)
     assert session.error is None
-    assert session.hooks == ["connect", "eof", "close"]
 
 
 def test_closing_an_ended_session_waits_for_the_peer(port: CompletionPort) -> None:

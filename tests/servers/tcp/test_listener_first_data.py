@@ -53,20 +53,43 @@ def test_more_than_there_is_room_for_comes_in_order(port: CompletionPort) -> Non
     class Small(Echo):
         receive_size = 7
 
-        def on_connect(self) -> None:
-            super().on_connect()
-            self.pause_receiving()
-
     sessions = Made(Small)
     sent = bytes(range(250))
     listener = port.listen(LOCAL, sessions, first_data=50)
     with served(port), connect(listener) as peer:
         peer.sendall(sent)
-        assert receive_all(peer, 50) == sent[:50]
-        sessions[0].resume_receiving()
-        assert receive_all(peer, 200) == sent[50:]
+        assert receive_all(peer, 250) == sent
         assert bytes(sessions[0].received) == sent
     assert sessions[0].hooks[:10] == ["connect", *["receive"] * 9]
+
+
+@pytest.mark.parametrize("pauses_at", [0, 1, 3])
+def test_pause_holds_first_data_back(port: CompletionPort, pauses_at: int) -> None:
+    """C44: paused in on_connect, or in an on_receive: the rest comes after the resume, in order."""
+
+    class Pausing(Journal):
+        receive_size = 7
+
+        def on_connect(self) -> None:
+            super().on_connect()
+            if not pauses_at:
+                self.pause_receiving()
+
+        def on_receive(self, data: memoryview) -> None:
+            super().on_receive(data)
+            if self.hooks.count("receive") == pauses_at:
+                self.pause_receiving()
+
+    sessions = Made(Pausing)
+    sent = bytes(range(250))
+    listener = port.listen(LOCAL, sessions, first_data=50)
+    with served(port), connect(listener) as peer:
+        peer.sendall(sent)
+        assert eventually(lambda: bool(sessions) and len(sessions[0].received) == 7 * pauses_at)
+        [session] = sessions
+        assert not eventually(lambda: len(session.received) > 7 * pauses_at, seconds=0.2)
+        session.resume_receiving()
+        assert session.wait_received(250) == sent
 
 
 def test_client_that_goes_without_a_byte_is_counted(
