@@ -61,11 +61,11 @@ def test_session_closes_when_both_sides_have_ended(
     peers = Made(Journal)
     listener = port.listen(LOCAL, sessions, tls=server_context() if tls else None)
     with served(port):
-        peer_of = peers
         if tls:
-            port.connect(listener.address, peer, tls=client_context(), server_hostname="localhost")
+            context = client_context()
+            port.connect(listener.address, peers, tls=context, server_hostname="localhost")
         else:
-            port.connect(listener.address, peer)
+            port.connect(listener.address, peers)
         assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
         [session], [peer] = sessions, peers
         (session if first == "ours" else peer).send_eof()
