@@ -82,6 +82,7 @@ from .servers.tcp.session import Session as Session
 from .servers.session_state import SessionState as SessionState
 from .servers.tcp.session_statistics import SessionStatistics as SessionStatistics
 from .servers.tcp.sending import SendQueueOverflowError as SendQueueOverflowError
+from .servers.tcp.sending import SendStalledError as SendStalledError
 from .servers.tcp.listener import Listener as Listener
 from .servers.admission import Limits as Limits
 from .servers.clients.connection_pool import ConnectionPool as ConnectionPool

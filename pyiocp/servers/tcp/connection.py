@@ -265,8 +265,12 @@ class Connection(Life["Session"]):
         self.break_off(SendStalledError(f"{text}: see stall_timeout [{session!r}]"), True)
 
     def _close_timed_out(self) -> None:
-        """Reset, because closing in order takes too long."""
+        """Reset, because the peer does not take what is left."""
         self.break_off(self._error_in("close", WSAETIMEDOUT), True)
+
+    def _end_timed_out(self) -> None:
+        """Close without the peer's end; the system still delivers what it has."""
+        self.break_off(self._error_in("close", WSAETIMEDOUT))
 
     def _on_idle(self) -> None:
         # Nothing comes while nothing is received: then only a peer that takes nothing is silent.
@@ -300,7 +304,7 @@ class Connection(Life["Session"]):
             if self._deadline is None:
                 seconds = self.session.close_timeout
                 self._deadline = self._home.call_later(
-                    seconds, self.inbox.deliver, self._close_timed_out
+                    seconds, self.inbox.deliver, self._end_timed_out
                 )
             if self._close_watch is not None:
                 self._close_watch.stop()

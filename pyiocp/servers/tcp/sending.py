@@ -255,7 +255,7 @@ class Sending:
         large = size > self._session.send_limit and not queue
         self._queued_bytes_ever += size
         if large:
-            self._large_end = self._queued_bytes_ever
+            self._large_end = max(self._large_end, self._queued_bytes_ever)
         if len(queue) > GATHER_MAX:  # what is under way is not touched
             last = queue[-1]
             if type(last) is bytes and len(last) + size <= _MERGED_MAX:
@@ -326,7 +326,7 @@ class Sending:
         if count < size:
             send.queue.append(b"" + message[count:])
             if size > self._session.send_limit:
-                self._large_end = self._queued_bytes_ever
+                self._large_end = max(self._large_end, self._queued_bytes_ever)
         elif (watch := connection.watch) is not None:
             watch.active_at = watch.now()
         return True

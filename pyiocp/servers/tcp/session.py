@@ -68,7 +68,8 @@ class Session:
 
     close_timeout = 5.0
     """Seconds that ``close`` waits for the peer: without it taking anything of what is left,
-    and after that for its end. A transfer that goes on is not cut; but see `close_rate`."""
+    and after that for its end. A transfer that goes on is not cut; but see `close_rate`.
+    What the system has taken by then it goes on delivering."""
 
     close_rate = 240.0
     """Bytes a second that the peer has to take on average while the session closes, after five

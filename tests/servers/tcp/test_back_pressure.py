@@ -1,0 +1,322 @@
+"""Back-pressure: what waits to be sent stops what is received, and stays within its limits."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import time
+from typing import Any
+
+import pytest
+from honest import HonestClient
+from journal import Journal, Made, connect, eventually, receive_all, reset, served
+from tls_context import client_context, server_context
+
+from pyiocp import CompletionPort, SendQueueOverflowError, SendStalledError, Session, SessionState
+
+LOCAL = ("127.0.0.1", 0)
+
+
+class Echo(Journal):
+    """Sends everything back, without a look at what `send` says: as users do first."""
+
+    def on_receive(self, data: memoryview) -> None:
+        self.received_bytes = getattr(self, "received_bytes", 0) + len(data)
+        self.send(data)
+
+
+def fill(peer: socket.socket) -> int:
+    """Send until the other side takes no more; return how many bytes it took."""
+    peer.settimeout(0.5)
+    count = 0
+    try:
+        while True:
+            count += peer.send(bytes(1 << 16))
+    except TimeoutError:
+        return count
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_peer_that_does_not_read_is_not_read_from(port: CompletionPort, tls: bool) -> None:
+    """C77: the README's Echo holds `high_water` and a receive, however much the peer sends."""
+    sessions = Made(Echo)
+    listener = port.listen(LOCAL, sessions, tls=server_context() if tls else None)
+    with served(port):
+        raw: Any = connect(listener)
+        peer = client_context().wrap_socket(raw, server_hostname="localhost") if tls else raw
+        with peer, HonestClient(port.listen(LOCAL, Echo).address, b"question") as honest:
+            fill(peer)
+            [session] = sessions
+            room = session.high_water + 2 * session.receive_size
+            assert session.low_water < session.send_queue_bytes <= room
+            received = session.received_bytes
+            assert honest.rounds_in(0.2)
+            assert session.received_bytes == received
+            # It goes on when the peer reads, and nothing is lost.
+            peer.settimeout(30)
+            assert len(receive_all(peer, received)) >= received
+            assert eventually(lambda: session.received_bytes > received)
+        assert session.closed.wait(10)
+
+
+def test_session_may_go_on_receiving(port: CompletionPort) -> None:
+    """`receive_when_full`: as much comes as the peer sends."""
+
+    class Greedy(Echo):
+        receive_when_full = True
+
+    sessions = Made(Greedy)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        sent = 4 << 20
+        peer.settimeout(30)
+        peer.sendall(bytes(sent))
+        assert eventually(lambda: sessions[0].received_bytes == sent)
+        assert len(receive_all(peer, sent)) == sent
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_two_sessions_that_flood_each_other_do_not_hang(port: CompletionPort, tls: bool) -> None:
+    """Both send and do not read until what they have sent is taken: an error says so."""
+
+    class Flooding(Journal):
+        high_water = 1 << 16
+        low_water = 1 << 15
+        stall_timeout = 0.5
+
+        def on_connect(self) -> None:
+            super().on_connect()
+            self.send(bytes(1 << 25))
+
+    servers, clients = Made(Flooding), Made(Flooding)
+    listener = port.listen(LOCAL, servers, tls=server_context() if tls else None)
+    with served(port):
+        if tls:
+            port.connect(
+                listener.address, clients, tls=client_context(), server_hostname="localhost"
+            )
+        else:
+            port.connect(listener.address, clients)
+        assert eventually(lambda: bool(servers) and servers[0].closed.is_set(), seconds=30)
+        assert eventually(lambda: clients[0].closed.is_set(), seconds=30)
+    errors = [session.error for session in (servers[0], clients[0])]
+    stalled = [error for error in errors if isinstance(error, SendStalledError)]
+    assert stalled
+    assert all(isinstance(error, OSError) for error in errors)
+    assert "stall_timeout" in str(stalled[0])
+
+
+def test_stalled_session_may_receive_again(port: CompletionPort) -> None:
+    """`receive_when_stalled`: a peer that sends all before it reads gets its answer."""
+
+    class Patient(Echo):
+        high_water = 1 << 16
+        low_water = 1 << 15
+        stall_timeout = 0.2
+        receive_when_stalled = True
+
+    sent = 24 << 20
+    sessions = Made(Patient)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        peer.settimeout(60)
+        peer.sendall(bytes(sent))
+        peer.shutdown(socket.SHUT_WR)
+        assert len(receive_all(peer)) == sent
+        assert sessions[0].closed.wait(10)
+    assert sessions[0].error is None
+
+
+def test_peer_that_reads_slowly_is_not_stalled(port: CompletionPort) -> None:
+    """It takes less than a piece in `stall_timeout` at last, but goes on."""
+
+    class Hurried(Journal):
+        high_water = 1 << 16
+        low_water = 1 << 15
+        stall_timeout = 0.4
+
+        def on_connect(self) -> None:
+            super().on_connect()
+            self.send(bytes(1 << 23))
+
+    sessions = Made(Hurried)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        count = 0
+        while count < 1 << 23:
+            count += len(peer.recv(1 << 17))
+            time.sleep(0.03)  # a reader that is slow
+        assert sessions[0].closed.wait(0) is False
+        assert sessions[0].state is SessionState.OPEN
+
+
+def test_full_session_notices_that_its_peer_has_gone(port: CompletionPort) -> None:
+    """It receives nothing, and the peer resets: on_close comes, long before any time-out."""
+    sessions = Made(Echo)
+    listener = port.listen(LOCAL, sessions)
+    with served(port):
+        peer = connect(listener)
+        fill(peer)
+        reset(peer)
+        assert sessions[0].closed.wait(10)
+        assert isinstance(sessions[0].error, ConnectionError)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_pause_is_not_silence(port: CompletionPort, full: bool) -> None:
+    """C45: paused by the session, or full, for four times `idle_timeout`: it lives."""
+
+    class Paused(Echo):
+        idle_timeout = 0.2
+        high_water = 1 << 16
+        low_water = 1 << 15
+
+        def on_connect(self) -> None:
+            super().on_connect()
+            if not full:
+                self.pause_receiving()
+
+    sessions = Made(Paused)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+        [session] = sessions
+        if full:
+            fill(peer)
+        else:
+            peer.sendall(b"question")
+        assert not session.closed.wait(0.8)
+        peer.settimeout(30)
+        if full:
+            with contextlib.suppress(ConnectionError):
+                receive_all(peer)
+        else:
+            session.resume_receiving()
+            assert receive_all(peer, 8) == b"question"
+        assert session.closed.wait(10)  # now it is silent
+        assert isinstance(session.error, TimeoutError)
+        assert not session.send_queue_bytes
+
+
+def test_paused_session_with_something_to_send_may_be_idle(port: CompletionPort) -> None:
+    """C45: it is paused, but the peer takes nothing either."""
+
+    class Paused(Journal):
+        idle_timeout = 0.3
+        receive_when_full = True
+
+        def on_connect(self) -> None:
+            super().on_connect()
+            self.pause_receiving()
+            self.send(bytes(1 << 25))
+
+    sessions = Made(Paused)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener):
+        assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set(), seconds=30)
+        assert isinstance(sessions[0].error, TimeoutError)
+
+
+@pytest.mark.parametrize("size", [1, 2, 50, 3000])
+def test_memory_of_what_waits_is_what_is_counted(port: CompletionPort, size: int) -> None:
+    """C69: 8 MB of small messages take less than twice that, whatever their size."""
+
+    class Full(Session):
+        high_water = 1 << 30
+
+    sessions = Made(Full)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        assert eventually(lambda: bool(sessions) and sessions[0].state is SessionState.OPEN)
+        [session] = sessions
+        message = bytes(size)
+        session.send(bytes(1 << 25))  # more than the system takes
+        assert eventually(lambda: session.send_queue_bytes > 0)
+        before = session.send_queue_bytes
+        count = (8 << 20) // size if size > 2 else 400_000
+        for _ in range(count):
+            session.send(message)
+        waiting = session.send_queue_bytes
+        assert waiting - before >= count * size - (1 << 22)
+        queue = session._pyiocp.sends._send.queue
+        entries = list(queue)[1:]
+        memory = sum(map(sys.getsizeof, entries)) + sys.getsizeof(queue)
+        assert memory < 2 * count * size + (1 << 14)
+        session.abort()
+        peer.close()
+
+
+def test_merged_messages_arrive_in_order(port: CompletionPort) -> None:
+    """Numbers of 4 bytes, between messages of all sizes, behind a reader that comes late."""
+    listener = port.listen(LOCAL, sessions := Made(Journal))
+    with served(port), connect(listener) as peer:
+        assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+        sent = bytearray()
+        for n in range(100_000):
+            message = n.to_bytes(4, "big") * (1 if n % 1000 else n // 20 + 1)
+            sent += message
+            sessions[0].send(message)
+        assert receive_all(peer, len(sent)) == sent
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("size", [1 << 17, 1 << 23], ids=["128 KB", "8 MB"])
+def test_one_message_larger_than_the_limit_is_taken(
+    port: CompletionPort, tls: bool, size: int
+) -> None:
+    """It is no sign of a slow reader; what is more than the limit behind it is."""
+
+    class Limited(Journal):
+        send_limit = 1 << 16
+        high_water = 1 << 15
+
+    data = bytes(range(256)) * (size // 256)
+    listener = port.listen(LOCAL, sessions := Made(Limited), tls=server_context() if tls else None)
+    with served(port):
+        raw: Any = connect(listener)
+        peer = client_context().wrap_socket(raw, server_hostname="localhost") if tls else raw
+        with peer:
+            assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+            [session] = sessions
+            for _ in range(2):
+                session.send(data)
+                session.send(b"and a little more")
+                assert receive_all(peer, size + 17) == data + b"and a little more"
+                assert eventually(lambda: not session.send_queue_bytes)
+            for _ in range(400):  # nobody reads
+                session.send(data)
+            assert session.closed.wait(10)
+    assert isinstance(session.error, SendQueueOverflowError)
+
+
+def test_session_that_was_never_connected_takes_nothing(
+    port: CompletionPort, tmp_path: Any
+) -> None:
+    """C40: refused; send and send_file say False, the file is closed, broadcast serves others."""
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with socket.socket() as nobody:
+        nobody.bind(LOCAL)  # and does not listen
+        session = Journal()
+        other = Made(Journal)
+        listener = port.listen(LOCAL, other)
+        with served(port), connect(listener) as peer:
+            port.connect(nobody.getsockname(), lambda: session)
+            assert session.closed.wait(30)
+            with path.open("rb") as file:
+                assert session.send_file(file) is False
+                assert not file.closed
+                assert session.send_file(file, close=True) is False
+                assert file.closed
+            with pytest.raises(TypeError):
+                session.send_file("no file")
+            assert session.send(b"x") is False
+            session.send_eof()
+            session.pause_receiving()
+            session.resume_receiving()
+            session.close()
+            session.abort()
+            assert eventually(lambda: bool(other) and other[0].connected.is_set())
+            port.broadcast([session, other[0]], b"news")
+            assert receive_all(peer, 4) == b"news"
