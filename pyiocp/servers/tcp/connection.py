@@ -331,9 +331,10 @@ class Connection(Life["Session"]):
             return
         if self._deadline is not None:
             self._deadline.cancel()
-        for watch in (self._close_watch, self._stall_watch):
-            if watch is not None:
-                watch.stop()
+        if self._close_watch is not None:
+            self._close_watch.stop()
+        if self._stall_watch is not None:
+            self._stall_watch.stop()
         if self._say_goodbye(self.hooks.on_close):
             # Session and connection refer to each other until a garbage collection; what is large
             # is freed now.

@@ -128,8 +128,8 @@ class GatheredSend:
         #: One item: how many bytes of the first entry are taken, if the rest of it is too long
         #: to be copied.
         self._taken = [0]
-        #: Made anew for each session that it is lent to.
-        self.pace = Pace()
+        #: For the session that it is lent to; made with its first large message.
+        self.pace: Pace | None = None
         self._started_at = 0.0
         self._now = stream.home.kernel.monotonic
         self.operation.buffers = _Gathered(
@@ -156,7 +156,7 @@ class GatheredSend:
         self.operation.handle = stream
         self.operation.receiver = receiver
         self.sockets[0].value = stream.number
-        self.pace = Pace()
+        self.pace = None
 
     @property
     def piece_bytes(self) -> int:
@@ -209,6 +209,8 @@ class GatheredSend:
     def _point(self) -> int:
         """Point to the first messages of the queue; return how many."""
         count = 0
+        if self.pace is None:
+            self.pace = Pace()
         room = self.pace.size
         taken = self._taken[0]
         if not self._buffers:
@@ -251,7 +253,7 @@ class GatheredSend:
     def take_sent(self, count: int) -> None:
         """Drop from the queue what the system has taken."""
         queue, taken = self.queue, self._taken
-        if self._points_to_messages:
+        if self._points_to_messages and self.pace is not None:
             self.pace.taken(count, self._now() - self._started_at)
         count += taken[0]
         taken[0] = 0

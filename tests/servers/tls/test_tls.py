@@ -350,7 +350,8 @@ def test_send_limit(port: CompletionPort, no_errors_logged: None) -> None:
 
         def on_connect(self) -> None:
             super().on_connect()
-            self.send(bytes(64 << 20))
+            while self.send_queue_bytes <= self.send_limit:
+                self.send(bytes(1 << 16))
 
     sessions = Made(Flood)
     listener = port.listen(LOCAL, sessions, tls=server_context())
