@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .transport import Hooks, Sends, Transport
 
 _C = TypeVar("_C", bound=Connection)
+_L = TypeVar("_L", bound="Layer")
 
 
 class Layer:
@@ -56,6 +57,10 @@ class Layer:
         ``on_receive``, and hooks do not nest.
         """
         self.connection.inbox.deliver(self.connection.break_off, error)
+
+    def drop_unread(self) -> int:
+        """Drop what has come and was not handed over; return how many bytes that was."""
+        return 0
 
     # Called by the session; see `Transport`
 
@@ -150,6 +155,24 @@ def connect_layers(
         top = layer
     session._pyiocp = top
     return connection
+
+
+def put_at_the_bottom(session: Session, make_layer: Callable[[Session, Hooks], _L]) -> _L:
+    """Put a layer between a session's connection and what is above it, from now on."""
+    connection = connection_of(session)
+    layer = make_layer(session, connection.hooks)
+    above: Layer | None = None
+    lowest = session._pyiocp
+    while isinstance(lowest, Layer):
+        above, lowest = lowest, lowest.below
+    with connection.sends.lock:
+        layer.stand_on(connection, connection)
+        if above is None:
+            session._pyiocp = layer
+        else:
+            above.stand_on(layer, connection)
+        connection.hooks = layer
+    return layer
 
 
 def connection_of(session: Session) -> Connection:

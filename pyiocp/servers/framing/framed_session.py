@@ -187,6 +187,10 @@ class Framer(Layer):
     def _may_go_on(self) -> bool:
         return not self._paused and self.below.state is OPEN
 
+    def drop_unread(self) -> int:
+        """Drop what has come and was not handed over, and hand over no more of it."""
+        return len(self._parser.take_rest())
+
     def on_eof(self) -> None:
         """Check that the stream does not end within a frame; frames that wait come first."""
         self._eof = True

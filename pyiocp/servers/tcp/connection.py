@@ -214,6 +214,10 @@ class Connection(Life["Session"]):
         if seconds is not None and where == BY_SENDS:
             self._stall_watch = self._watch_sends(seconds, self._sends_stalled)
 
+    def drop_unread(self) -> int:
+        """Drop what came before the first receive and was not handed over; return its bytes."""
+        return self._receives.drop_first()
+
     @property
     def quiet(self) -> bool:
         """Whether it is open, and nothing has come, not even its end, that no hook knows of."""

@@ -160,6 +160,11 @@ class Receiving:
         if self._idle:
             self._awake()
 
+    def drop_first(self) -> int:
+        """Drop what is left of that; return how many bytes it was."""
+        left, self._first = len(self._first), b""
+        return left
+
     def go_on(self) -> None:
         """Post the receive, if more can come."""
         connection = self._connection

@@ -56,7 +56,7 @@ _AT_ONCE_MAX = 1 << 16
 _COPIED_MAX = 8192
 """Bytes of a view up to which copying is faster than pointing to it."""
 
-_MERGED_MAX = 4096
+MERGED_MAX = 4096
 """Bytes of messages that are merged while many wait: two bytes alone take 50 in a queue."""
 
 _TURN_BYTES = 1 << 20
@@ -141,6 +141,11 @@ class Sending:
     def queued_bytes(self) -> int:
         """How many bytes wait to be taken by the system."""
         return self._queued_bytes_ever - self.taken_bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether `send` says False until ``on_writable``."""
+        return self._over_high_water
 
     @property
     def progress(self) -> int:
@@ -258,7 +263,7 @@ class Sending:
             self._large_end = max(self._large_end, self._queued_bytes_ever)
         if len(queue) > GATHER_MAX:  # what is under way is not touched
             last = queue[-1]
-            if type(last) is bytes and len(last) + size <= _MERGED_MAX:
+            if type(last) is bytes and len(last) + size <= MERGED_MAX:
                 queue[-1] = last + message
                 return
         queue.append(message)

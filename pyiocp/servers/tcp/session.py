@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ..transport import NoConnection, show_session
 
 if TYPE_CHECKING:
+    import ssl
+
     from typing_extensions import Buffer
 
     from ..session_state import SessionState
@@ -105,6 +107,9 @@ class Session:
         """The peer will send no more. By default the session closes as well."""
         self.close()
 
+    def on_tls(self) -> None:
+        """The handshake that `start_tls` began is over: `tls` has its result."""
+
     def on_writable(self) -> None:
         """After `send` said False: the bytes waiting are down to `low_water`."""
 
@@ -182,6 +187,44 @@ class Session:
         Raises RuntimeError before ``on_connect``.
         """
         self._pyiocp.send_eof()
+
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        handshake_timeout: float = 30.0,
+    ) -> None:
+        """Go over to TLS on a connection that began without it, as STARTTLS of SMTP and IMAP does.
+
+        Call it in the hook that was told to, after sending the answer that says so. What comes
+        from then on is TLS, and what is sent waits for the end of the handshake, which
+        ``on_tls`` tells. A handshake that fails ends the session with a `TlsHandshakeError`.
+
+        What came behind the peer's request without being encrypted may be a stranger's. A
+        `FramedSession` ends with a `TlsError` then; in ``on_receive`` look at that yourself:
+        nothing may follow the request in ``data``.
+
+        context, handshake_timeout: as for ``listen`` and ``connect``.
+        server_side: whether this side is the server of TLS.
+        server_hostname: for the client, the name that the server's certificate must have.
+
+        Any thread may call it. Raises RuntimeError before ``on_connect``, after ``close``, and
+        over TLS; TypeError and ValueError for a context that does not fit, or lacks a name.
+
+        Source: https://www.rfc-editor.org/rfc/rfc3207
+        """
+        from ..tls.start_tls import start_tls  # noqa: PLC0415, it imports `ssl`, which takes 20 ms
+        from ..tls.tls_side import TlsSide  # noqa: PLC0415
+
+        side = TlsSide(
+            context,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            handshake_timeout=handshake_timeout,
+        )
+        start_tls(self, side)
 
     def abort(self) -> None:
         """Reset the connection: drop what waits, and close at once. Any thread may call it."""

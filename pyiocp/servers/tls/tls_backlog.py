@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import REFUSALS
 from ..session_state import CLOSED, OPEN
-from ..tcp.sending import FILES_MAX
+from ..tcp.sending import FILES_MAX, MERGED_MAX
 from .tls_file import TlsFile
 
 if TYPE_CHECKING:
@@ -41,9 +41,13 @@ class TlsBacklog:
         return self.files >= FILES_MAX
 
     def add(self, data: bytes) -> None:
-        """Add bytes."""
-        self._entries.append(data)
+        """Add bytes, to those that wait already if they are few."""
         self.bytes += len(data)
+        last = self._entries[-1] if self._entries else None
+        if isinstance(last, bytes) and len(last) + len(data) <= MERGED_MAX:
+            self._entries[-1] = last + data
+        else:
+            self._entries.append(data)
 
     def file(self, part: FilePart, *, close: bool) -> TlsFile:
         """Return a file that can wait here; raises as `Session.send_file`."""
@@ -59,7 +63,7 @@ class TlsBacklog:
     def go_on(self) -> None:
         """Send what there is room for."""
         layer = self._layer
-        while self._entries and layer.has_room and layer.below.state is OPEN:
+        while self._may_go_on():
             entry = self._entries[0]
             if isinstance(entry, TlsFile):
                 if entry.reading or self._read(entry):
@@ -70,6 +74,11 @@ class TlsBacklog:
                 self.bytes -= len(entry)
                 layer.encrypt(entry)
         layer.went_on()
+
+    def _may_go_on(self) -> bool:
+        layer = self._layer
+        ready = layer.established and layer.has_room and layer.below.state is OPEN
+        return ready and bool(self._entries)
 
     def _read(self, file: TlsFile) -> bool:
         """Have the next block read; return False if the file is over."""

@@ -83,7 +83,10 @@ class TlsLayer(Layer):
         self._ended = False
         #: The deadline of the handshake.
         self._deadline: ScheduledCall | None = None
-        self._established = False
+        self.established = False
+        """Whether the handshake is over."""
+        #: Whether the session was open before the handshake.
+        self._upgrades = False
         self._paused = False
         #: Whether `_go_on` will come.
         self._due = False
@@ -103,9 +106,20 @@ class TlsLayer(Layer):
     def state(self) -> SessionState:
         """Where the session is in its life: it is open when the handshake is over."""
         state = self.below.state
-        if state is not OPEN or (self._established and not self._closing):
-            return state
-        return CLOSING if self._established else CONNECTING
+        if state is OPEN and self._closing:
+            return CLOSING
+        if state is OPEN and not (self.established or self._upgrades):
+            return CONNECTING
+        return state
+
+    def upgrade(self) -> None:
+        """Begin the handshake of a session that is open: what it sends waits for that."""
+        self._upgrades = True
+        sends = self.connection.sends
+        with sends.lock:
+            self._told_no = sends.full
+            self.has_room = not self._told_no
+        self.connection.submit(self.on_connect)
 
     @property
     def queued_bytes(self) -> int:
@@ -126,7 +140,7 @@ class TlsLayer(Layer):
         with self.lock:
             if not self._takes_more:
                 return False
-            if self._backlog:
+            if self._waits:
                 self._backlog.add(data)
                 return self._answer()
             if len(data) <= _ENCRYPT_AT_ONCE:
@@ -148,6 +162,11 @@ class TlsLayer(Layer):
                 return self._answer()
         waiting.end()
         return False
+
+    @property
+    def _waits(self) -> bool:
+        """Whether what is sent now waits: for a file before it, or for the handshake."""
+        return bool(self._backlog) or not self.established
 
     @property
     def _takes_more(self) -> bool:
@@ -216,7 +235,7 @@ class TlsLayer(Layer):
         """Say ``close_notify`` after all else; see `Session.send_eof`."""
         with self.lock:
             self._ended = True
-            if self._backlog:
+            if self._waits:
                 self._ending = True
             else:
                 self._send_eof_below()
@@ -258,7 +277,7 @@ class TlsLayer(Layer):
     def _go_on(self) -> None:
         """Go on after a pause, or with the next turn, within the inbox."""
         self._due = False
-        if self._established:
+        if self.established:
             self._read()
         if not (self._paused or self._due):
             self.below.resume()
@@ -267,6 +286,8 @@ class TlsLayer(Layer):
 
     def on_connect(self) -> None:
         """Begin the handshake; the session is told when it is over."""
+        if self.below.state is not OPEN:  # it has ended before an upgrade
+            return
         self._deadline = self.connection.open_stream.home.call_later(
             self._handshake_timeout, self._on_deadline
         )
@@ -276,7 +297,7 @@ class TlsLayer(Layer):
         self.connection.submit(self._break_off_handshake)
 
     def _break_off_handshake(self) -> None:
-        if not self._established:
+        if not self.established:
             error = error_of_code("TLS handshake", WSAETIMEDOUT, None, self.session)
             self.connection.break_off(error, True)
 
@@ -303,8 +324,12 @@ class TlsLayer(Layer):
         if self._deadline is not None:
             self._deadline.cancel()
         self.tls = info
-        self._established = True
-        self.hooks.on_connect()
+        self.established = True
+        if self._upgrades:
+            self._backlog.go_on()
+            self.session.on_tls()
+        else:
+            self.hooks.on_connect()
         self._read()
 
     def on_receive(self, data: memoryview) -> None:
@@ -313,7 +338,7 @@ class TlsLayer(Layer):
             return  # after its close_notify nothing counts
         with self.lock:
             self._incoming.write(data)
-        if not self._established:
+        if not self.established:
             self._shake_hands()
         elif self._paused or self._due:
             # It was under way; or another thread's resume() has undone the pause below, and
@@ -383,7 +408,7 @@ class TlsLayer(Layer):
             return
         with self.lock:
             self._incoming.write_eof()
-        if self._established:
+        if self.established:
             self._read()
         else:
             self._shake_hands()
@@ -415,7 +440,7 @@ class TlsLayer(Layer):
     def _fail(self, error: ssl.SSLError) -> None:
         """End the session because of an error of TLS, within the inbox."""
         cut = isinstance(error, ssl.SSLEOFError)
-        if not self._established:
+        if not self.established:
             reason = "the peer ended the connection" if cut else str(error)
             failure: TlsError = TlsHandshakeError(f"TLS handshake: {reason} [{self.session!r}]")
         elif cut:

@@ -1,0 +1,35 @@
+"""Starting TLS on a connection that has been used without it: STARTTLS and its like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..layer import Layer, connection_of, put_at_the_bottom
+from ..session_state import OPEN
+from .tls import TlsError
+from .tls_layer import TlsLayer
+
+if TYPE_CHECKING:
+    from ..tcp.session import Session
+    from .tls_side import TlsSide
+
+
+def start_tls(session: Session, side: TlsSide) -> None:
+    """Begin the handshake; see `Session.start_tls`."""
+    below = session._pyiocp
+    if below.state is not OPEN:
+        raise RuntimeError(f"{session!r} cannot start TLS: it is {below.state.value}")
+    connection = connection_of(session)
+    if isinstance(connection.hooks, TlsLayer):
+        raise RuntimeError(f"{session!r} has TLS already")
+    layer = put_at_the_bottom(session, side.layer)
+    unread = connection.drop_unread()
+    while isinstance(below, Layer):
+        unread += below.drop_unread()
+        below = below.below
+    if unread:
+        # Whoever sits between the two could have put it there, to be taken for the peer's.
+        text = f"{unread} bytes came behind what started TLS, without being encrypted"
+        layer.end(TlsError(f"{text} [{session!r}]"))
+    else:
+        layer.upgrade()
