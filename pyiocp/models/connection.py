@@ -13,6 +13,7 @@ from ..errors import IocpError, error_of_code
 from ..servers.session_state import CLOSED
 from ..servers.tcp.connection import Connection
 from ..servers.tcp.sending import Sending
+from ..servers.tls.upgrade import upgrade
 from .channel import FAILED_WITH
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class ModelConnection(Connection):
     def __init__(
         self, loop: Loop, session: Session, on_end: Callable[[Session], None], hooks: Hooks
     ) -> None:
-        super().__init__(loop, session, loop.idle_operations, on_end, hooks)
+        super().__init__(loop, session, loop.idle_operations, on_end, upgrade, hooks)
         self.sends = _LoopSending(self, loop)
 
     def error_of(self, function: str, status: int) -> IocpError:

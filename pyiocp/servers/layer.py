@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .tcp.connection import Connection
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable
 
     from .session_state import SessionState
@@ -92,6 +93,16 @@ class Layer:
     def close(self) -> None:
         """Close in order; see `Session.close`."""
         self.below.close()
+
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float,
+    ) -> None:
+        """Go over to TLS; see `Session.start_tls`."""
+        self.below.start_tls(context, server_side, server_hostname, handshake_timeout)
 
     def send_eof(self) -> None:
         """Send what waits, and then the end; see `Session.send_eof`."""

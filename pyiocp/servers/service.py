@@ -18,6 +18,7 @@ from .tcp.connection import Connection
 from .tcp.idle_operations import IdleOperations
 from .tcp.listener import Listener
 from .tcp.session import Session
+from .tls.upgrade import upgrade
 from .transport import Hooks, check_new
 from .udp.datagram_server import DatagramServer
 from .udp.datagram_session import DatagramSession
@@ -119,7 +120,14 @@ class Service:
         connection = connect_layers(
             session,
             kinds,
-            partial(Connection, self.home, session, self.idle_operations, on_end or self.forget),
+            partial(
+                Connection,
+                self.home,
+                session,
+                self.idle_operations,
+                on_end or self.forget,
+                upgrade,
+            ),
         )
         if isinstance(session, MonitorSession):
             self.monitor_sessions.add(session)

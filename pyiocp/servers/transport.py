@@ -17,6 +17,8 @@ from ..handles.sockets.address_text import show_address
 from .session_state import CONNECTING
 
 if TYPE_CHECKING:
+    import ssl
+
     from typing_extensions import Buffer
 
     from .session_state import SessionState
@@ -91,6 +93,15 @@ class Transport(_Below, Protocol):
     def tls(self) -> TlsInfo | None:
         """The result of a TLS handshake."""
 
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float,
+    ) -> None:
+        """Go over to TLS."""
+
     def send_eof(self) -> None:
         """Send what waits, and then the end."""
 
@@ -146,6 +157,7 @@ class NoConnection:
     queued_bytes = 0
     send: Any = _Missing()
     send_file: Any = _Missing()
+    start_tls: Any = _Missing()
     send_eof: Any = _Missing()
     check_length: Any = _Missing()
     statistics: Any = _Missing()

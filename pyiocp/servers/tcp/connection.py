@@ -23,6 +23,7 @@ from .sending import Sending, SendStalledError
 from .session_statistics import SessionStatistics
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from ...engine.home import Home
@@ -40,6 +41,7 @@ class Connection(Life["Session"]):
     Any thread may call what is under "From any thread"; everything else runs within the inbox.
 
     idle_operations: where it borrows its receives and sends.
+    upgrade: goes over to TLS.
     hooks: what is called when something happens: the session, or the layer above.
     """
 
@@ -55,6 +57,7 @@ class Connection(Life["Session"]):
         "_receives",
         "_shut_down",
         "_stall_watch",
+        "_upgrade",
         "hooks",
         "idle_operations",
         "sends",
@@ -67,10 +70,12 @@ class Connection(Life["Session"]):
         session: Session,
         idle_operations: IdleOperations,
         on_end: Callable[[Session], None],
+        upgrade: Callable[[Session, ssl.SSLContext, bool, str | None, float], None],
         hooks: Hooks,
     ) -> None:
         super().__init__(home, session, on_end)
         self.hooks = hooks
+        self._upgrade = upgrade
         self.idle_operations = idle_operations
         self.stream: Stream | None = None
         self._receives = Receiving(self)
@@ -187,6 +192,16 @@ class Connection(Life["Session"]):
             raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
         if self.sends.end():
             self.submit(self.go_on_closing)
+
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float,
+    ) -> None:
+        """Go over to TLS; see `Session.start_tls`."""
+        self._upgrade(self.session, context, server_side, server_hostname, handshake_timeout)
 
     def pause(self) -> None:
         """Post no further receive."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-class Sends(Protocol):
+class SendLock(Protocol):
     """A connection's `Sending`, as seen by its `Receiving`."""
 
     lock: Any
@@ -35,7 +35,7 @@ class Owner(Protocol):
     watch: IdleWatch | None
 
     @property
-    def sends(self) -> Sends:
+    def sends(self) -> SendLock:
         """What it sends with."""
 
     @property

@@ -26,7 +26,7 @@ _PIECE_RATE = 1 << 14
 four seconds more, and the next one is smaller."""
 
 
-class Progress(Protocol):
+class SendCounter(Protocol):
     """What is watched: `Sending`."""
 
     @property
@@ -65,7 +65,7 @@ class SendProgress:
         self,
         home: Home,
         deliver: Callable[[Callable[[], None]], None],
-        sends: Progress,
+        sends: SendCounter,
         seconds: float,
         on_stall: Callable[[], None],
         rate: float = 0.0,

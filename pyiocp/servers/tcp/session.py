@@ -215,16 +215,7 @@ class Session:
 
         Source: https://www.rfc-editor.org/rfc/rfc3207
         """
-        from ..tls.start_tls import start_tls  # noqa: PLC0415, it imports `ssl`, which takes 20 ms
-        from ..tls.tls_side import TlsSide  # noqa: PLC0415
-
-        side = TlsSide(
-            context,
-            server_side=server_side,
-            server_hostname=server_hostname,
-            handshake_timeout=handshake_timeout,
-        )
-        start_tls(self, side)
+        self._pyiocp.start_tls(context, server_side, server_hostname, handshake_timeout)
 
     def abort(self) -> None:
         """Reset the connection: drop what waits, and close at once. Any thread may call it."""

@@ -1,4 +1,4 @@
-"""Starting TLS on a connection that has been used without it: STARTTLS and its like."""
+"""Going over to TLS on a connection that has been used without it: STARTTLS and its like."""
 
 from __future__ import annotations
 
@@ -7,15 +7,31 @@ from typing import TYPE_CHECKING
 from ..layer import Layer, connection_of, put_at_the_bottom
 from ..session_state import OPEN
 from .tls import TlsError
-from .tls_layer import TlsLayer
 
 if TYPE_CHECKING:
+    import ssl
+
     from ..tcp.session import Session
-    from .tls_side import TlsSide
 
 
-def start_tls(session: Session, side: TlsSide) -> None:
+def upgrade(
+    session: Session,
+    context: ssl.SSLContext,
+    server_side: bool,
+    server_hostname: str | None,
+    handshake_timeout: float,
+) -> None:
     """Begin the handshake; see `Session.start_tls`."""
+    # They import ssl, which takes 20 ms: only when TLS is used.
+    from .tls_layer import TlsLayer  # noqa: PLC0415
+    from .tls_side import TlsSide  # noqa: PLC0415
+
+    side = TlsSide(
+        context,
+        server_side=server_side,
+        server_hostname=server_hostname,
+        handshake_timeout=handshake_timeout,
+    )
     below = session._pyiocp
     if below.state is not OPEN:
         raise RuntimeError(f"{session!r} cannot start TLS: it is {below.state.value}")
