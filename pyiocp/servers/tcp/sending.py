@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ...handles.sockets.transmit import SendFileOperation
     from .gathered_send import GatheredSend
     from .owner import Owner
+    from .send_queues import SendQueues
 
 
 FILES_MAX = 2
@@ -94,6 +95,8 @@ class Sending:
         "_send",
         "_session",
         "_trying_again",
+        "all_queues",
+        "bytes_above",
         "ended",
         "frugal",
         "lock",
@@ -119,6 +122,10 @@ class Sending:
         It is the stream's own lock, which sending needs anyway: up to CPython 3.12 each lock
         is a kernel semaphore.
         """
+        self.all_queues: SendQueues | None = None
+        """What counts the bytes of several sessions, if anything does."""
+        self.bytes_above = 0
+        """How many bytes wait in a layer; set with the layer's lock, before `report`."""
         self._connection = connection
         self._session = connection.session
         #: The operation, with the queue: None before the first message, and once given back.
@@ -187,6 +194,19 @@ class Sending:
             ended, self.ended, self._full_stop = self.ended, True, True
         return not ended
 
+    def report(self) -> None:
+        """Tell how much waits now, if all together are counted."""
+        if self.all_queues is not None:
+            self.all_queues.waits(self, self.queued_bytes + self.bytes_above)
+
+    def crowded_out(self, mine: int, all_bytes: int, limit: int) -> None:
+        """Abort the session; see `SendQueue.crowded_out`."""
+        self._full_stop = True
+        text = f"{mine} bytes wait for a peer, more than for any other, {all_bytes} in all"
+        limit_text = f"the listener's Limits have send_queue_bytes={limit}"
+        error = SendQueueOverflowError(f"{text}; {limit_text} [{self._session!r}]")
+        self._connection.submit(self._connection.break_off, error, True)
+
     def rest(self) -> None:
         """Give the operation back, if there is nothing to send."""
         with self.lock:
@@ -201,6 +221,9 @@ class Sending:
         """Drop what waits and rest; nothing is under way any more."""
         with self.lock:
             self.lock = _NO_STREAMS_LOCK
+            if self.all_queues is not None:
+                self.all_queues.leave(self)
+                self.all_queues = None
             if self._send is None:
                 return
             files = [entry for entry in self._send.queue if type(entry) is QueuedFile]
@@ -242,11 +265,14 @@ class Sending:
                     self._add(send, message)
                 if send.queue and not self.sending and not (self._held and self._may_hold):
                     self._flush(send)
+                if self.all_queues is not None:
+                    self.report()
             queued_bytes = self._queued_bytes_ever - self.taken_bytes
             if queued_bytes < session.high_water:
                 return not self._over_high_water
             self._now_over_high_water()
-            overflowed = self._full_stop = self._overflows
+            overflowed = self._overflows
+            self._full_stop |= overflowed
         if overflowed:
             self.overflow(queued_bytes)
         return False
@@ -442,6 +468,8 @@ class Sending:
         self.taken_bytes += count
         if (watch := self._connection.watch) is not None:
             watch.active_at = watch.now()
+        if self.all_queues is not None:
+            self.report()
 
     def _on_sent(self, operation: Operation, count: int, status: int) -> None:
         self._connection.inbox.deliver_end(self._sent, count, status)

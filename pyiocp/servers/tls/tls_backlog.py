@@ -48,6 +48,12 @@ class TlsBacklog:
             self._entries[-1] = last + data
         else:
             self._entries.append(data)
+        self._report()
+
+    def _report(self) -> None:
+        sends = self._layer.connection.sends
+        sends.bytes_above = self.bytes
+        sends.report()
 
     def file(self, part: FilePart, *, close: bool) -> TlsFile:
         """Return a file that can wait here; raises as `Session.send_file`."""
@@ -72,6 +78,7 @@ class TlsBacklog:
             with layer.lock:
                 self._entries.popleft()
                 self.bytes -= len(entry)
+                self._report()
                 layer.encrypt(entry)
         layer.went_on()
 
