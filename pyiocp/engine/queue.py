@@ -130,6 +130,9 @@ class CompletionQueue:
         self.retired: dict[int, memoryview] = {}
         #: What has ended, first in, first out.
         self.ready: deque[Event] = deque()
+        self.menders: list[Event] = []
+        """What is called when a receiver has raised something, in case that has left anything
+        undone."""
         # An iterator: a loop takes from it without a call. It raises IndexError at the end.
         self._next_ready = iter(self.ready.popleft, None)
         self._timer_heap = self.timers.heap
@@ -356,6 +359,7 @@ class CompletionQueue:
                 except BaseException as error:
                     # Receivers see to their own errors. One that did not must not take the
                     # other packets of the round, and the worker, with it.
+                    ready += self.menders  # first of all, and without a call: see the module
                     if packet.receiver is None:
                         completions.append(_unfinished(packet, count, status, error))
                     if not isinstance(error, Exception):

@@ -285,6 +285,8 @@ class TlsLayer(Layer):
             self._deadline.cancel()
         self.tls = info
         self._established = True
+        if self.connection.slot is not None:
+            self.connection.slot.established()
         self.hooks.on_connect()
         self._read()
 
