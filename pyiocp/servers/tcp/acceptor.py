@@ -4,15 +4,11 @@ Several AcceptEx are always pending, so a burst of clients finds sockets ready. 
 posted before anything of the user's is called for the last one's client. If the system refuses it,
 out of memory or sockets, it is tried again a little later.
 
-An accept is in one place at a time, and nobody has it twice:
-
-- `_awaited`: it is pending, or its end has not been looked at yet;
-- an `Arrival` has it, which looks at its client;
-- `resting`: it is to be posted, now, or when the pause or the shortage is over.
-
-A signal handler of the user's may raise after any call (see `queue`), and CPython has no lock
-against that. So an accept goes from one place to the next without a call in between. After an
-exception `mend` looks at all of them, in case one has been left behind.
+An accept is in one place at a time: pending; or an `Arrival` has it, which looks at its client; or
+it is among `resting`, to be posted now, or when the pause or the shortage is over. A signal handler
+of the user's may raise after any call (see `queue`), and CPython has no lock against that. So an
+accept goes from one place to the next without a call in between; and what an exception has left
+undone, `mend` does.
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ...engine.packet import COMPLETED, IDLE
+from ...engine.packet import IDLE
 from ...errors import HandleClosedError, PortClosedError
 from .arrival import Arrival
 from .silent_clients import SilentClients, silent_seconds
@@ -87,16 +83,13 @@ class Acceptor:
         #: Those without, although it was asked for.
         self._plain: set[AcceptOperation] = set()
         self._plain_wanted = 0
-        self._awaited: dict[AcceptOperation, None] = {}
         # A loop takes from it without a call. It raises IndexError at the end.
         self._next_resting = iter(self.resting.popleft, None)
         self._retry_s = _RETRY_FIRST_S
         self._retrying = False
         self._silent_clients: SilentClients | None = None
         for _ in range(accepts):
-            operation = self._add(first_data, self._operations)
-            self._awaited[operation] = None
-            operation.post()
+            self._add(first_data, self._operations).post()
         if first_data:
             self._silent_clients = SilentClients(
                 home, first_data_timeout, lambda: list(self._operations), self._on_look
@@ -135,10 +128,7 @@ class Acceptor:
             self._silent_clients.stop()
 
     def mend(self) -> None:
-        """Look after all accepts and arrivals, because something was raised somewhere."""
-        for operation in list(self._awaited):
-            if operation.state is COMPLETED:  # its receiver had no chance to begin
-                self._on_accept(operation, operation.transferred, operation.status)
+        """Look after all arrivals and accepts, because something was raised somewhere."""
         now = self.home.kernel.monotonic()
         for arrival in list(self.arrivals):
             if arrival.lost:
@@ -152,14 +142,11 @@ class Acceptor:
     # Accepting
 
     def _on_accept(self, operation: AcceptOperation, count: int, status: int) -> None:
-        if operation.state is not COMPLETED:
-            return
-        arrival = Arrival(self, operation)
         try:
-            # One thread takes it, even if `mend` was faster than the port.
-            del self._awaited[operation]
-        except KeyError:
-            return
+            arrival = Arrival(self, operation)
+        except BaseException:
+            self.home.ready += ((operation, count, status),)
+            raise
         self.arrivals[arrival] = None
         try:
             self._on_arrival(arrival, count, status)
@@ -193,13 +180,11 @@ class Acceptor:
                 for operation in self._next_resting:
                     # Whether it has been posted, this tells if something is raised.
                     operation.state = IDLE
-                    self._awaited[operation] = None
                     break
             except IndexError:
                 return
             try:
                 if self._is_surplus(operation):
-                    del self._awaited[operation]
                     continue
                 operation.post()
                 self._retry_s = _RETRY_FIRST_S
@@ -208,7 +193,6 @@ class Acceptor:
             except BaseException as error:
                 if operation.state is not IDLE:
                     raise
-                del self._awaited[operation]
                 self.resting += (operation,)
                 if not isinstance(error, Exception):
                     raise
