@@ -73,7 +73,7 @@ class Inbox:
                         self._ready += ((self, 0, 0),)
                         raise
                 finally:
-                    turn.append(True)
+                    turn += (True,)
         if entries:
             self.work()
 
@@ -109,10 +109,10 @@ class Inbox:
                         entries[:0] = ((self._on_failure, (error,)),)
                         self._fail()
             except BaseException:
+                turn += (True,)
                 self._ready += ((self, 0, 0),)
                 raise
-            finally:
-                turn.append(True)
+            turn += (True,)
 
     def _fail(self) -> None:
         """Call `on_failure`, which is the first entry; raise on what is no Exception."""

@@ -175,7 +175,7 @@ class Acceptor:
 
     def post_resting(self) -> None:
         """Post the resting accepts; if the system refuses one, try again a little later."""
-        while not (self.paused or self.stream.closed):
+        while self.resting and not (self.paused or self.stream.closed):
             try:
                 for operation in self._next_resting:
                     # Whether it has been posted, this tells if something is raised.
@@ -184,7 +184,7 @@ class Acceptor:
             except IndexError:
                 return
             try:
-                if self._is_surplus(operation):
+                if self._plain and self._is_surplus(operation):
                     continue
                 operation.post()
                 self._retry_s = _RETRY_FIRST_S
@@ -194,6 +194,8 @@ class Acceptor:
                 if operation.state is not IDLE:
                     raise
                 self.resting += (operation,)
+                if operation.unwritten:
+                    self._replace_abandoned()
                 if not isinstance(error, Exception):
                     raise
                 self._retry_later(error)
@@ -201,14 +203,20 @@ class Acceptor:
             if self.paused:  # by another thread, which may not have seen it pending yet
                 self._cancel(operation)  # type: ignore[unreachable]
 
+    def _replace_abandoned(self) -> None:
+        """Make new accepts for those that the kernel may still write to, though they ended."""
+        for operation in list(self.resting):
+            if operation.unwritten:
+                self.resting.remove(operation)
+                plain = operation in self._plain
+                kind, room = (self._plain, 0) if plain else (self._operations, self._first_data)
+                kind.discard(operation)
+                self.resting.append(self._add(room, kind))
+
     def _is_surplus(self, operation: AcceptOperation) -> bool:
         """Whether there are enough of these without it; it then is one of ours no more."""
         if operation in self._plain and len(self._plain) > self._plain_wanted:
             self._plain.discard(operation)
-            return True
-        if operation.unwritten:  # abandoned, but the kernel may still write to it
-            self.resting.append(self._add(self._first_data, self._operations))
-            self._operations.discard(operation)
             return True
         return False
 

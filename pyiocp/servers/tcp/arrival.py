@@ -32,36 +32,22 @@ class Arrival:
     operation: that accept.
     """
 
-    __slots__ = (
-        "_holds_operation",
-        "acceptor",
-        "first",
-        "lost",
-        "operation",
-        "peer",
-        "session",
-        "slot",
-        "stream",
-        "then",
-        "timer",
-    )
+    stream: Stream | None = None
+    peer: Any = None
+    first = b""
+    """What came with the accept."""
+    slot: Slot | None = None
+    session: Session | None = None
+    then: Callable[[Arrival], None] | None = None
+    """What is to be done when it has waited long enough."""
+    timer: ScheduledCall | None = None
+    lost = False
+    """Whether something was raised, so that nobody goes on with it."""
 
     def __init__(self, acceptor: Acceptor, operation: AcceptOperation) -> None:
         self.acceptor = acceptor
         self.operation = operation
         self._holds_operation = True
-        self.stream: Stream | None = None
-        self.peer: Any = None
-        self.first = b""
-        """What came with the accept."""
-        self.slot: Slot | None = None
-        self.session: Session | None = None
-        """Its session, once there is one."""
-        self.timer: ScheduledCall | None = None
-        self.then: Callable[[Arrival], None] | None = None
-        """What is to be done when it has waited long enough."""
-        self.lost = False
-        """Whether something was raised, so that nobody goes on with it."""
 
     def wait(self, seconds: float, then: Callable[[Arrival], None]) -> None:
         """Have a function called later, unless something else is to go on with it before."""
@@ -88,9 +74,12 @@ class Arrival:
 
     def end(self) -> None:
         """Forget it: what it had is given back, or another's."""
-        self.free_operation()
-        self.acceptor.waiting.pop(self, None)
-        self.acceptor.arrivals.pop(self, None)
+        if self._holds_operation:
+            self.free_operation()
+        acceptor = self.acceptor
+        if acceptor.waiting:
+            acceptor.waiting.pop(self, None)
+        acceptor.arrivals.pop(self, None)
 
     def drop(self) -> None:
         """Close it, and give everything back. Called again, this goes on with what is left."""
