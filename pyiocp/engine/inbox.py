@@ -16,15 +16,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
-
-    from .home import Home
 
 
 class Inbox:
     """Calls functions one at a time, in the order in which they came.
 
-    home: calls what an exception has left here.
+    ready: the ready queue of the port, which goes on here after an exception.
     on_failure: called with what an entry has raised, within the exclusion. It must be good for
         being called again: it is if it was interrupted.
     """
@@ -34,14 +33,14 @@ class Inbox:
     state: Any
     """Set when a port takes it from its ready queue, as an operation's."""
 
-    def __init__(self, home: Home, on_failure: Callable[[BaseException], None]) -> None:
+    def __init__(self, ready: deque[Any], on_failure: Callable[[BaseException], None]) -> None:
         #: A list, not a deque, which takes 700 bytes when it is empty, and mostly it is.
         self._entries: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         #: One item, taken by who works, which no two can. As good as a lock that is only ever
         #: tried, but 40 ns less; and up to CPython 3.12 each lock is a semaphore of the kernel's.
         self._turn = [True]
         self._on_failure = on_failure
-        self._ready = home.ready
+        self._ready = ready
 
     def deliver(self, function: Callable[..., None], *arguments: Any) -> None:
         """Call the function, after what is there already, unless another thread is at it.

@@ -62,7 +62,7 @@ class Life(Generic[_S]):
         self.on_end = on_end
         self.peer_address: Any = None
         self.local_address: Any = None
-        self.inbox = Inbox(home, self._on_failure)
+        self.inbox = Inbox(home.ready, self._on_failure)
         self.slot: Slot | None = None
         """What it takes of the limits of its server."""
         self.watch: IdleWatch | None = None

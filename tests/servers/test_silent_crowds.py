@@ -124,7 +124,7 @@ def test_handshakes_that_never_end_shut_nobody_out(
     sending: bytes,
     record_property: Any,
 ) -> None:
-    """They count against their address, and in all; who has finished does not."""
+    """C68: they count against their address, and in all; who has finished does not."""
     limits = Limits(sessions=100, handshakes=20, handshakes_per_address=8)
     listener = port.listen(LOCAL, Echo, tls=server_context(), limits=limits)
     tls = client_context()

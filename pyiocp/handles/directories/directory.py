@@ -209,7 +209,7 @@ class Directory(Handle):
         self._renames = Renames()
         self._receiver: Callable[[DirectoryCompletion], object] | None = None
         self._untold: deque[DirectoryCompletion] = deque()
-        self._inbox = Inbox(home, self._on_failure)
+        self._inbox = Inbox(home.ready, self._on_failure)
         # ReadDirectoryChangesW returns the same whether it has completed or is pending, so with
         # skip-on-success there would be no way to tell whether a packet comes.
         super().__init__(home, number, key=key, skip_on_success=False)

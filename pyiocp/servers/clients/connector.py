@@ -58,7 +58,7 @@ class Connector:
         self._connection = connection
         self._session = connection.session
         self._retry = retry
-        self._deliver = Inbox(service.home, self._on_failure).deliver
+        self._deliver = Inbox(service.home.ready, self._on_failure).deliver
         #: What is under way, one at a time: a look-up, a race, or the wait for the next.
         self._look_up: object | None = None
         self._race: Race | None = None
