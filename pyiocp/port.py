@@ -638,13 +638,15 @@ class CompletionPort:
         """Listen at an address, and make a session of every connection.
 
         address: ``(host, port)``; port 0 lets the system choose, see the listener's
-            ``address``. An empty host is every IPv4 interface, ``"::"`` every IPv6 one.
-            Or a socket of Python's that listens already, which belongs to the listener
-            from then on; or what ``Listener.share`` gave in another process. Then
-            `backlog`, `exclusive`, `dual_stack` and `no_delay` are as they have been set.
+            ``address``. An empty host is every IPv4 interface, ``"::"`` every IPv6 one. A
+            name is looked up, which waits for the name server: all its addresses are
+            listened at, on one port number; see the listener's ``addresses``. Or a socket
+            of Python's that listens already, which belongs to the listener from then on; or
+            what ``Listener.share`` gave in another process. Then `backlog`, `exclusive`,
+            `dual_stack` and `no_delay` are as they have been set.
         factory: called without arguments for each connection, returns a new `Session`:
             mostly the class itself.
-        accepts: how many AcceptEx are pending at any time, 1 to 4,096.
+        accepts: how many AcceptEx are pending at any time for each address, 1 to 4,096.
         backlog: how many more connections may wait in the system; by default what fits.
         exclusive: let no other process bind the same address (SO_EXCLUSIVEADDRUSE).
         dual_stack: take IPv4 clients too, at an IPv6 address, which ``""`` then is as well.
@@ -654,15 +656,16 @@ class CompletionPort:
             connection becomes a session when the client has sent something, which saves a
             receive for each; not for protocols in which the server speaks first.
         first_data_timeout: seconds that a client has for it, rounded up to whole ones and
-            with up to a second more; then its connection is closed.
+            with up to a second more; then its connection is closed. While silent clients
+            occupy accepts, others are accepted without, and then wait as long for it.
         limits: how many sessions there may be, and how fast they may begin; see `Limits`.
         tls: an `ssl.SSLContext` of ``PROTOCOL_TLS_SERVER`` with its certificate loaded; the
             sessions then talk TLS. Renegotiation is switched off in it.
         handshake_timeout: seconds in which a client has to finish the TLS handshake.
 
-        Returns at once: accepting is done by `run`. Raises `AddressUnavailableError` if
-        the address is in use or none of this machine's, `PortClosedError` on a closed
-        port, ValueError and TypeError for bad arguments.
+        Accepting is done by `run`. Raises `AddressUnavailableError` if the address is in use
+        or none of this machine's, `PortClosedError` on a closed port, OSError
+        (``socket.gaierror``) for an unknown name, ValueError and TypeError for bad arguments.
         """
         self._service.check_open("listen")
         return Listener.open(

@@ -3,6 +3,12 @@
 A session's completions and calls pass through one, and so do the changes in a directory: what
 calls a hook is never called twice at once. No thread waits for another: one that finds the inbox
 in use leaves the entry to the thread that is using it.
+
+Whatever an entry raises goes to its owner's `on_failure`: KeyboardInterrupt and SystemExit too,
+which then go on to who runs the port. A signal handler of the user's may raise anywhere (see
+`queue`), also on the way to `on_failure`. So the turn is taken, an entry taken out and a failure
+written down without a call, after which one might; and what is then left to do is an event in the
+port's ready queue.
 """
 
 from __future__ import annotations
@@ -10,21 +16,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
 
 class Inbox:
-    """Calls functions one at a time, in the order in which they came."""
+    """Calls functions one at a time, in the order in which they came.
 
-    __slots__ = ("_entries", "_on_failure", "_turn")
+    ready: the ready queue of the port, which goes on here after an exception.
+    on_failure: called with what an entry has raised, within the exclusion. It must be good for
+        being called again: it is if it was interrupted.
+    """
 
-    def __init__(self, on_failure: Callable[[Exception], None]) -> None:
+    __slots__ = ("_entries", "_on_failure", "_ready", "_turn", "state")
+
+    state: Any
+    """Set when a port takes it from its ready queue, as an operation's."""
+
+    def __init__(self, ready: deque[Any], on_failure: Callable[[BaseException], None]) -> None:
         #: A list, not a deque, which takes 700 bytes when it is empty, and mostly it is.
         self._entries: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         #: One item, taken by who works, which no two can. As good as a lock that is only ever
         #: tried, but 40 ns less; and up to CPython 3.12 each lock is a semaphore of the kernel's.
         self._turn = [True]
         self._on_failure = on_failure
+        self._ready = ready
 
     def deliver(self, function: Callable[..., None], *arguments: Any) -> None:
         """Call the function, after what is there already, unless another thread is at it.
@@ -41,17 +57,22 @@ class Inbox:
             entries.append((function, (count, status)))
         else:
             try:
-                turn.pop()
+                del turn[0]
             except IndexError:
                 entries.append((function, (count, status)))
             else:
                 # Nothing is there and nobody at it, as nearly always: 210 ns less.
                 try:
                     function(count, status)
-                except Exception as error:  # noqa: BLE001, it may be a user's hook
-                    self._on_failure(error)
+                except BaseException as error:  # noqa: BLE001, it may be a user's hook
+                    entries[:0] = ((self._on_failure, (error,)),)
+                    try:
+                        self._fail()
+                    except BaseException:
+                        self._ready += ((self, 0, 0),)
+                        raise
                 finally:
-                    turn.append(True)
+                    turn += (True,)
         if entries:
             self.work()
 
@@ -74,15 +95,39 @@ class Inbox:
         # entry that came just too late for one pass is in the next.
         while entries:
             try:
-                turn.pop()
+                del turn[0]
             except IndexError:
                 return
             try:
                 while entries:
-                    function, arguments = entries.pop(0)
+                    function, arguments = entries[0]
+                    del entries[0]
                     try:
                         function(*arguments)
-                    except Exception as error:  # noqa: BLE001, it may be a user's hook
-                        self._on_failure(error)
-            finally:
-                turn.append(True)
+                    except BaseException as error:  # noqa: BLE001, it may be a user's hook
+                        entries[:0] = ((self._on_failure, (error,)),)
+                        self._fail()
+            except BaseException:
+                turn += (True,)
+                self._ready += ((self, 0, 0),)
+                raise
+            turn += (True,)
+
+    def _fail(self) -> None:
+        """Call `on_failure`, which is the first entry; raise on what is no Exception."""
+        entry = self._entries[0]
+        del self._entries[0]
+        function, (error,) = entry
+        try:
+            function(error)
+        except Exception:
+            raise  # nobody's hook: whoever dispatches logs it
+        except BaseException:
+            self._entries[:0] = (entry,)
+            raise
+        if not isinstance(error, Exception):
+            raise error
+
+    def receiver(self, _packet: Any, _count: int, _status: int) -> None:
+        """Go on after an exception; called by the port, like an operation's."""
+        self.work()

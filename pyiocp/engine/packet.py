@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..memory.pages import Extent
+    from .inbox import Inbox
     from .timers import Call
 
     Receiver = Callable[[Any, int, int], None]
     """Takes a packet, its byte count and its status instead of a `Completion`."""
 
-    Event = tuple["Packet | Call", int, int]
-    """A packet whose operation has ended, its byte count and its NTSTATUS; or a call."""
+    Event = tuple["Packet | Call | Inbox", int, int]
+    """A packet whose operation has ended, its byte count and its NTSTATUS; or what is to be
+    called: a function, or an inbox that an exception has left with something to do."""
 
 _OVERLAPPED_SIZE = ctypes.sizeof(OVERLAPPED)
 

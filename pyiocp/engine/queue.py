@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dis
 import logging
 import threading
 import weakref
@@ -44,6 +45,7 @@ from . import interrupt
 from .completion import Completion
 from .endless_calls import error_codes
 from .in_flight import InFlightTable
+from .inbox import Inbox
 from .late_packets import Markers, Senders, Tags
 from .packet import COMPLETED, PENDING, Packet, PostedPacket
 from .poller import Poller
@@ -53,6 +55,7 @@ from .waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from ..handles.handle import Handle
     from .in_flight import Tracer, Watcher
@@ -68,6 +71,9 @@ SPARE_LOCKS_MAX = 256
 #: How many packets are dispatched between two looks at the timers. At 2,000 connections, a
 #: look a round only let timers be 1.9 s late.
 _TIMERS_EVERY = 64
+
+
+_HARMLESS = {"NOP", "LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_LOAD_FAST"}
 
 
 class CompletionQueue:
@@ -130,6 +136,9 @@ class CompletionQueue:
         self.retired: dict[int, memoryview] = {}
         #: What has ended, first in, first out.
         self.ready: deque[Event] = deque()
+        self.menders: list[Event] = []
+        """What is called when a receiver has raised something, in case that has left anything
+        undone."""
         # An iterator: a loop takes from it without a call. It raises IndexError at the end.
         self._next_ready = iter(self.ready.popleft, None)
         self._timer_heap = self.timers.heap
@@ -358,6 +367,9 @@ class CompletionQueue:
                     # other packets of the round, and the worker, with it.
                     if packet.receiver is None:
                         completions.append(_unfinished(packet, count, status, error))
+                    elif _not_begun(error):
+                        ready.append((packet, count, status))
+                    ready += self.menders
                     if not isinstance(error, Exception):
                         raise
                     logger.exception("the completion of %r could not be dealt with", packet)
@@ -396,6 +408,36 @@ class CompletionQueue:
             return f"<{self._name} closed>"
         kinds = ", ".join(f"{n} {kind}" for kind, n in self.in_flight_by_kind().items())
         return f"<{self._name} {self.handle:#x}: {kinds or 'nothing'} in flight>"
+
+
+def _not_begun(error: BaseException) -> bool:
+    """Tell whether a receiver has done nothing yet: a signal handler interrupted its beginning.
+
+    error: as it has come out of the receiver.
+    """
+    traceback = error.__traceback__
+    receiver = None if traceback is None else traceback.tb_next
+    if receiver is None:
+        return False
+    if _at_the_beginning(receiver):
+        return True
+    called = receiver.tb_next
+    # Receivers that call this do nothing else.
+    hands_on = called is not None and called.tb_frame.f_code is Inbox.deliver_end.__code__
+    return hands_on and called is not None and _at_the_beginning(called)
+
+
+def _at_the_beginning(traceback: TracebackType) -> bool:
+    """Tell whether a function was interrupted before its first line: see the module."""
+    begun = False
+    for instruction in dis.get_instructions(traceback.tb_frame.f_code):
+        if instruction.offset >= traceback.tb_lasti:
+            # After RESUME, an instruction that cannot fail by itself: a trace function's doing.
+            return not begun or instruction.opname in _HARMLESS
+        begun = begun or instruction.opname == "RESUME"
+        if begun and instruction.opname != "RESUME":
+            return False
+    return False
 
 
 def _unfinished(packet: Packet, count: int, status: int, error: BaseException) -> Completion:

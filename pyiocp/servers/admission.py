@@ -1,9 +1,13 @@
 """Admission: which connections a listener lets in, and when.
 
-There are four limits: how many sessions may be open, in all and from one address, and how many
-may begin in a second, in all and from one address. If an address is over its limit, or the
-server is full, waiting would not help: the connection is reset. If too many begin in a second,
-it does: the rest wait in the system's backlog.
+There are limits of how many sessions may be open, how many of them may be in their TLS handshake,
+and how many may begin in a second: each in all and from one address. If an address is over its
+limit, or the server is full, waiting would not help: the connection is reset. If too many begin
+in a second, it does: the rest wait in the system's backlog.
+
+What a connection takes is its `Slot`. Counts must come back whatever is raised, by a signal
+handler too (see `queue`): so a slot and the counts change together, without a call in between,
+and giving a slot back twice does nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +39,15 @@ _REFUSALS_LOGGED_EVERY_S = 10.0
 """How often a server logs that it refuses clients."""
 
 
+_NUMBERS = (
+    "sessions",
+    "sessions_per_address",
+    "handshakes",
+    "handshakes_per_address",
+    "send_queue_bytes",
+)
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a listener lets in: a plain value; None, the default of each, is no limit.
@@ -46,19 +59,32 @@ class Limits:
         `DatagramServer` has no backlog: it drops what would begin more.
     per_second_per_address: how many may begin in a second from one peer address. As many
         may come at once (but always one); more are reset.
+    handshakes: how many of the open sessions may be in their TLS handshake at a time. More
+        are reset. Only a listener with TLS has any.
+    handshakes_per_address: how many of them may be of one peer address. More are reset.
+    send_queue_bytes: how many bytes may wait to be sent on all sessions together. Over that
+        the sessions with the most are aborted, the largest first, with a
+        `SendQueueOverflowError`. Only a listener has it; a `DatagramServer` has ``sends``.
+
+    A session counts from when its connection is accepted: during its TLS handshake, and while
+    a listener with ``first_data`` waits for that. (What such a listener's own accepts wait for,
+    ``accepts`` connections at most, has no address yet and is not counted.)
 
     An IPv6 address counts by its first 64 bits; an IPv4 address of a dual-stack listener
-    counts as an IPv4 address. The numbers of sessions are at least 1, the rates more
-    than 0; ValueError if not.
+    counts as an IPv4 address. The numbers of sessions and handshakes are at least 1, the rates
+    more than 0; ValueError if not.
     """
 
     sessions: int | None = None
     sessions_per_address: int | None = None
     per_second: float | None = None
     per_second_per_address: float | None = None
+    handshakes: int | None = None
+    handshakes_per_address: int | None = None
+    send_queue_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("sessions", "sessions_per_address"):
+        for name in _NUMBERS:
             value = getattr(self, name)
             if value is not None and not value >= 1:
                 raise ValueError(f"{name} must be at least 1, not {value}: close the listener")
@@ -92,11 +118,38 @@ class _Rate:
 class _Address:
     """What is known of one peer address."""
 
-    __slots__ = ("due", "sessions")
+    __slots__ = ("due", "handshakes", "network", "sessions")
 
-    def __init__(self) -> None:
+    def __init__(self, network: Any) -> None:
+        self.network = network
         self.sessions = 0
+        self.handshakes = 0
         self.due = 0.0
+
+
+class Slot:
+    """What one connection takes of the limits. Any thread may call any method.
+
+    shakes_hands: whether it begins with a TLS handshake.
+    """
+
+    __slots__ = ("_admission", "address", "held", "shakes_hands")
+
+    def __init__(self, admission: Admission, shakes_hands: bool) -> None:
+        self._admission = admission
+        self.shakes_hands = shakes_hands
+        self.held = False
+        """Whether it is counted."""
+        self.address: _Address | None = None
+        """Where it is counted as well."""
+
+    def established(self) -> None:
+        """No longer count it as a handshake."""
+        self._admission.end_handshake(self)
+
+    def leave(self) -> None:
+        """Stop counting it. Calling this twice does nothing."""
+        self._admission.give_back(self)
 
 
 class Admission:
@@ -113,51 +166,110 @@ class Admission:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._sessions = 0
+        self._handshakes = 0
         self._due = 0.0
         self._rate = _Rate(limits.per_second) if limits.per_second else None
         each = limits.per_second_per_address
         self._address_rate = _Rate(each) if each else None
-        self._by_address = bool(each or limits.sessions_per_address)
+        self._by_address = bool(
+            each or limits.sessions_per_address or limits.handshakes_per_address
+        )
         self._addresses: dict[Any, _Address] = {}
         self._sweep_at = _SWEEP_FIRST
 
-    def enter(self, peer: Any) -> str | None:
-        """Count a connection; or return the limit that refuses it, and count nothing."""
+    def enter(self, peer: Any, slot: Slot | None = None) -> str | None:
+        """Count a connection; or return the limit that refuses it, and count nothing.
+
+        slot: what gives it back; without one, `leave` does.
+        """
         limits = self._limits
+        shakes_hands = slot is not None and slot.shakes_hands
         with self._lock:
             if limits.sessions is not None and self._sessions >= limits.sessions:
                 return "sessions"
+            if (
+                shakes_hands
+                and limits.handshakes is not None
+                and self._handshakes >= limits.handshakes
+            ):
+                return "handshakes"
             now = self._monotonic()
             rate = None if self._waits else self._rate
             if rate is not None and rate.wait(self._due, now):
                 return "per_second"
+            address = None
             if self._by_address:
                 address = self._known(network_of(peer), now)
-                if (
-                    limits.sessions_per_address is not None
-                    and address.sessions >= limits.sessions_per_address
-                ):
-                    return "sessions_per_address"
-                if self._address_rate is not None:
-                    if self._address_rate.wait(address.due, now):
-                        return "per_second_per_address"
-                    address.due = self._address_rate.next(address.due, now)
-                address.sessions += 1
+                limit = self._limit_of(address, now, shakes_hands)
+                if limit is not None:
+                    return limit
             if rate is not None:
                 self._due = rate.next(self._due, now)
+            # No call from here on: all of it is counted, or nothing.
+            if address is not None:
+                address.sessions += 1
+                address.handshakes += shakes_hands
             self._sessions += 1
+            self._handshakes += shakes_hands
+            if slot is not None:
+                slot.address = address
+                slot.held = True
+        return None
+
+    def _limit_of(self, address: _Address, now: float, shakes_hands: bool) -> str | None:
+        """Return the limit that one more of this address is over; else it may begin now."""
+        limits = self._limits
+        most = limits.sessions_per_address
+        if most is not None and address.sessions >= most:
+            return "sessions_per_address"
+        most = limits.handshakes_per_address
+        if shakes_hands and most is not None and address.handshakes >= most:
+            return "handshakes_per_address"
+        if self._address_rate is not None:
+            if self._address_rate.wait(address.due, now):
+                return "per_second_per_address"
+            address.due = self._address_rate.next(address.due, now)
         return None
 
     def leave(self, peer: Any) -> None:
+        """Stop counting a connection that has no slot."""
+        with self._lock:
+            address = self._addresses[network_of(peer)] if self._by_address else None
+            self._sessions -= 1
+            if address is not None:
+                address.sessions -= 1
+            self._forget(address)
+
+    def end_handshake(self, slot: Slot) -> None:
+        """Stop counting it as a handshake."""
+        with self._lock:
+            if slot.held and slot.shakes_hands:
+                slot.shakes_hands = False
+                self._handshakes -= 1
+                if slot.address is not None:
+                    slot.address.handshakes -= 1
+
+    def give_back(self, slot: Slot) -> None:
         """Stop counting a connection."""
         with self._lock:
-            self._sessions -= 1
-            if self._by_address:
-                network = network_of(peer)
-                address = self._addresses[network]
-                address.sessions -= 1
-                if not address.sessions and address.due <= self._monotonic():
-                    del self._addresses[network]
+            if slot.held:
+                slot.held = False
+                self._sessions -= 1
+                self._handshakes -= slot.shakes_hands
+                if slot.address is not None:
+                    slot.address.sessions -= 1
+                    slot.address.handshakes -= slot.shakes_hands
+            self._forget(slot.address)
+
+    def _forget(self, address: _Address | None) -> None:
+        """Remove an address, if nothing is to be known of it any more. Called with the lock."""
+        if (
+            address is not None
+            and not address.sessions
+            and address.due <= self._monotonic()
+            and self._addresses.get(address.network) is address
+        ):
+            del self._addresses[address.network]
 
     def wait(self) -> float:
         """Return how many seconds an admitted connection has to wait to begin."""
@@ -178,7 +290,7 @@ class Admission:
                 if address.sessions or address.due > now
             }
             self._sweep_at = max(_SWEEP_FIRST, 2 * len(self._addresses))
-        return self._addresses.setdefault(network, _Address())
+        return self._addresses.setdefault(network, _Address(network))
 
 
 class RefusalLog:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..engine.home import Home
     from ..errors import IocpError
+    from .admission import Slot
     from .tcp.session import Session
     from .udp.datagram_session import DatagramSession
 
@@ -44,11 +45,13 @@ class Life(Generic[_S]):
         "_ended",
         "_error",
         "_home",
+        "_over",
         "inbox",
         "local_address",
         "on_end",
         "peer_address",
         "session",
+        "slot",
         "state",
         "watch",
     )
@@ -59,12 +62,16 @@ class Life(Generic[_S]):
         self.on_end = on_end
         self.peer_address: Any = None
         self.local_address: Any = None
-        self.inbox = Inbox(self._on_failure)
+        self.inbox = Inbox(home.ready, self._on_failure)
+        self.slot: Slot | None = None
+        """What it takes of the limits of its server."""
         self.watch: IdleWatch | None = None
         self._home = home
         self._begun_at: float | None = None
         self._error: OSError | None = None
+        #: Whether ``on_close`` has been called, and whether all that follows has been done.
         self._ended = False
+        self._over = False
 
     @property
     def error(self) -> OSError | None:
@@ -106,12 +113,20 @@ class Life(Generic[_S]):
         if self.state is OPEN:
             self.break_off(self._error_in("idle_timeout", WSAETIMEDOUT), reset=True)
 
-    def _on_failure(self, error: Exception) -> None:
-        """Log what a hook has raised, and end the session."""
-        logger.error("%r is aborted: a hook failed", self.session, exc_info=error)
-        self.break_off(error, reset=True)
+    def _on_failure(self, error: BaseException) -> None:
+        """End the session, because a hook has raised something.
 
-    def break_off(self, error: Exception, reset: bool = False) -> None:
+        An Exception is logged. Any other, such as that of ``sys.exit``, goes on to who runs the
+        port, and there is shown.
+        """
+        if isinstance(error, Exception):
+            logger.error("%r is aborted: a hook failed", self.session, exc_info=error)
+        if self.state is CLOSED:
+            self._close(reset=False)  # go on with it: it may have been interrupted
+        else:
+            self.break_off(error, reset=True)
+
+    def break_off(self, error: BaseException, reset: bool = False) -> None:
         """End it because of `error`; with `reset` a connected peer gets an RST."""
         if self.state is not CLOSED:
             self._error = as_os_error(error)
@@ -121,26 +136,36 @@ class Life(Generic[_S]):
         """Become `CLOSED`, and end once nothing is under way."""
         raise NotImplementedError
 
-    def _say_goodbye(self, on_close: Callable[[OSError | None], None]) -> bool:
-        """Call ``on_close``, once; return whether this was the call."""
-        if self._ended:
-            return False
-        self._ended = True
-        if self.watch is not None:
-            self.watch.stop()
+    def _say_goodbye(self, on_close: Callable[[OSError | None], None]) -> None:
+        """Call ``on_close``, once, and give up everything, whatever it raises.
+
+        Called again, this goes on with what was interrupted.
+        """
+        if self._over:
+            return
         try:
-            on_close(self._error)
+            if not self._ended:
+                if self.watch is not None:
+                    self.watch.stop()
+                self._ended = True
+                on_close(self._error)
         except Exception:
             logger.exception("on_close of %r failed", self.session)
-        self.on_end(self.session)
-        return True
+        finally:
+            if self._ended:
+                self.on_end(self.session)
+                self._over = True
+                self._free()
+
+    def _free(self) -> None:
+        """Free what is large: life and session refer to each other until a collection."""
 
     def _error_in(self, function: str, code: int) -> IocpError:
         """Return an error that this side has caused."""
         return error_of_code(f"{self.name}.{function}", code, None, self.session)
 
 
-def as_os_error(error: Exception) -> OSError:
+def as_os_error(error: BaseException) -> OSError:
     """Return `error`, or an OSError that wraps it, for ``on_close``."""
     if isinstance(error, OSError):
         return error

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import logging
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import error_of_code
+from ..errors import AddressUnavailableError, IocpError, error_of_code
+from ..handles.sockets.address_text import show_address
 from ..handles.sockets.hand_over import open_shared
 from ..handles.sockets.shared_listening import SharedListening
 from ..handles.sockets.stream import Stream
@@ -18,8 +21,10 @@ from ..winapi import (
     SO_ACCEPTCONN,
     SOL_SOCKET,
     TCP_NODELAY,
+    WSAPROTOCOL_INFOW,
 )
-from .resolve import resolve
+from ..winapi.errorcodes import WSAEADDRINUSE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT
+from .resolve import check_address, is_numeric, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +32,14 @@ if TYPE_CHECKING:
     from ..engine.home import Home
     from ..engine.queue import CompletionQueue
     from ..handles.sockets.socket_handle import SocketHandle
+
+logger = logging.getLogger("pyiocp")
+
+_SAME_PORT_ATTEMPTS = 16
+"""How often the system may choose a port for the first address that is taken at another one."""
+
+_NOT_OURS = frozenset({WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT})
+"""The codes of an address that this machine does not have, or not now."""
 
 _Socket = TypeVar("_Socket", bound="SocketHandle")
 
@@ -88,6 +101,100 @@ def open_listening(
         stream.close()
         raise
     return stream
+
+
+def open_all_listening(
+    home: Home, address: Any, *, dual_stack: bool, **settings: Any
+) -> list[Stream]:
+    """Return the streams that listen at an address; see `CompletionPort.listen`.
+
+    A name may have several addresses: each has a stream, all with the same port number. One that
+    this machine lacks, such as that of a family that is switched off, is left out, unless it is
+    the only one.
+
+    settings: the other arguments of `open_listening`.
+
+    Raises what `open_bound` raises.
+    """
+    numeric = _addresses_of(address)
+    if len(numeric) == 1:
+        return [open_listening(home, address, dual_stack=dual_stack, **settings)]
+    if dual_stack and not any(map(_is_ipv6, numeric)):
+        raise ValueError(f"a dual-stack socket needs '' or an IPv6 address, not {address!r}")
+
+    def listen_at(each: Any) -> Stream:
+        both = dual_stack and _is_ipv6(each)
+        return open_listening(home, each, dual_stack=both, **settings)
+
+    attempts = _SAME_PORT_ATTEMPTS if address[1] == 0 else 1
+    while True:
+        attempts -= 1
+        try:
+            return _listen_at_all(numeric, address[1], listen_at)
+        except AddressUnavailableError as error:
+            # The port that the system chose for the first is another's at one of the others.
+            if not attempts or error.winerror != WSAEADDRINUSE:
+                raise
+
+
+def _listen_at_all(
+    addresses: list[Any], number: int, listen_at: Callable[[Any], Stream]
+) -> list[Stream]:
+    """Listen at all addresses, with one port number; 0 lets the system choose it."""
+    with contextlib.ExitStack() as opened:
+        streams: list[Stream] = []
+        missing: IocpError | None = None
+        for host, _, *scope in addresses:
+            try:
+                stream = listen_at((host, number, *scope))
+            except IocpError as error:
+                if error.winerror not in _NOT_OURS:
+                    raise
+                logger.warning("not listening at %s: %s", show_address((host, number)), error)
+                missing = error
+                continue
+            opened.callback(stream.close)
+            streams.append(stream)
+            number = stream.local_address()[1]
+        if not streams and missing is not None:
+            raise missing
+        opened.pop_all()
+        return streams
+
+
+def _addresses_of(address: Any) -> list[Any]:
+    """Return the numeric addresses of an address, each once, in the system's order."""
+    check_address(address)
+    if not address[0] or is_numeric(address):
+        return [address]
+    host, number = address[:2]
+    flags = socket.AI_PASSIVE
+    found = socket.getaddrinfo(host, number, socket.AF_UNSPEC, socket.SOCK_STREAM, 0, flags)
+    return list(dict.fromkeys(entry[4] for entry in found))
+
+
+def _is_ipv6(address: Any) -> bool:
+    return ":" in address[0]
+
+
+def take_over_all(home: CompletionQueue, listening: socket.socket | bytes) -> list[Stream]:
+    """Return the streams of what listens already; see `CompletionPort.listen`.
+
+    listening: a Python socket, or what ``Listener.share`` returned, of one or several sockets.
+
+    Raises as `take_over`.
+    """
+    if not isinstance(listening, bytes):
+        return [take_over(home, listening)]
+    size = ctypes.sizeof(WSAPROTOCOL_INFOW)
+    with contextlib.ExitStack() as opened:
+        streams = []
+        for start in range(0, len(listening) or 1, size):
+            stream = take_over(home, listening[start : start + size])
+            opened.callback(stream.close)
+            streams.append(stream)
+        opened.pop_all()
+        return streams
 
 
 def take_over(home: CompletionQueue, listening: socket.socket | bytes) -> Stream:

@@ -38,24 +38,24 @@ CEILINGS = {
         "3.13": Counts(240.0, 7.3, 7.3),
     },
     "echo by a session, one connection": {
-        "3.11": Counts(929.0, 20.0, 24.0),
-        "3.13": Counts(871.0, 20.0, 24.0),
+        "3.11": Counts(925.0, 20.0, 22.0),
+        "3.13": Counts(869.0, 20.0, 22.0),
     },
     "echo by sessions": {
-        "3.11": Counts(552.0, 11.2, 10.2),
-        "3.13": Counts(520.6, 11.2, 10.2),
+        "3.11": Counts(548.0, 11.2, 8.2),
+        "3.13": Counts(518.6, 11.2, 8.2),
     },
     "echo by sessions, all on the spot": {
-        "3.11": Counts(543.1, 11.1, 10.1),
-        "3.13": Counts(522.0, 11.1, 10.1),
+        "3.11": Counts(539.1, 11.1, 8.1),
+        "3.13": Counts(520.0, 11.1, 8.1),
     },
     "echo by sessions, all by packet": {
-        "3.11": Counts(552.0, 11.2, 10.2),
-        "3.13": Counts(520.6, 11.2, 10.2),
+        "3.11": Counts(548.0, 11.2, 8.2),
+        "3.13": Counts(518.6, 11.2, 8.2),
     },
     "connection: accept, echo, reset": {
-        "3.11": Counts(3649.4, 128.4, 93.5),
-        "3.13": Counts(3348.4, 127.4, 93.5),
+        "3.11": Counts(3777.4, 132.4, 83.5),
+        "3.13": Counts(3469.4, 131.4, 83.5),
     },
     "broadcast, per session": {
         "3.11": Counts(181.2, 4.1, 2.1),
@@ -74,8 +74,8 @@ CEILINGS = {
         "3.13": Counts(399.0, 17.0, 30.0),
     },
     "echo by a session of datagrams": {
-        "3.11": Counts(496.9, 19.1, 20.1),
-        "3.13": Counts(444.8, 19.1, 20.1),
+        "3.11": Counts(492.0, 19.1, 18.0),
+        "3.13": Counts(443.1, 19.1, 18.0),
     },
     "call_soon": {
         "3.11": Counts(102.4, 5.1, 2.2),

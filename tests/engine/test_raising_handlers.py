@@ -1,25 +1,23 @@
 """A signal handler of the user's that raises: nothing that has ended is lost, or comes twice.
 
-CPython runs signal handlers when a function has begun, after a call, and at the end of a loop's
-body. Here, sys.settrace raises at each such place of ring 2 in turn, one a round, until a round
-has passed undisturbed: what a signal can do by bad luck is done on purpose, everywhere.
+It raises at each place in ring 2 where it might: see `disturbance`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dis
-import functools
 import gc
 import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any, Self
+from types import FrameType
+from typing import Any
 
 import pytest
+from disturbance import Alarm, Disturbance, Stop
+from disturbance import rounds as rounds_in
 from faulty_kernel import FaultyKernel
 from journal import Journal, Made, connect, eventually, served
 from pipe_ends import connected
@@ -33,8 +31,6 @@ from pyiocp.port import _open_ports
 from pyiocp.winapi import PostQueuedCompletionStatus
 
 Pair = tuple[Stream, socket.socket]
-
-ROUNDS_MAX = 3000
 
 LONG_S = 10.0
 """Bounds what comes within milliseconds; a test that reaches it has failed."""
@@ -55,84 +51,11 @@ INTERRUPTED = {
 }
 
 
-class Alarm(Exception):
-    """What most handlers raise."""
-
-
-class Stop(BaseException):
-    """Like KeyboardInterrupt: nobody catches it."""
-
-
-@functools.cache
-def instructions(code: CodeType) -> dict[int, str]:
-    """Return the names of a function's instructions by their place in it."""
-    return {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
-
-
-def looks_for_signals(name: str) -> bool:
-    """Tell whether CPython looks for signals after an instruction."""
-    return name in {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"}
-
-
-class Disturbance:
-    """Raises an exception at the nth place where a signal handler might, once."""
-
-    def __init__(
-        self, error: type[BaseException], n: int, modules: Collection[str] = INTERRUPTED
-    ) -> None:
-        self._error = error
-        self._modules = modules
-        self._left = n
-        self._last: dict[FrameType, int] = {}
-        self.where = ""
-
-    def __enter__(self) -> Self:
-        # A collection may find a port of an earlier test, whose end is not what is looked at.
-        gc.disable()
-        self._others = sys.gettrace()
-        sys.settrace(self._enter)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._others)
-        gc.enable()
-        self._last.clear()
-
-    def _enter(self, frame: FrameType, event: str, _: Any) -> Any:
-        path = Path(frame.f_code.co_filename)
-        if path.stem not in self._modules or "pyiocp" not in path.parts:
-            return None
-        # In this order: CPython 3.13 tells of the instructions of this very call only if the frame
-        # has its function when they are asked for; otherwise from a later call on, or never.
-        frame.f_trace = self._trace
-        frame.f_trace_opcodes = True
-        return self._trace
-
-    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        if event == "return":
-            self._last.pop(frame, None)
-        if event == "opcode":
-            names = instructions(frame.f_code)
-            last = self._last.get(frame)
-            self._last[frame] = frame.f_lasti
-            if last is None or looks_for_signals(names[last]):
-                self._left -= 1
-                if not self._left:
-                    self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-                    raise self._error
-        return self._trace
-
-
 def rounds(
     error: type[BaseException], modules: Collection[str] = INTERRUPTED
 ) -> Iterator[Disturbance]:
-    """Yield one disturbance after the other, the last of which finds nothing to disturb."""
-    for n in range(1, ROUNDS_MAX):
-        yield (disturbance := Disturbance(error, n, modules))
-        if not disturbance.where:
-            assert n > 1, "nothing was disturbed"
-            return
-    pytest.fail("there is no end to it")
+    """Yield one disturbance after the other; see `disturbance`."""
+    return rounds_in(error, modules)
 
 
 def test_a_disturbance_gives_back_who_traced_before() -> None:
@@ -144,7 +67,7 @@ def test_a_disturbance_gives_back_who_traced_before() -> None:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        with Disturbance(Alarm, 1):
+        with Disturbance(Alarm, 1, INTERRUPTED):
             pass
         assert sys.gettrace() is trace
     finally:

@@ -209,7 +209,7 @@ class Directory(Handle):
         self._renames = Renames()
         self._receiver: Callable[[DirectoryCompletion], object] | None = None
         self._untold: deque[DirectoryCompletion] = deque()
-        self._inbox = Inbox(self._on_failure)
+        self._inbox = Inbox(home.ready, self._on_failure)
         # ReadDirectoryChangesW returns the same whether it has completed or is pending, so with
         # skip-on-success there would be no way to tell whether a packet comes.
         super().__init__(home, number, key=key, skip_on_success=False)
@@ -373,8 +373,9 @@ class Directory(Handle):
         if self._receiver is not None and (completion.changes or completion.error):
             self._receiver(completion)
 
-    def _on_failure(self, error: Exception) -> None:
-        logger.error("the receiver of %r failed", self, exc_info=error)
+    def _on_failure(self, error: BaseException) -> None:
+        if isinstance(error, Exception):  # any other goes on to who runs the port
+            logger.error("the receiver of %r failed", self, exc_info=error)
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, {str(self.path)!r}>"

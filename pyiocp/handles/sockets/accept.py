@@ -93,7 +93,7 @@ class AcceptOperation(Operation):
     def prepare(self) -> None:
         """Open a new socket to accept into, unless there is a stream for that."""
         listening = self._listening
-        self.accepted = None
+        self._forget_last()
         if self._socket is None:  # first, because the system may lack AcceptEx
             self._make_calls()
         if self._into is None:
@@ -104,6 +104,14 @@ class AcceptOperation(Operation):
             self._accept_number = self._into.number
         self._socket.value = self._accept_number
         self._block[self._room :] = _NO_ADDRESSES  # not those of the previous client
+
+    def _forget_last(self) -> None:
+        """Forget the last connection; close a socket that an interrupted submission has left."""
+        if self.accepted is None:
+            self._close_accepted()
+        else:
+            self._give_up_number()
+            self.accepted = None
 
     def _make_calls(self) -> None:
         """Make the arguments of the calls, once for all accepts of this operation."""
@@ -140,20 +148,22 @@ class AcceptOperation(Operation):
 
     def finish(self, count: int, status: int) -> Completion:
         """Put the accepted socket on the port, as a stream with its addresses."""
-        completion = super().finish(count, status)
-        if completion.error is None:
-            try:
-                self.accepted = self._make_stream()
-            except (PortClosedError, HandleClosedError):  # by another thread, just now
-                aborted = error_of_code("AcceptEx", WSA_OPERATION_ABORTED, None, self)
-                completion = type(completion)(self, self.key, 0, status, aborted)
-            except OSError as error:
-                completion = type(completion)(self, self.key, 0, status, error)
-        if self.accepted is None:
-            self._close_accepted()
+        try:
+            completion = super().finish(count, status)
+            if completion.error is None:
+                self._make_stream()
+        except (PortClosedError, HandleClosedError):  # by another thread, just now
+            aborted = error_of_code("AcceptEx", WSA_OPERATION_ABORTED, None, self)
+            completion = type(completion)(self, self.key, 0, status, aborted)
+        except OSError as error:
+            completion = type(completion)(self, self.key, 0, status, error)
+        finally:  # also after a MemoryError, or what a signal handler raises
+            if self.accepted is None:
+                self._close_accepted()
         return completion
 
-    def _make_stream(self) -> Stream:
+    def _make_stream(self) -> None:
+        """Have ``accepted`` be a stream of the connection."""
         listening = self._listening
         kernel = listening.home.kernel
         # Until the context is updated, getpeername and shutdown do not work on the socket. It
@@ -164,8 +174,9 @@ class AcceptOperation(Operation):
             context = ctypes.byref(listener), ctypes.sizeof(listener)
             self._into.call("setsockopt", SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, *context)
             self._into.connected_between(*self._addresses())
+            self.accepted = self._into
             self._give_up_number()
-            return self._into
+            return
         if kernel.setsockopt(
             self._accept_number,
             SOL_SOCKET,
@@ -177,9 +188,13 @@ class AcceptOperation(Operation):
         local, peer = self._addresses()
         if local != self._last_local:
             self._last_local = local
-        stream = listening.sibling(self._accept_number, self._last_local, peer)
+        # Lifetime: from here on the number is the stream's. So there is no call between, after
+        # which a signal handler might raise, and the number be closed twice.
+        number = (self._accept_number,)
+        made = map(listening.sibling, number, (self._last_local,), (peer,))
+        for self.accepted in made:
+            break
         self._give_up_number()
-        return stream
 
     def _addresses(self) -> tuple[Any, Any]:
         """Return the local address and the peer's from the block."""

@@ -65,6 +65,7 @@ class SharedListening(Stream):
             self.event.close()
             raise
         self._accepts: set[SharedAccept] = set()
+        self._complete = home.complete
         wait = WaitOperation(self.event)
         wait.receiver = self._on_event
         try:
@@ -97,16 +98,20 @@ class SharedListening(Stream):
                     continue
                 if operation.unwritten:
                     pending += 1
-                elif in_flight.pop(operation.address, None) is not None:
-                    self.home.enqueue((operation, operation.transferred, operation.status))
+                else:
+                    event = operation, operation.transferred, operation.status
+                    self._complete(operation.address, event)
         return pending
 
     def _on_event(self, operation: WaitOperation, count: int, status: int) -> None:
-        operation.finish(count, status)
         try:
+            operation.finish(count, status)
             operation.post()
         except REFUSALS:  # the port is closing, and has cancelled the wait
             self._poll()
+        except BaseException:
+            self._poll()
+            raise
         else:
             self.look()
 

@@ -58,7 +58,7 @@ class Connector:
         self._connection = connection
         self._session = connection.session
         self._retry = retry
-        self._deliver = Inbox(self._on_failure).deliver
+        self._deliver = Inbox(service.home.ready, self._on_failure).deliver
         #: What is under way, one at a time: a look-up, a race, or the wait for the next.
         self._look_up: object | None = None
         self._race: Race | None = None
@@ -77,7 +77,7 @@ class Connector:
         self._deliver(self._begin)
         self._starting = False
 
-    def _on_failure(self, error: Exception) -> None:
+    def _on_failure(self, error: BaseException) -> None:
         """Report an unexpected error to the session."""
         self._cancelled = True
         self._end(None, None, error)
@@ -194,7 +194,7 @@ class Connector:
             error.__cause__ = ExceptionGroup(f"{len(errors)} attempts to connect failed", errors)
         return error
 
-    def _end(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
+    def _end(self, stream: Stream | None, peer: Any, error: BaseException | None) -> None:
         """Tell the session."""
         if self._deadline is not None:
             self._deadline.cancel()

@@ -103,11 +103,11 @@ class Connection(Life["Session"]):
         if self.peer_address is None:
             self.peer_address = peer
 
-    def end_connect(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
+    def end_connect(self, stream: Stream | None, peer: Any, error: BaseException | None) -> None:
         """Begin with a connected stream, or end with an error."""
         self.inbox.deliver(self._connect_ended, stream, peer, error)
 
-    def _connect_ended(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
+    def _connect_ended(self, stream: Stream | None, peer: Any, error: BaseException | None) -> None:
         self._cancel_connect = None
         if stream is not None:
             self._begin(stream, peer)
@@ -354,10 +354,10 @@ class Connection(Life["Session"]):
             self._close_watch.stop()
         if self._stall_watch is not None:
             self._stall_watch.stop()
-        if self._say_goodbye(self.hooks.on_close):
-            # Session and connection refer to each other until a garbage collection; what is large
-            # is freed now.
-            self._receives.drop()
-            self.sends.drop()
-            if self.stream is not None:
-                self._home.spare_locks.append(self.stream.lock)
+        self._say_goodbye(self.hooks.on_close)
+
+    def _free(self) -> None:
+        self._receives.drop()
+        self.sends.drop()
+        if self.stream is not None:
+            self._home.spare_locks.append(self.stream.lock)

@@ -12,6 +12,7 @@ from .gathered_send import GatheredSend
 from .session_receive import BufferedReceive
 
 if TYPE_CHECKING:
+    from ...engine.operation import Operation
     from ...engine.packet import Receiver
     from ...handles.sockets.stream import Stream
 
@@ -23,6 +24,14 @@ _IDLE_BYTES_MAX = 1 << 21
 
 _SIZES_MAX = 8
 """How many different sizes of buffers are kept."""
+
+
+def _nobodys(_operation: Operation, _count: int, _status: int) -> None:
+    """Receive for an idle operation, of which no packet comes.
+
+    Not None: an operation may become idle while its last receiver is at work, and what that raises
+    must not be taken for the end of an operation that a `wait` would return.
+    """
 
 
 class IdleOperations:
@@ -48,7 +57,7 @@ class IdleOperations:
         send.unload()
         operation = send.operation
         del operation.handle  # it must keep nothing alive
-        operation.receiver = None
+        operation.receiver = _nobodys
         self._sends.append(send)
 
     def take_receive(self, stream: Stream, size: int, receiver: Receiver) -> BufferedReceive:
@@ -73,5 +82,5 @@ class IdleOperations:
         if len(idle) < _IDLE_MAX and (len(idle) + 1) * size <= _IDLE_BYTES_MAX:
             operation = receive.operation
             del operation.handle
-            operation.receiver = None
+            operation.receiver = _nobodys
             idle.append(receive)

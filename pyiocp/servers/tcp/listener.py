@@ -1,39 +1,43 @@
-"""Listener: takes connections off a listening socket and makes sessions of them.
+"""Listener: takes connections off its listening sockets and makes sessions of them.
 
-Several AcceptEx are always pending, so a burst of clients finds sockets ready. What goes wrong
-with one client affects no other: the next accept is posted before the last one's result is
-looked at, and if the system refuses it, out of memory or sockets, it is tried again a little
-later.
+What goes wrong with one client affects no other, and whatever is raised on the way, what the client
+has taken is given back: see `Acceptor` and `Arrival`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
-from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...engine.timers import Call
 from ...errors import (
     HandleClosedError,
     IocpError,
     OperationCancelledError,
-    PortClosedError,
     closed_error,
+    failed,
 )
 from ...handles.sockets.address_text import show_address
 from ...handles.sockets.hand_over import share
-from ..admission import Admission, Limits, RefusalLog
+from ..admission import Admission, Limits, RefusalLog, Slot
 from ..layer import connection_of
-from ..listening_socket import open_listening, take_over
+from ..listening_socket import open_all_listening, take_over_all
+from ..transport import check_new
+from .acceptor import ACCEPTS_MAX, Acceptor
+from .arrival import Arrival
+from .send_queues import SendQueues
 from .session import Session
-from .silent_clients import SilentClients, silent_seconds
+from .session_receive import zero_byte_receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ...engine.operation import Operation
     from ...engine.timers import ScheduledCall
-    from ...handles.sockets.accept import AcceptOperation
     from ...handles.sockets.stream import Stream
     from ...port import CompletionPort
     from ..host import Host
@@ -41,25 +45,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pyiocp")
 
-ACCEPTS_MAX = 4096
-"""How many AcceptEx one listener may have pending."""
-
 _FIRST_DATA_MAX = 1 << 20
 """Bytes of first data that each of the pending accepts may have room for."""
-
-_RETRY_FIRST_S = 0.05
-_RETRY_MAX_S = 1.0
 
 
 class Listener:
     """A listening address on a port. Made by ``CompletionPort.listen``.
 
-    ``address`` is the address that it listens at, with the system's choice of
-    port number if it was 0. ``sessions`` are those that it has made and that have not ended.
+    ``address`` is the address that it listens at, with the system's choice of port number if it
+    was 0. A name may have several addresses, of both families: ``addresses`` is all of them, in
+    the system's order, and ``address`` the first. ``sessions`` are those that it has made and
+    that have not ended.
 
     Four numbers count what became of clients: ``accepted`` became sessions; ``failed`` had
     left, or their session could not be made; ``refused`` were kept out by a limit; ``silent``
     sent no first data in time.
+
+    Whatever a hook or the factory raises, a listener goes on. SystemExit, KeyboardInterrupt and
+    the like end the session as any exception does, and then come out of ``run`` or ``wait``; when
+    that is called again, clients are served on.
 
     Thread safety: any thread may read these, and call any method, also from a hook.
     """
@@ -67,7 +71,7 @@ class Listener:
     def __init__(
         self,
         service: Host,
-        open_stream: Callable[[], Stream],
+        open_streams: Callable[[], Stream | list[Stream]],
         factory: Callable[[], Session],
         *,
         accepts: int,
@@ -90,39 +94,49 @@ class Listener:
         self._home = home = service.home
         self.accepted = self.failed = self.refused = self.silent = 0
         self._lock = threading.Lock()
-        self._sessions_open = 0
         #: One bound method for all sessions: each would otherwise keep its own.
         self._on_session_end = self._session_ended
         self._factory = factory
         self._tls = tls
-        self._accepts = accepts
-        self._first_data = first_data
-        self._retry_s = _RETRY_FIRST_S
+        self._first_data_timeout = first_data_timeout
         self._paused = False
         self._shutting_down = False
+        #: The sessions that a shutdown waits for.
+        self._leaving: set[Session] = set()
         self._deadline: ScheduledCall | None = None
         self._admission: Admission | None = None
+        self._send_queues: SendQueues | None = None
+        if limits is not None and limits.send_queue_bytes is not None:
+            self._send_queues = SendQueues(limits.send_queue_bytes)
         if limits is not None:
             self._admission = Admission(limits, home.kernel.monotonic)
             self._refusals = RefusalLog(limits, home.kernel.monotonic)
-        self._silent_clients: SilentClients | None = None
-        self._silent_now = 0
-        self._operations: set[AcceptOperation] = set()
-        #: Operations that are not posted, because accepting is paused.
-        self._resting: deque[AcceptOperation] = deque()
-        self._stream = open_stream()
-        self._stream.key = self
+        opened = open_streams()
+        streams = opened if isinstance(opened, list) else [opened]
+        self._acceptors: list[Acceptor] = []
         try:
-            self.address = self._stream.local_address()
-            for _ in range(accepts):
-                self._add_operation().post()
+            for stream in streams:
+                stream.key = self
+                acceptor = Acceptor(
+                    self,
+                    home,
+                    stream,
+                    accepts=accepts,
+                    first_data=first_data,
+                    first_data_timeout=first_data_timeout,
+                    on_arrival=self._on_arrival,
+                    on_silent=self._on_silent,
+                )
+                self._acceptors.append(acceptor)
         except BaseException:
-            self._stream.close()
+            for acceptor in self._acceptors:
+                acceptor.close()
+            for stream in streams:
+                stream.close()
             raise
-        if first_data:
-            self._silent_clients = SilentClients(
-                home, first_data_timeout, lambda: list(self._operations), self._on_look
-            )
+        self.address = self._acceptors[0].address
+        self._mend_event = Call(self._mend, ()), 0, 0
+        home.menders.append(self._mend_event)
 
     @classmethod
     def open(
@@ -142,10 +156,10 @@ class Listener:
         settings: the arguments of `Listener`.
         """
 
-        def open_stream() -> Stream:
+        def open_streams() -> list[Stream]:
             if isinstance(address, (bytes, socket.socket)):
-                return take_over(service.home, address)
-            return open_listening(
+                return take_over_all(service.home, address)
+            return open_all_listening(
                 service.home,
                 address,
                 backlog=backlog,
@@ -154,7 +168,7 @@ class Listener:
                 no_delay=no_delay,
             )
 
-        listener = cls(service, open_stream, factory, **settings)
+        listener = cls(service, open_streams, factory, **settings)
         service.add(listener)
         return listener
 
@@ -163,12 +177,17 @@ class Listener:
     @property
     def port(self) -> CompletionPort:
         """The port that it is on."""
-        return self._stream.port
+        return self._acceptors[0].stream.port
+
+    @property
+    def addresses(self) -> list[Any]:
+        """All addresses that it listens at: a new list."""
+        return [acceptor.address for acceptor in self._acceptors]
 
     @property
     def closed(self) -> bool:
         """Whether the listener takes no more connections."""
-        return self._stream.closed
+        return self._acceptors[0].stream.closed
 
     @property
     def sessions(self) -> set[Session]:
@@ -195,19 +214,24 @@ class Listener:
         one that is connected and has yet to send its first data.
         """
         self._paused = True
-        for operation in list(self._operations):
-            self._cancel(operation)
+        for acceptor in self._acceptors:
+            acceptor.pause()
 
     def resume(self) -> None:
         """Accept again."""
         self._paused = False
-        self._post_resting()
+        for acceptor in self._acceptors:
+            acceptor.resume()
 
     def close(self) -> None:
         """Stop listening; the sessions go on. Closing twice does nothing."""
-        self._stream.close()
-        if self._silent_clients is not None:
-            self._silent_clients.stop()
+        for acceptor in self._acceptors:
+            acceptor.close()
+            for arrival in list(acceptor.waiting):
+                if arrival.then == self._too_silent:
+                    acceptor.go_on(arrival, Arrival.drop)
+        with contextlib.suppress(ValueError):  # closed before
+            self._home.menders.remove(self._mend_event)
         self._service.discard(self)
 
     def shutdown(self, timeout: float = 5.0) -> None:
@@ -220,6 +244,7 @@ class Listener:
         """
         self._deadline = self._home.call_later(timeout, self._abort_sessions)
         self._shutting_down = True
+        self._leaving |= self.sessions
         self.close()
         for session in self.sessions:
             session.close()
@@ -240,148 +265,148 @@ class Listener:
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaduplicatesocketw
         """
-        stream = self._stream
-        with stream.lock:
-            if stream.closed:
-                raise closed_error(self, "there is nothing to share", HandleClosedError)
-            return share(self._home.kernel, stream.number, process_id, self)
+        shared = []
+        for acceptor in self._acceptors:
+            stream = acceptor.stream
+            with stream.lock:
+                if stream.closed:
+                    raise closed_error(self, "there is nothing to share", HandleClosedError)
+                shared.append(share(self._home.kernel, stream.number, process_id, self))
+        return b"".join(shared)
 
     # Accepting
 
-    def _add_operation(self) -> AcceptOperation:
-        operation = self._stream.accept_operation(self._first_data)
-        operation.receiver = self._on_accept
-        self._operations.add(operation)
-        return operation
-
-    def _on_accept(self, operation: AcceptOperation, count: int, status: int) -> None:
-        completion = operation.finish(count, status)
-        stream = operation.accepted
+    def _on_arrival(self, arrival: Arrival, count: int, status: int) -> None:
+        """Look at what an accept has brought, if anything."""
+        completion = arrival.operation.finish(count, status)
+        stream = arrival.stream = arrival.operation.accepted
         if stream is None:
-            self._post(operation)
+            arrival.end()
             if not self.closed and not isinstance(completion.error, OperationCancelledError):
                 # That client has gone away again; see AcceptEx in the docs of Windows.
                 self._count(failed=1)
                 logger.debug("%r: a client was lost before it was accepted: %s", self, completion)
             return
         # Lifetime: a copy, because the next accept's first data comes to the same place.
-        first = bytes(completion.data)
+        arrival.first = bytes(completion.data)
         try:
-            peer = stream.peer_address()
+            arrival.peer = stream.peer_address()
         except IocpError as error:  # it has left: see AcceptOperation
-            self._post(operation)
+            arrival.drop()
             self._count(failed=1)
             logger.debug("%r: a client was lost when it was accepted: %s", self, error)
-            stream.close()
             return
-        seconds = 0.0
         if self._admission is not None:
-            limit = self._admission.enter(peer)
+            slot = arrival.slot = Slot(self._admission, self._tls is not None)
+            limit = self._admission.enter(arrival.peer, slot)
             if limit is not None:
-                self._post(operation)
-                self._refuse(stream, limit)
+                self._refuse(arrival, stream, limit)
                 return
-            seconds = self._admission.wait()
-        if seconds:
-            # Its operation waits too: so at most `accepts` connections wait here, the others in
-            # the backlog.
-            self._home.call_later(seconds, self._let_in, operation, stream, peer, first)
+        if arrival.acceptor.waits_for_data(arrival):
+            arrival.free_operation()
+            self._wait_for_data(arrival, stream)
         else:
-            self._let_in(operation, stream, peer, first)
+            self._let_in_turn(arrival)
 
-    def _let_in(self, operation: AcceptOperation, stream: Stream, peer: Any, first: bytes) -> None:
-        self._post(operation)
-        self._make_session(stream, peer, first)
+    def _wait_for_data(self, arrival: Arrival, stream: Stream) -> None:
+        arrival.wait(self._first_data_timeout, self._too_silent)
+        # Of zero bytes: what comes is the session's to receive.
+        zero_byte_receive(stream, partial(self._on_data, arrival)).post()
 
-    def _post(self, operation: AcceptOperation) -> None:
-        """Post the next accept, unless there are enough of them, or accepting is paused."""
-        if len(self._operations) > self._wanted:
-            self._operations.discard(operation)
+    def _on_data(self, arrival: Arrival, receive: Operation, count: int, status: int) -> None:
+        arrival.acceptor.go_on(arrival, self._data_came, status)
+
+    def _data_came(self, arrival: Arrival, status: int) -> None:
+        if failed(status):
+            arrival.drop()
+            self._count(failed=1)
             return
-        self._resting.append(operation)
-        self._post_resting()
+        assert arrival.timer is not None, "it was set before"
+        arrival.timer.cancel()
+        self._let_in_turn(arrival)
 
-    def _post_resting(self) -> None:
-        """Post the resting accepts; if the system refuses one, try again a little later."""
-        while not (self._paused or self.closed):
-            try:
-                operation = self._resting.popleft()
-            except IndexError:
+    def _too_silent(self, arrival: Arrival) -> None:
+        arrival.drop()
+        self._on_silent(1)
+
+    def _on_silent(self, closed: int) -> None:
+        if closed:
+            self._count(silent=closed)
+
+    def _let_in_turn(self, arrival: Arrival) -> None:
+        """Let a client in, now or when it is its turn."""
+        if self._admission is not None:
+            seconds = self._admission.wait()
+            if seconds:
+                # Its operation waits too: so at most `accepts` connections wait here, the others
+                # in the backlog.
+                arrival.wait(seconds, self._let_in)
                 return
-            try:
-                operation.post()
-                self._retry_s = _RETRY_FIRST_S
-            except (HandleClosedError, PortClosedError):
-                return
-            except IocpError as error:
-                logger.warning("%r tries again in %g s: %s", self, self._retry_s, error)
-                self._home.call_later(self._retry_s, self._post, operation)
-                self._retry_s = min(self._retry_s * 2, _RETRY_MAX_S)
-            if self.paused:  # by another thread, which may not have seen it pending yet
-                self._cancel(operation)
+        self._let_in(arrival)
 
-    def _cancel(self, operation: AcceptOperation) -> None:
-        """Cancel an accept, unless a client is connected and has yet to send."""
-        if not self._first_data or silent_seconds(operation) is None:
-            operation.cancel()
-
-    # Silent clients
-
-    @property
-    def _wanted(self) -> int:
-        """How many accepts there should be, not counting those that silent clients occupy."""
-        return min(self._accepts + self._silent_now, ACCEPTS_MAX)
-
-    def _on_look(self, silent: int, closed: int) -> None:
-        self._silent_now = silent
-        self._count(silent=closed)
-        while len(self._operations) < self._wanted and not self.closed:
-            self._post(self._add_operation())
-        for operation in list(self._operations)[self._wanted :]:
-            self._cancel(operation)
-
-    # Sessions
-
-    def _make_session(self, stream: Stream, peer: Any, first: bytes) -> None:
+    def _let_in(self, arrival: Arrival) -> None:
+        """Make a session for a client; before that, the next accept is posted."""
+        arrival.free_operation()
+        stream = arrival.stream
+        assert stream is not None, "it has been accepted"
         try:
             session = self._factory()
+            check_new(session, Session)
+            arrival.session = session
             connection = self._service.attach_session(
                 session, self._tls, on_end=self._on_session_end
             )
         except Exception:
+            arrival.drop()
             self._count(failed=1)
             logger.exception("%r: no session could be made, the connection is closed", self)
-            if self._admission is not None:
-                self._admission.leave(peer)
-            stream.close()
             return
+        except BaseException:
+            self._count(failed=1)
+            raise
+        connection.slot = arrival.slot
+        connection.sends.all_queues = self._send_queues
         self._count(accepted=1)
-        connection.attach(stream, peer, first)
+        if self._shutting_down:
+            self._leaving.add(session)
+        connection.attach(stream, arrival.peer, arrival.first)
         if self._shutting_down:
             session.close()
+        arrival.end()
 
-    def _session_ended(self, session: Session) -> None:
-        with self._lock:
-            self._sessions_open -= 1
-        if self._admission is not None:
-            self._admission.leave(session._pyiocp.peer_address)
-        if self._shutting_down:
-            self._cancel_deadline()
-        self._service.forget(session)
-
-    def _refuse(self, stream: Stream, limit: str) -> None:
+    def _refuse(self, arrival: Arrival, stream: Stream, limit: str) -> None:
         """Reset a connection over a limit."""
-        stream.reset_on_close()
-        stream.close()
+        arrival.free_operation()
+        with contextlib.suppress(IocpError, HandleClosedError):
+            stream.reset_on_close()
+        arrival.drop()
         self._count(refused=1)
         self._refusals.refused(self, self.refused, limit)
+
+    def _mend(self) -> None:
+        """See that nothing is left undone: something was raised, perhaps while it was done."""
+        for acceptor in self._acceptors:
+            acceptor.mend()
+
+    # Sessions
+
+    def _session_ended(self, session: Session) -> None:
+        """Give back what it has taken. Called again, this goes on with what is left."""
+        if self._admission is not None:
+            slot = connection_of(session).slot
+            if slot is not None:
+                slot.leave()
+        if self._shutting_down:
+            self._leaving.discard(session)
+            self._cancel_deadline()
+        self._service.forget(session)
 
     def _abort_sessions(self) -> None:
         for session in self.sessions:
             session.abort()
 
     def _cancel_deadline(self) -> None:
-        if not self._sessions_open and self._deadline is not None:
+        if not self._leaving and self._deadline is not None:
             self._deadline.cancel()
 
     def _count(
@@ -389,14 +414,13 @@ class Listener:
     ) -> None:
         with self._lock:
             self.accepted += accepted
-            self._sessions_open += accepted
             self.failed += failed
             self.refused += refused
             self.silent += silent
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "paused" if self._paused else "listening"
+        shown = " and ".join(map(show_address, self.addresses))
         return (
-            f"<Listener at {show_address(self.address)}: {state}, {self.accepted} accepted,"
-            f" {self._sessions_open} open>"
+            f"<Listener at {shown}: {state}, {self.accepted} accepted, {len(self.sessions)} open>"
         )

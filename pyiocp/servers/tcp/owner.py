@@ -51,7 +51,7 @@ class Owner(Protocol):
     def error_of(self, function: str, status: int) -> IocpError:
         """Return the error that an operation ended in."""
 
-    def break_off(self, error: Exception, reset: bool = False) -> None:
+    def break_off(self, error: BaseException, reset: bool = False) -> None:
         """End the session because of an error."""
 
     def go_on_closing(self) -> None:

@@ -1,9 +1,9 @@
 """SilentClients: deals with clients that connect and do not send the first data.
 
 An AcceptEx with room for data completes when data has come. A client that sends none occupies
-it, and a few such clients occupy all of them, so no other client gets in (C34). So this checks
-now and then which of the pending accepts have had a client for too long, and closes those. While
-there are silent clients, as many more accepts are posted.
+it, and a few such clients occupy all of them, so no other client gets in (C34, C68). So this
+checks now and then which of the pending accepts have had a client for too long, and closes those.
+While there are silent clients, more accepts are posted that wait for no data: see `Acceptor`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOOK_EVERY_S = 0.5
 
 
 class SilentClients:
-    """Looks after the pending accepts of one listener.
+    """Looks after the pending accepts of one listening socket.
 
     seconds: how long a client may be silent. The system counts whole seconds: it is
         rounded up, and a client has up to a second more.
@@ -54,20 +54,30 @@ class SilentClients:
         self._stopped = True
         self._timer.cancel()
 
-    def _look(self) -> None:
-        silent = closed = 0
-        for operation in self._operations():
-            connected = silent_seconds(operation)
-            if connected is None:
-                continue
-            if connected >= self._seconds and operation.cancel():
-                closed += 1
-            else:
-                silent += 1
-        self._on_look(silent, closed)
-        self._timer = self._home.call_later(_LOOK_EVERY_S, self._look)
-        if self._stopped:
+    def mend(self) -> None:
+        """Look, if a look has been missed because something was raised."""
+        if self._timer.due <= self._home.kernel.monotonic():
             self._timer.cancel()
+            self._look()
+
+    def _look(self) -> None:
+        if self._stopped:
+            return
+        silent = closed = 0
+        try:
+            for operation in self._operations():
+                connected = silent_seconds(operation)
+                if connected is None:
+                    continue
+                if connected >= self._seconds and operation.cancel():
+                    closed += 1
+                else:
+                    silent += 1
+            self._on_look(silent, closed)
+        finally:
+            self._timer = self._home.call_later(_LOOK_EVERY_S, self._look)
+            if self._stopped:
+                self._timer.cancel()  # type: ignore[unreachable]
 
 
 def silent_seconds(operation: AcceptOperation) -> int | None:

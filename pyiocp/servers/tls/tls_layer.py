@@ -325,6 +325,8 @@ class TlsLayer(Layer):
             self._deadline.cancel()
         self.tls = info
         self.established = True
+        if self.connection.slot is not None:
+            self.connection.slot.established()
         if self._upgrades:
             self._backlog.go_on()
             self.session.on_tls()

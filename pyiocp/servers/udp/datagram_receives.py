@@ -9,6 +9,9 @@ posted again, however it ended; if the system refuses that, a little later.
 
 Receiving is short: a datagram is copied and passed to its peer. The hooks are called after that,
 by several threads if there are any.
+
+Whatever is raised meanwhile, by a hook, or anywhere by a signal handler (see `queue`): what it has
+left undone, `mend` does.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ...engine.packet import PENDING
+from ...engine.packet import IDLE, PENDING
+from ...engine.timers import Call
 from ...errors import (
     HandleClosedError,
     IocpError,
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...engine.inbox import Inbox
+    from ...engine.packet import Event
     from ...engine.queue import CompletionQueue
     from ...handles.sockets.datagram import Datagram
     from ...handles.sockets.datagram_receive import ReceiveFromOperation
@@ -91,11 +96,16 @@ class DatagramReceives:
         self._resting = True
         #: The inboxes that are to be worked off, and whether another thread has been asked to.
         self._to_work: deque[Inbox] = deque()
+        # A loop takes from it without a call. It raises IndexError at the end.
+        self._next_to_work = iter(self._to_work.popleft, None)
         self._asked = False
         #: Held to post the receive and to note that, both or neither.
         self._lock = threading.Lock()
         self._retry_s = _RETRY_FIRST_S
         self._retrying = False
+        #: Whether something was raised before the receive was posted again.
+        self._undone = False
+        self._mend_event: Event = Call(self._mend, ()), 0, 0
 
     def _make(self) -> None:
         """Make the buffer and what receives into it; only while nothing is pending."""
@@ -114,6 +124,8 @@ class DatagramReceives:
     def close(self) -> None:
         """Close the socket, with all operations on it. Closing twice does nothing."""
         self.datagram.close()
+        with contextlib.suppress(ValueError):  # it has not begun, or was closed before
+            self._home.menders.remove(self._mend_event)
 
     def pause(self) -> None:
         """Receive no more until `resume`; what has come by now is still taken."""
@@ -130,6 +142,8 @@ class DatagramReceives:
 
     def start(self) -> None:
         """Post the receive, unless it is posted."""
+        if self._mend_event not in self._home.menders:
+            self._home.menders.append(self._mend_event)
         with self._lock:
             if self._resting:
                 self._post()
@@ -171,30 +185,41 @@ class DatagramReceives:
             self._retrying = False
         self.start()
 
+    def _mend(self) -> None:
+        """Do what has been left undone, because something was raised somewhere."""
+        if self._undone:
+            with self._lock:
+                self._undone = False
+                if self._receive.state is IDLE and not self.datagram.closed:
+                    self._post()
+        self._work()
+
     # What came
 
     def _on_received(self, receive: ReceiveFromOperation, count: int, status: int) -> None:
+        receive.state = IDLE
         refusal = None
         try:
-            truncated = status == STATUS_BUFFER_OVERFLOW
-            if truncated or not failed(status):
-                self._retry_s = _RETRY_FIRST_S
-                self._arrived(receive.sender, count, truncated)
-                refusal = self._fetch()
-            else:
-                winerror_of = self.datagram.winerror_of
-                refusal = self._failed(error_of_status("WSARecvFrom", status, None, winerror_of))
-        except BaseException:  # of a signal handler: another thread handles what came before
-            with contextlib.suppress(PortClosedError):
-                self._home.call_soon(self._help)
-            raise
-        finally:
-            with self._lock:
-                if refusal is None:
-                    self._post()
+            try:
+                truncated = status == STATUS_BUFFER_OVERFLOW
+                if truncated or not failed(status):
+                    self._retry_s = _RETRY_FIRST_S
+                    self._arrived(receive.sender, count, truncated)
+                    refusal = self._fetch()
                 else:
-                    self._resting = True
-                    self._retry_later(refusal)
+                    winerror_of = self.datagram.winerror_of
+                    error = error_of_status("WSARecvFrom", status, None, winerror_of)
+                    refusal = self._failed(error)
+            finally:
+                with self._lock:
+                    if refusal is None:
+                        self._post()
+                    else:
+                        self._resting = True
+                        self._retry_later(refusal)
+        except BaseException:
+            self._undone = True
+            raise
         self._work()
 
     def _fetch(self) -> IocpError | None:
@@ -241,17 +266,22 @@ class DatagramReceives:
 
     def _work(self) -> None:
         """Work off the inboxes of the peers."""
-        while True:
-            try:
-                inbox = self._to_work.popleft()
-            except IndexError:
-                return
-            if self._to_work and not self._asked:
-                # A hook may block: another thread, if one is free, takes the others.
-                self._asked = True
-                with contextlib.suppress(PortClosedError):
-                    self._home.call_soon(self._help)
-            inbox.work()
+        to_work = self._to_work
+        try:
+            for inbox in self._next_to_work:
+                try:
+                    if to_work and not self._asked:
+                        # A hook may block: another thread, if one is free, takes the others.
+                        self._asked = True
+                        with contextlib.suppress(PortClosedError):
+                            self._home.call_soon(self._help)
+                    inbox.work()
+                except BaseException:
+                    to_work += (inbox,)  # it has perhaps not been looked at
+                    raise
+        except IndexError:
+            if to_work:
+                raise
 
     def _help(self) -> None:
         self._asked = False  # the next hook may block as well

@@ -305,17 +305,21 @@ class DatagramServer:
             self.refused += 1
             self._refusals.refused(self, self.refused, limit)
             return None
+        peer = None
         try:
             session = self._factory()
             check_new(session, DatagramSession)
+            peer = Peer(self._service.home, session, self._session_ended)
+            session._pyiocp = peer
+            peer.aim(self._receives, self._sends, key, address, self.address)
+            with self._lock:
+                self._peers[key] = peer
         except BaseException:
-            self._admission.leave(address)
+            if peer is None or self._peers.get(key) is not peer:
+                self._admission.leave(address)
+            else:
+                peer.abort()
             raise
-        peer = Peer(self._service.home, session, self._session_ended)
-        session._pyiocp = peer
-        peer.aim(self._receives, self._sends, key, address, self.address)
-        with self._lock:
-            self._peers[key] = peer
         self.accepted += 1
         self._service.sessions.add(session)
         peer.inbox.put(peer.begin)
@@ -341,9 +345,12 @@ class DatagramServer:
         peer = session._pyiocp
         assert isinstance(peer, Peer), "its end is told by it"
         with self._lock:
-            self._past = _sum(self._past, peer.statistics())
-            del self._peers[peer.key]
-        self._admission.leave(peer.peer_address)
+            ours = self._peers.get(peer.key) is peer  # and not called again: see `Life`
+            if ours:
+                self._past = _sum(self._past, peer.statistics())
+                del self._peers[peer.key]
+        if ours:
+            self._admission.leave(peer.peer_address)
         if self._shutting_down:
             self._close_if_over()
         self._service.forget(session)

@@ -276,7 +276,7 @@ def test_listening_sockets_have_their_address_for_themselves(
     for exclusive in (True, False):
         listener = port.listen((host, 0), Echo, exclusive=exclusive)
         value, size = DWORD(7), ctypes.c_int(4)
-        number = listener._stream.number
+        number = listener._acceptors[0].stream.number
         assert not getsockopt(
             number, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, ctypes.byref(value), ctypes.byref(size)
         )

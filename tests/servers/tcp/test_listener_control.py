@@ -68,7 +68,7 @@ def test_client_that_is_being_waited_for_is_not_dropped_by_a_pause(port: Complet
     with served(port), connect(listener) as peer:
         (operation,) = (
             o
-            for o in listener._operations
+            for o in listener._acceptors[0].operations
             if eventually(lambda o=o: o.connected_seconds() is not None, seconds=0.2)
         )
         listener.pause()
@@ -173,7 +173,7 @@ def test_client_accepted_during_the_shutdown_is_closed_too(port: CompletionPort)
     sessions = Made(Stubborn)
     listener = port.listen(LOCAL, sessions, accepts=1)
     with connect(listener) as peer:
-        (operation,) = listener._operations
+        (operation,) = listener._acceptors[0].operations
         assert eventually(lambda: not operation.unwritten)
         listener.shutdown(timeout=0.2)
         with served(port):
