@@ -13,7 +13,14 @@ from honest import HonestClient
 from journal import Journal, Made, connect, eventually, receive_all, reset, served
 from tls_context import client_context, server_context
 
-from pyiocp import CompletionPort, SendQueueOverflowError, SendStalledError, Session, SessionState
+from pyiocp import (
+    CompletionPort,
+    Limits,
+    SendQueueOverflowError,
+    SendStalledError,
+    Session,
+    SessionState,
+)
 
 LOCAL = ("127.0.0.1", 0)
 
@@ -320,3 +327,81 @@ def test_session_that_was_never_connected_takes_nothing(
             assert eventually(lambda: bool(other) and other[0].connected.is_set())
             port.broadcast([session, other[0]], b"news")
             assert receive_all(peer, 4) == b"news"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_largest_queues_go_first(port: CompletionPort, tls: bool) -> None:
+    """C77: all together are over the limit: who reads keeps its session, the largest loses it."""
+
+    class Talking(Journal):
+        receive_when_full = True
+
+        def on_receive(self, data: memoryview) -> None:
+            super().on_receive(data)
+            for _ in range(int(bytes(data))):
+                self.send(bytes(1 << 16))
+
+    sessions = Made(Talking)
+    limits = Limits(send_queue_bytes=16 << 20)
+    context = server_context() if tls else None
+    listener = port.listen(LOCAL, sessions, limits=limits, tls=context)
+    peers: list[Any] = []
+    with served(port), contextlib.ExitStack() as stack:
+        for megabytes in (12, 24, 3):  # the second one is too much, and the largest
+            raw: Any = stack.enter_context(connect(listener))
+            if tls:
+                raw = client_context().wrap_socket(raw, server_hostname="localhost")
+                stack.enter_context(raw)
+            peers.append(raw)
+            raw.sendall(b"%d" % (16 * megabytes))
+            index = len(peers) - 1
+            assert eventually(lambda n=index: len(sessions) > n and sessions[n].hooks[-1:] != [])
+            assert eventually(
+                lambda n=index: sessions[n].closed.is_set() or len(sessions[n].received) > 0
+            )
+        assert sessions[1].closed.wait(10)
+        error = sessions[1].error
+        assert type(error) is SendQueueOverflowError
+        assert "send_queue_bytes" in str(error)
+        for number, megabytes in ((0, 12), (2, 3)):
+            assert len(receive_all(peers[number], megabytes << 20)) >= megabytes << 20
+            assert not sessions[number].closed.is_set()
+        queues = listener._send_queues
+        assert queues is not None
+        assert eventually(lambda: queues.bytes == 0)
+        # What has gone counts no more: as much again is possible.
+        peers[0].sendall(b"192")
+        assert len(receive_all(peers[0], 12 << 20)) >= 12 << 20
+        assert not sessions[0].closed.is_set()
+    assert queues._bytes_of == {}
+    assert eventually(lambda: not queues._crowded_out)
+
+
+def test_limit_of_all_queues_is_a_number_of_bytes() -> None:
+    """Bad values are refused when the limits are made."""
+    for value in (0, -1):
+        with pytest.raises(ValueError, match="send_queue_bytes"):
+            Limits(send_queue_bytes=value)
+
+
+def test_what_waits_behind_a_file_counts_too(port: CompletionPort, tmp_path: Any) -> None:
+    """Over TLS it is not encrypted yet: 3 MB of it are over a limit of 2."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(32 << 20))
+
+    class Talking(Journal):
+        high_water = 1 << 16  # so little of the file waits
+
+        def on_connect(self) -> None:
+            super().on_connect()
+            self.send_file(path.open("rb"), close=True)
+            for _ in range(48):
+                self.send(bytes(1 << 16))
+
+    sessions = Made(Talking)
+    limits = Limits(send_queue_bytes=2 << 20)
+    listener = port.listen(LOCAL, sessions, limits=limits, tls=server_context())
+    with served(port), connect(listener) as raw:
+        with client_context().wrap_socket(raw, server_hostname="localhost"):
+            assert sessions[0].closed.wait(10)
+    assert type(sessions[0].error) is SendQueueOverflowError
