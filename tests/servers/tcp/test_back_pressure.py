@@ -347,7 +347,7 @@ def test_largest_queues_go_first(port: CompletionPort, tls: bool) -> None:
     listener = port.listen(LOCAL, sessions, limits=limits, tls=context)
     peers: list[Any] = []
     with served(port), contextlib.ExitStack() as stack:
-        for megabytes in (12, 24, 3):  # the second one is too much, and the largest
+        for megabytes in (6, 40, 6):  # the second one is too much, and the largest
             raw: Any = stack.enter_context(connect(listener))
             if tls:
                 raw = client_context().wrap_socket(raw, server_hostname="localhost")
@@ -363,15 +363,15 @@ def test_largest_queues_go_first(port: CompletionPort, tls: bool) -> None:
         error = sessions[1].error
         assert type(error) is SendQueueOverflowError
         assert "send_queue_bytes" in str(error)
-        for number, megabytes in ((0, 12), (2, 3)):
+        for number, megabytes in ((0, 6), (2, 6)):
             assert len(receive_all(peers[number], megabytes << 20)) >= megabytes << 20
             assert not sessions[number].closed.is_set()
         queues = listener._send_queues
         assert queues is not None
         assert eventually(lambda: queues.bytes == 0)
         # What has gone counts no more: as much again is possible.
-        peers[0].sendall(b"192")
-        assert len(receive_all(peers[0], 12 << 20)) >= 12 << 20
+        peers[0].sendall(b"96")
+        assert len(receive_all(peers[0], 6 << 20)) >= 6 << 20
         assert not sessions[0].closed.is_set()
     assert queues._bytes_of == {}
     assert eventually(lambda: not queues._crowded_out)
@@ -401,7 +401,10 @@ def test_what_waits_behind_a_file_counts_too(port: CompletionPort, tmp_path: Any
     sessions = Made(Talking)
     limits = Limits(send_queue_bytes=2 << 20)
     listener = port.listen(LOCAL, sessions, limits=limits, tls=server_context())
-    with served(port), connect(listener) as raw:
-        with client_context().wrap_socket(raw, server_hostname="localhost"):
-            assert sessions[0].closed.wait(10)
+    with (
+        served(port),
+        connect(listener) as raw,
+        client_context().wrap_socket(raw, server_hostname="localhost"),
+    ):
+        assert sessions[0].closed.wait(10)
     assert type(sessions[0].error) is SendQueueOverflowError
