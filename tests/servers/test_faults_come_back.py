@@ -110,8 +110,13 @@ CALLS_RAISE = st.builds(
     st.integers(1, 12),
     st.sampled_from([MemoryError, KeyboardInterrupt]),
 )
-HOOKS_RAISE = st.builds(Fault, st.sampled_from(PLACES), st.integers(1, 4), st.sampled_from(ERRORS))
-FAULTS = st.lists(st.one_of(CALLS_FAIL, CALLS_RAISE, HOOKS_RAISE), min_size=1, max_size=6)
+HOOKS_RAISE = st.builds(Fault, st.sampled_from(PLACES), st.integers(1, 3), st.sampled_from(ERRORS))
+FAULTS = st.one_of(
+    st.lists(HOOKS_RAISE, min_size=1, max_size=4),
+    st.lists(CALLS_FAIL | CALLS_RAISE, min_size=1, max_size=4),
+    st.lists(CALLS_FAIL | CALLS_RAISE | HOOKS_RAISE, min_size=2, max_size=10),
+)
+"""A few of one kind, which reach far; or many of all."""
 
 
 class Faults:
@@ -236,7 +241,7 @@ def clients(address: Any, tls: ssl.SSLContext | None) -> threading.Thread:
 
 
 SHORT = settings(
-    max_examples=12,
+    max_examples=16,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

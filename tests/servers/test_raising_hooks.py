@@ -262,6 +262,7 @@ class Peer(DatagramSession):
 
     def __init__(self) -> None:
         self.closed = 0
+        self.error: OSError | None = None
 
     def _raise(self, where: str) -> None:
         cls = type(self)
@@ -274,12 +275,13 @@ class Peer(DatagramSession):
 
     def on_receive(self, data: memoryview) -> None:
         self.send(data)
+        self._raise("on_receive")
         if data == b"bye":
             self.close()
-        self._raise("on_receive")
 
     def on_close(self, error: OSError | None) -> None:
         self.closed += 1
+        self.error = error
         self._raise("on_close")
 
 
@@ -312,9 +314,12 @@ def test_peer_ends_and_then_it_is_raised(
             kind.raised += 1
             raise error
 
+    sessions: list[Any] = []
+
     def factory() -> DatagramSession:
         sometimes("factory")
-        made: DatagramSession = kind()
+        sessions.append(kind())
+        made: DatagramSession = sessions[-1]
         return made
 
     def admit(address: Any, data: memoryview) -> bool:
@@ -334,6 +339,9 @@ def test_peer_ends_and_then_it_is_raised(
             other.send(b"bye")
             assert other.recv(100) == b"bye"
     assert come_back(port, [server], expected) == expected
+    assert [session.closed for session in sessions] == [1] * len(sessions)
+    causes = [session.error.__cause__ for session in sessions if session.error is not None]
+    assert list(map(type, causes)) == ([error] if where in ("on_connect", "on_receive") else [])
     with served(port), datagram_client(server) as peer:
         peer.send(b"ping")
         assert peer.recv(100) == b"ping"
