@@ -32,11 +32,10 @@ def check_address(address: Any) -> None:
         raise ValueError(f"a port is a number from 0 to 65535, not {port}")
     if not more:
         return
-    for name, number, most in zip(
-        ("flow information", "a scope id"),
-        more,
-        (_FLOW_INFORMATION_MAX, _SCOPE_ID_MAX),
-        strict=True,
+    flow_information, scope_id = more
+    for name, number, most in (
+        ("flow information", flow_information, _FLOW_INFORMATION_MAX),
+        ("a scope id", scope_id, _SCOPE_ID_MAX),
     ):
         if not 0 <= number <= most:
             raise ValueError(f"{name} is a number from 0 to {most}, not {number}")
