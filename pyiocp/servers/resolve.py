@@ -100,14 +100,12 @@ def _look_up(address: Any, flags: int, family: int = 0) -> list[tuple[int, Any]]
     try:
         found = socket.getaddrinfo(host or None, port, family, socket.SOCK_STREAM, 0, flags)
     except socket.gaierror as error:
-        raise socket.gaierror(
-            error.errno, f"getaddrinfo({host!r}) failed: {error.strerror}"
-        ) from None
+        text = f"getaddrinfo({host!r}) failed: {error.strerror}"
+        raise socket.gaierror(error.errno, text) from None
     except UnicodeError as error:
-        raise socket.gaierror(
-            socket.EAI_NONAME, f"getaddrinfo({host!r}) failed: no host is called that"
-        ) from error
-    pairs = [(int(entry[0]), entry[4]) for entry in found]
+        text = f"getaddrinfo({host!r}) failed: no host can be called that"
+        raise socket.gaierror(socket.EAI_NONAME, text) from error
+    pairs: list[tuple[int, Any]] = [(int(entry[0]), entry[4]) for entry in found]
     if not more:
         return pairs
     flow_information, scope_id = more

@@ -27,7 +27,7 @@ def destination(family: int, address: Any) -> SOCKADDR:
     end = 8 if family == AF_INET else 24
     # The end of the host is 0 in all three; this is on the way of each datagram.
     if family != AF_UNIX and bytes(target)[end - 4 : end] == b"\0\0\0\0":
-        host, port, *more = address_of(target)
-        if host in LOOPBACK_OF:
-            return sockaddr(family, (LOOPBACK_OF[host], port, *more))
+        host, *rest = address_of(target)
+        if (loopback := LOOPBACK_OF.get(str(host))) is not None:
+            return sockaddr(family, (loopback, *rest))
     return target

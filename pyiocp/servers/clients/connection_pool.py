@@ -135,8 +135,7 @@ class ConnectionPool:
 
         Raises ValueError on a closed pool, and for a bad `timeout`.
         """
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout}")
+        _check_wait(timeout)
         future = Acquisition(self._service.home, self._give_up)
         stale: list[Session] = []
         found = None
@@ -177,16 +176,17 @@ class ConnectionPool:
         a connection that cannot be made; RuntimeError in a hook, if no connection is idle: it
         would wait for what it holds up.
         """
+        _check_wait(timeout)
         future = self.acquire()
         if not future.done() and threading.get_ident() in self._service.home.dispatching:
             future.cancel()
             raise RuntimeError(f"{self!r} has no idle connection, and a hook cannot wait for one")
         try:
             session = future.result(timeout)
-        except TimeoutError as error:
-            if future.cancelled():
-                raise self._timeout_error(timeout) from None
-            raise error
+        except TimeoutError:
+            if not future.cancelled():  # it is the connection's own
+                raise
+            raise self._timeout_error(timeout) from None
         try:
             yield session
         except BaseException:
@@ -344,3 +344,8 @@ class ConnectionPool:
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.busy} busy, {self.idle} idle"
         return f"<ConnectionPool to {show_address(self.address)}: {state}>"
+
+
+def _check_wait(timeout: float | None) -> None:
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout}")
