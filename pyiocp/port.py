@@ -829,6 +829,7 @@ class CompletionPort:
         *,
         datagram_size: int = 2048,
         report_unreachable: bool = True,
+        local_address: Any = None,
     ) -> DatagramSession:
         """Talk to one address by datagrams (UDP), and return the session, which has yet to begin.
 
@@ -836,12 +837,15 @@ class CompletionPort:
         has been sent by then, and nobody may be there. If that fails, ``on_close`` comes with
         the error, and no ``on_connect`` before it.
 
-        address: ``(host, port)``. A name is looked up in another thread; of its addresses, the
-            first that there is a way to is taken.
+        address: as for `connect`, but one only. A name is looked up in another thread; of its
+            addresses, the first that there is a way to is taken. If its host answers that nobody
+            has the port, before anything has come from there, the next one is, on a new socket:
+            what was sent until then is lost. A peer that says nothing at all is not left.
         factory: called without arguments, returns a new `DatagramSession`.
         datagram_size: as for `serve_datagrams`.
         report_unreachable: end the session with a `PeerResetError` when the peer's host
             answers that nobody has the port. False: go on.
+        local_address: as for `connect`.
 
         Raises `PortClosedError` on a closed port, ValueError and TypeError for bad arguments.
         """
@@ -852,6 +856,7 @@ class CompletionPort:
             factory,
             datagram_size=datagram_size,
             report_unreachable=report_unreachable,
+            local_address=local_address,
         )
         client.start()
         return client.session

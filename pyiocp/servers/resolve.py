@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 from ..handles.sockets.destination import LOOPBACK_OF
+from ..winapi.errorcodes import error_name
 
 _FLOW_INFORMATION_MAX = 0xFFFFF
 _SCOPE_ID_MAX = 0xFFFFFFFF
@@ -100,8 +101,9 @@ def _look_up(address: Any, flags: int, family: int = 0) -> list[tuple[int, Any]]
     try:
         found = socket.getaddrinfo(host or None, port, family, socket.SOCK_STREAM, 0, flags)
     except socket.gaierror as error:
-        text = f"getaddrinfo({host!r}) failed: {error.strerror}"
-        raise socket.gaierror(error.errno, text) from None
+        code = error.errno or 0
+        text = f"getaddrinfo({host!r}) failed with {error_name(code)} ({code})"
+        raise socket.gaierror(code, text) from None
     except UnicodeError as error:
         text = f"getaddrinfo({host!r}) failed: no host can be called that"
         raise socket.gaierror(socket.EAI_NONAME, text) from error

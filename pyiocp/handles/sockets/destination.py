@@ -27,7 +27,7 @@ def destination(family: int, address: Any) -> SOCKADDR:
     end = 8 if family == AF_INET else 24
     # The end of the host is 0 in all three; this is on the way of each datagram.
     if family != AF_UNIX and bytes(target)[end - 4 : end] == b"\0\0\0\0":
-        host, *rest = address_of(target)
-        if (loopback := LOOPBACK_OF.get(str(host))) is not None:
-            return sockaddr(family, (loopback, *rest))
+        numeric: Any = address_of(target)
+        if (loopback := LOOPBACK_OF.get(numeric[0])) is not None:
+            return sockaddr(family, (loopback, *numeric[1:]))
     return target
