@@ -269,7 +269,7 @@ def test_client_goes_on_where_somebody_is(
             client.close()
             assert client.closed.wait(10)
     assert 1 <= nobody.refusal.refused <= times
-    assert nobody.reports == [False, True, told]  # the server's; while there is another address
+    assert nobody.reports[:3] == [False, True, told]  # the server's; while there is another address
     assert (client.hooks, client.error) == (["connect", "receive", "close"], None)
 
 
