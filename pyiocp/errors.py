@@ -46,8 +46,8 @@ class IocpError(OSError):
         text = f"{function} failed with {name} ({winerror})"
         if ntstatus is not None:
             text += f", {codes.status_name(ntstatus)}"
-        if self.explanation or winerror in _REMEDIES:
-            text += f": {self.explanation or _REMEDIES[winerror]}"
+        if remedy := self.explanation or _remedy(function, winerror, ntstatus):
+            text += f": {remedy}"
         if subject is not None:
             text += f" [{subject!r}]"
         super().__init__(_errno(winerror), text)
@@ -93,10 +93,12 @@ class AddressUnavailableError(IocpError):
 
 
 class ResourceLimitError(IocpError):
-    """No more memory may be locked, or no more sockets opened, for now.
+    """No more memory may be locked, no more sockets opened, or no local port is left, for now.
 
     Pending operations lock the pages of their buffers against a quota. The operation was
     not started: try again after a completion, with smaller buffers or zero-byte receives.
+    A connect gets this when the local ports are used up: ports come back some minutes after
+    their connections have ended.
     """
 
 
@@ -178,6 +180,21 @@ _REMEDIES = {
     codes.ERROR_NO_DATA: "the other end of the pipe has been closed",
     codes.ERROR_PIPE_NOT_CONNECTED: "the server has disconnected the pipe",
 }
+
+_TAKES_A_PORT = frozenset({"bind", "connect", "ConnectEx"})
+"""The functions that give a socket a local port."""
+
+
+def _remedy(function: str, winerror: int, ntstatus: int | None) -> str | None:
+    """Return what the failure of a function means, where the code's name does not tell."""
+    no_memory = ntstatus is not None and ntstatus != codes.STATUS_TOO_MANY_ADDRESSES
+    if winerror == codes.WSAENOBUFS and function in _TAKES_A_PORT and not no_memory:
+        return (
+            "no local port is left: too many connections are open, or ended less than some minutes"
+            " ago; use connections again, or more local addresses"
+        )
+    return _REMEDIES.get(winerror)
+
 
 _CLASSES: dict[int, type[IocpError]] = {
     codes.WSA_OPERATION_ABORTED: OperationCancelledError,

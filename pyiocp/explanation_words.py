@@ -193,9 +193,14 @@ EVENTS = (
             codes.ERROR_NONPAGED_SYSTEM_RESOURCES,
             codes.ERROR_PAGED_SYSTEM_RESOURCES,
         ),
-        "The system has no memory for the operation: mostly because pending operations lock too"
-        " many pages. Connecting: no local port is left. The operation was not started.",
-        f"{_LOCKED}; or use a BufferPool. port.statistics() tells what is locked.",
+        "Connecting or binding: no local port is left. Connections hold theirs while they are open,"
+        " and for some minutes after this side has closed them. Anything else: the system has no"
+        " memory for it, mostly because pending operations lock too many pages. The operation was"
+        " not started.",
+        "Connecting: use connections again (ConnectionPool), let the other side close first,"
+        " connect from several addresses (local_address), or widen the range of ports (netsh int"
+        f" ipv4 set dynamicport). Anything else: {_LOCKED[0].lower()}{_LOCKED[1:]}; or use a"
+        " BufferPool. port.statistics() tells what is locked.",
     ),
     Meaning(
         (codes.ERROR_WORKING_SET_QUOTA, codes.ERROR_NOT_ENOUGH_QUOTA, codes.WSAEDQUOT),

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from typing import TYPE_CHECKING, Any
 
 from ...engine.operation import Operation
-from ...errors import HandleClosedError
-from ...winapi import SO_UPDATE_CONNECT_CONTEXT, SOL_SOCKET
+from ...errors import HandleClosedError, IocpError
+from ...winapi import SO_REUSE_UNICASTPORT, SO_UPDATE_CONNECT_CONTEXT, SOL_SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...engine.completion import Completion
     from .socket_handle import SocketHandle
+
+
+_ON = ctypes.c_int32(1)
+
+
+def share_local_ports(stream: SocketHandle) -> None:
+    """Let the system give connections to other peers the same local port; before the bind.
+
+    ConnectEx needs a socket that is bound, and `bind` takes a port for that socket alone: of the
+    16,384 that Windows hands out by default, none is left after as many connections. With this
+    the port is chosen when the peer is known, and what counts is the pair of addresses.
+    Before Windows 10 there is no such option; and a socket that is bound already refuses it.
+
+    Source: https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options
+    """
+    with contextlib.suppress(IocpError):
+        # Not by `set_option`: a stream sets that again for its next connection, as this does.
+        stream.call("setsockopt", SOL_SOCKET, SO_REUSE_UNICASTPORT, ctypes.byref(_ON), 4)
 
 
 class ConnectOperation(Operation):

@@ -37,7 +37,6 @@ from ...winapi import (
     SOCKET_ERROR,
     UDP_RECV_MAX_COALESCED_SIZE,
     FunctionUnavailableError,
-    sockaddr,
 )
 from ...winapi.errorcodes import WSAEINVAL, WSAENOPROTOOPT, WSAEWOULDBLOCK
 from .control_data import (
@@ -50,6 +49,7 @@ from .control_data import (
 )
 from .datagram_receive import ReceiveFromOperation, ReceiveMessageOperation
 from .datagram_send import SendMessageOperation, SendToOperation
+from .destination import destination
 from .socket_handle import SocketHandle, number_and_family, open_socket
 
 if TYPE_CHECKING:
@@ -278,6 +278,7 @@ class Datagram(SocketHandle):
     def send_to(self, data: Data, address: Any) -> SendToOperation:
         """Send one datagram to a numeric address; a socket that is not bound is bound.
 
+        address: the one of every interface, ``"0.0.0.0"`` or ``"::"``, is this machine.
         data: a buffer, or a list or tuple of buffers that make one datagram. It may be
         empty, and has at most 65,507 bytes over IPv4, 65,527 over IPv6.
 
@@ -318,7 +319,7 @@ class Datagram(SocketHandle):
         """
         message = data if type(data) is bytes else bytes(memoryview(data))
         self._check_length(len(message))
-        code = self.send_at_once(message, bytes(sockaddr(self.family, address)))
+        code = self.send_at_once(message, bytes(destination(self.family, address)))
         if code and code != WSAEWOULDBLOCK:
             raise error_of_code("sendto", code, None, self)
         return not code
@@ -406,7 +407,7 @@ class Datagram(SocketHandle):
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-connect
         """
-        target = sockaddr(self.family, address)
+        target = destination(self.family, address)
         self.call("connect", ctypes.byref(target), ctypes.sizeof(target))
 
     def peer_address(self) -> Any:

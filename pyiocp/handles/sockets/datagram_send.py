@@ -6,8 +6,9 @@ import ctypes
 from typing import TYPE_CHECKING, Any
 
 from ...engine.operation import Operation
-from ...winapi import DWORD, LPSOCKADDR, SOCKET, SOCKET_ERROR, WSAMSG, sockaddr, wsabufs
+from ...winapi import DWORD, LPSOCKADDR, SOCKET, SOCKET_ERROR, WSAMSG, wsabufs
 from .control_data import ControlMessage, packed
+from .destination import destination
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ class SendToOperation(DatagramSend):
 
     def __init__(self, datagram: SocketHandle, data: Any, address: Any) -> None:
         super().__init__(datagram, "send_to", data)
-        target = sockaddr(datagram.family, address)
+        target = destination(datagram.family, address)
         self._calls(
             "WSASendTo",
             datagram.home.kernel.WSASendTo,
@@ -68,7 +69,7 @@ class SendMessageOperation(DatagramSend):
         message = WSAMSG()
         message.lpBuffers = self.array  # cast() would make a cycle each time
         message.dwBufferCount = len(self.array)
-        target = None if address is None else sockaddr(datagram.family, address)
+        target = None if address is None else destination(datagram.family, address)
         if target is not None:
             message.name, message.namelen = LPSOCKADDR(target), ctypes.sizeof(target)
         control = packed(messages)

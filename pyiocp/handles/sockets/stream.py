@@ -30,13 +30,13 @@ from ...winapi import (
     TF_REUSE_SOCKET,
     XP1_IFS_HANDLES,
     FunctionUnavailableError,
-    sockaddr,
     wsabufs,
 )
 from ...winapi.errorcodes import WSAEINVAL
 from ..association import socket_protocol
 from .accept import FIRST_DATA_MAX, AcceptOperation
-from .connect import ConnectOperation, DisconnectOperation
+from .connect import ConnectOperation, DisconnectOperation, share_local_ports
+from .destination import destination
 from .hand_over import open_shared, share
 from .socket_handle import SocketHandle, number_and_family, open_socket
 from .transmit import FilePart, SendFileOperation, SendPacketsOperation
@@ -230,6 +230,8 @@ class Stream(SocketHandle):
     def connect(self, address: Any, data: Buffer = b"") -> ConnectOperation:
         """Connect to a numeric address; a stream that is not bound is bound by itself.
 
+        address: as for `bind`; the one of every interface, ``"0.0.0.0"`` or ``"::"``, is this
+            machine.
         data: sent with the connect, as soon as it is established; the completion's
         ``bytes`` says how much of it went.
 
@@ -240,7 +242,7 @@ class Stream(SocketHandle):
 
         Raises ValueError for an address that is not numeric, RuntimeError while a
         ``disconnect(reuse=True)`` is pending, an `IocpError` if the system refuses
-        (``WSAEISCONN`` 10056).
+        (``WSAEISCONN`` 10056; ``WSAENOBUFS`` 10055: no local port is left).
 
         Source: https://learn.microsoft.com/windows/win32/api/mswsock/nc-mswsock-lpfn_connectex
         """
@@ -250,7 +252,7 @@ class Stream(SocketHandle):
 
     def connect_operation(self, address: Any, data: Buffer = b"") -> ConnectOperation:
         """Return a connect that has not been posted yet; the stream is bound."""
-        target = _roomy(sockaddr(self.family, address))
+        target = _roomy(destination(self.family, address))
         self.check_reusable("connect")
         self._bind_for_connect()
         operation = ConnectOperation(self)
@@ -475,6 +477,8 @@ class Stream(SocketHandle):
 
     def _bind_for_connect(self) -> None:
         """Bind to any address if not bound yet, which ConnectEx, unlike connect, requires."""
+        if self.family != AF_UNIX:
+            share_local_ports(self)
         try:
             if self.family == AF_UNIX:
                 # Without a path, so that no file is left: the family alone, as compio and gRPC do.

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...handles.sockets.address_text import show_address
 from ...handles.sockets.datagram import Datagram
-from ...winapi import AF_INET6, SO_RCVBUF, SOL_SOCKET, address_of, sockaddr
+from ...handles.sockets.destination import destination
+from ...winapi import AF_INET6, SO_RCVBUF, SOL_SOCKET, address_of
 from ..admission import Admission, Limits, RefusalLog
 from ..listening_socket import open_bound
 from ..transport import check_new
@@ -213,7 +214,7 @@ class DatagramServer:
         if len(message) > self._sends.bytes_max:
             most = self._sends.bytes_max
             raise ValueError(f"a datagram here carries at most {most} bytes, not {len(message)}")
-        target = bytes(sockaddr(self.datagram.family, address))
+        target = bytes(destination(self.datagram.family, address))
         sends = self._sends
         return sends.take(target, message) or sends.start(None, target, message) is not None
 

@@ -6,12 +6,12 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from faulty_kernel import FaultyKernel
 from journal import Journal, eventually, served
+from look_ups import FOUR, SIX, look_ups
 
 from pyiocp import (
     CompletionPort,
@@ -28,36 +28,21 @@ if TYPE_CHECKING:
 
 LOCAL = ("127.0.0.1", 0)
 
-FOUR, SIX = int(socket.AF_INET), int(socket.AF_INET6)
-
 
 def streams(port: CompletionPort) -> list[Any]:
     return [handle for handle in port.handles if isinstance(handle, Stream)]
 
 
-def look_ups(
-    monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], list[tuple[int, Any]]]
-) -> None:
-    """Have names looked up by `answer`; numbers are what they are."""
-    real = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, port: int, *arguments: Any) -> list[Any]:
-        if host and host.endswith(".test"):
-            if arguments[-1] & socket.AI_NUMERICHOST:
-                raise socket.gaierror(socket.EAI_NONAME, "a name")
-            return [(family, 1, 6, "", address) for family, address in answer(host)]
-        return real(host, port, *arguments)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-
-
 def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The system's first family first; within a family the system's order stays."""
-    found = [(SIX, "a"), (SIX, "b"), (SIX, "c"), (FOUR, "d"), (FOUR, "e")]
+    hosts = ["::a", "::b", "::c", "10.0.0.1", "10.0.0.2"]
+    found = [(SIX if ":" in host else FOUR, (host, 80)) for host in hosts]
     look_ups(monkeypatch, lambda host: found)
-    assert [address for _, address in resolve_all(("host.test", 80))] == ["a", "d", "b", "e", "c"]
+    turns = ["::a", "10.0.0.1", "::b", "10.0.0.2", "::c"]
+    assert [host for _, (host, _) in resolve_all(("host.test", 80))] == turns
     found.reverse()
-    assert [address for _, address in resolve_all(("host.test", 80))] == ["e", "c", "d", "b", "a"]
+    turns = ["10.0.0.2", "::c", "10.0.0.1", "::b", "::a"]
+    assert [host for _, (host, _) in resolve_all(("host.test", 80))] == turns
 
 
 def test_refused_address_is_followed_by_the_next_at_once(
