@@ -691,13 +691,16 @@ class CompletionPort:
         tls: SSLContext | None = None,
         server_hostname: str | None = None,
         handshake_timeout: float = 30.0,
+        local_address: Any = None,
     ) -> Session:
         """Connect to an address, and return the session, which is connecting then.
 
         Its ``on_connect`` comes when the connection stands; if it cannot be made,
         ``on_close`` comes with the error, and no ``on_connect`` before it.
 
-        address: ``(host, port)``, or a list of such. A name is looked up in another thread.
+        address: ``(host, port)``, or a list of such; over IPv6 also ``(host, port, flow
+            information, scope id)``. The host of a server on every interface, ``"0.0.0.0"`` or
+            ``"::"``, is this machine, as an empty one is. A name is looked up in another thread.
             If it has several addresses they are tried as RFC 8305 has it: the families by
             turns, the next one when the one before has failed or has not answered for
             250 ms; the first to answer is taken.
@@ -710,13 +713,20 @@ class CompletionPort:
         tls: an `ssl.SSLContext` of ``PROTOCOL_TLS_CLIENT``, such as that of
             `ssl.create_default_context`; the session then talks TLS, and ``on_connect`` comes
             after the handshake. Renegotiation is switched off in it.
-        server_hostname: the name that the server's certificate must have; by default the
-            host of the address.
+        server_hostname: the name, or IP address, that the server's certificate must have; by
+            default the host of the address, which must then be the same in all of a list. A dot
+            at the end of a name, and the zone of an IPv6 address, do not count. A name is sent
+            to the server as well (SNI), an IP address is not.
         handshake_timeout: seconds that the TLS handshake may take.
+        local_address: ``(host, port)`` to connect from: a numeric host, of the same family as
+            the addresses, of which those of the other one are left out; an empty one is any.
+            Leave the port at 0 and the system chooses: with another one there is one connection
+            at a time. None: the system chooses both.
 
         If there were several errors, ``on_close`` gets the last one, or that of the
         timeout, with an ExceptionGroup of all of them as its ``__cause__``. A name that is
-        not known is a ``socket.gaierror``.
+        not known is a ``socket.gaierror``. The timeout's ``function`` is what took too long:
+        ``getaddrinfo`` (looking up the name) or ``ConnectEx``.
 
         Raises `PortClosedError` on a closed port, ValueError and TypeError for bad
         arguments.
@@ -724,7 +734,9 @@ class CompletionPort:
         Source: https://www.rfc-editor.org/rfc/rfc8305
         """
         self._service.check_open("connect")
-        target = Target(address, timeout, no_delay, tls, server_hostname, handshake_timeout)
+        target = Target(
+            address, timeout, no_delay, tls, server_hostname, handshake_timeout, local_address
+        )
         return connect(self._service, target, factory, retry)
 
     def keep_connected(
@@ -738,17 +750,21 @@ class CompletionPort:
         tls: SSLContext | None = None,
         server_hostname: str | None = None,
         handshake_timeout: float = 30.0,
+        local_address: Any = None,
     ) -> ReconnectingClient:
         """Connect to an address, and again, with a new session, when a session has ended.
 
         backoff: the waits between attempts; by default ``Backoff()``. The rest is as for
-            `connect`.
+            `connect`. With TLS, each session resumes the TLS session of the one before, if the
+            server agrees.
 
         Returns the client, which has the present session and can be closed. Raises as
         `connect`.
         """
         self._service.check_open("connect")
-        target = Target(address, timeout, no_delay, tls, server_hostname, handshake_timeout)
+        target = Target(
+            address, timeout, no_delay, tls, server_hostname, handshake_timeout, local_address
+        )
         return ReconnectingClient(self._service, target, factory, backoff)
 
     def serve_datagrams(
@@ -813,6 +829,7 @@ class CompletionPort:
         *,
         datagram_size: int = 2048,
         report_unreachable: bool = True,
+        local_address: Any = None,
     ) -> DatagramSession:
         """Talk to one address by datagrams (UDP), and return the session, which has yet to begin.
 
@@ -820,12 +837,15 @@ class CompletionPort:
         has been sent by then, and nobody may be there. If that fails, ``on_close`` comes with
         the error, and no ``on_connect`` before it.
 
-        address: ``(host, port)``. A name is looked up in another thread; of its addresses, the
-            first that there is a way to is taken.
+        address: as for `connect`, but one only. A name is looked up in another thread; of its
+            addresses, the first that there is a way to is taken. If its host answers that nobody
+            has the port, before anything has come from there, the next one is, on a new socket:
+            what was sent until then is lost. A peer that says nothing at all is not left.
         factory: called without arguments, returns a new `DatagramSession`.
         datagram_size: as for `serve_datagrams`.
         report_unreachable: end the session with a `PeerResetError` when the peer's host
             answers that nobody has the port. False: go on.
+        local_address: as for `connect`.
 
         Raises `PortClosedError` on a closed port, ValueError and TypeError for bad arguments.
         """
@@ -836,6 +856,7 @@ class CompletionPort:
             factory,
             datagram_size=datagram_size,
             report_unreachable=report_unreachable,
+            local_address=local_address,
         )
         client.start()
         return client.session

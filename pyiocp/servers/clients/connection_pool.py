@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections import deque
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ...errors import closed_error
 from ...handles.sockets.address_text import show_address
 from ..layer import Layer, connection_of
 from ..session_state import CLOSED, OPEN
+from .acquisition import Acquisition, Waiter
 from .connector import Connector
 from .target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from ssl import SSLContext
 
     from ...engine.timers import ScheduledCall
@@ -46,8 +47,9 @@ class ConnectionPool:
     maximum: how many connections there may be at a time, at least 1. Further calls
         of `acquire` wait until one is given back.
     idle_timeout: seconds after which an idle connection is closed.
-    timeout, no_delay, tls, server_hostname, handshake_timeout: as for
-        ``CompletionPort.connect``.
+    timeout, no_delay, tls, server_hostname, handshake_timeout, local_address: as for
+        ``CompletionPort.connect``. With TLS, each connection resumes the TLS session of the one
+        before, if the server agrees.
 
     An idle connection keeps its receive posted, so its end is noticed at once; one on which the
     kernel has received anything, or its end, is not handed out, even before that has been
@@ -71,8 +73,11 @@ class ConnectionPool:
         tls: SSLContext | None = None,
         server_hostname: str | None = None,
         handshake_timeout: float = 30.0,
+        local_address: Any = None,
     ) -> None:
-        self._target = Target(address, timeout, no_delay, tls, server_hostname, handshake_timeout)
+        self._target = Target(
+            address, timeout, no_delay, tls, server_hostname, handshake_timeout, local_address
+        )
         if not callable(factory):
             raise TypeError(f"factory must be callable and return a Session, not {factory!r}")
         if maximum < 1:
@@ -92,7 +97,8 @@ class ConnectionPool:
         """How many connections are about to be made."""
         self._busy: set[Session] = set()
         self._idle: dict[Session, ScheduledCall] = {}
-        self._waiters: deque[Future[Session]] = deque()
+        #: Who waits, in order.
+        self._waiters: dict[Waiter, None] = {}
 
     # What a user calls
 
@@ -111,18 +117,26 @@ class ConnectionPool:
         """How many calls of `acquire` wait for a connection."""
         return len(self._waiters)
 
-    def acquire(self) -> Future[Session]:
+    def acquire(self, timeout: float | None = None) -> Future[Session]:
         """Return the future of a connected session, which is then the caller's.
+
+        timeout: seconds after which it has a TimeoutError, if it has nothing else by then, at
+            least 0; None: it waits as long as it takes.
 
         If a connection is idle, it has its result at once. Otherwise the result comes when a
         connection has been made, after its ``on_connect``, or given back; a worker of the port
         then calls its callbacks, so only a thread of your own may wait for it (``result()``),
-        never a hook. If the connection cannot be made it has the error. Cancel it if you no
-        longer need one; closing the pool cancels it too.
+        never a hook. If the connection cannot be made it has the error. Closing the pool
+        cancels it.
 
-        Raises ValueError on a closed pool.
+        Lifetime: the session is the caller's from the moment in which ``result()`` returns it.
+        Who cancels the future, drops it without callbacks, or has a time-out of ``result`` or
+        ``exception``, gets none: it goes to the next one who waits.
+
+        Raises ValueError on a closed pool, and for a bad `timeout`.
         """
-        future: Future[Session] = Future()
+        _check_wait(timeout)
+        future = Acquisition(self._service.home, self._give_up)
         stale: list[Session] = []
         found = None
         with self._lock:
@@ -137,14 +151,48 @@ class ConnectionPool:
                 else:
                     stale.append(session)
             if found is None:
-                self._waiters.append(future)
+                self._waiters[future.waiter] = None
         for session in stale:
             session.abort()
-        if found is None:
-            self._connect()
-        else:
-            future.set_result(found)
+        if found is not None:
+            future.give(found)
+            return future
+        if timeout is not None:
+            future.waiter.timer = self._service.home.call_later(
+                timeout, self._time_out, future.waiter, timeout
+            )
+        self._connect()
         return future
+
+    @contextlib.contextmanager
+    def connection(self, timeout: float | None = None) -> Iterator[Session]:
+        """Wait for a connected session, and release it at the end of the ``with`` block.
+
+        timeout: seconds to wait for it, at least 0; None: as long as it takes.
+
+        A block that raises has the session aborted: nobody knows what it may still receive.
+
+        It is for threads of your own. Raises TimeoutError, what `acquire` raises and the error of
+        a connection that cannot be made; RuntimeError in a hook, if no connection is idle: it
+        would wait for what it holds up.
+        """
+        _check_wait(timeout)
+        future = self.acquire()
+        if not future.done() and threading.get_ident() in self._service.home.dispatching:
+            future.cancel()
+            raise RuntimeError(f"{self!r} has no idle connection, and a hook cannot wait for one")
+        try:
+            session = future.result(timeout)
+        except TimeoutError:
+            if not future.cancelled():  # it is the connection's own
+                raise
+            raise self._timeout_error(timeout) from None
+        try:
+            yield session
+        except BaseException:
+            session.abort()
+            raise
+        self.release(session)
 
     def release(self, session: Session) -> None:
         """Give a session back, for the next `acquire`.
@@ -163,12 +211,13 @@ class ConnectionPool:
         with self._lock:
             self.closed = True
             idle, self._idle = self._idle, {}
-            waiters, self._waiters = self._waiters, deque()
+            waiters, self._waiters = self._waiters, {}
         for session, timer in idle.items():
             timer.cancel()
             session.close()
-        for future in waiters:
-            future.cancel()
+        for waiter in waiters:
+            if (future := waiter.future) is not None:
+                future.cancel()
 
     # What becomes of connections
 
@@ -216,10 +265,8 @@ class ConnectionPool:
                 return False
             where.discard(session)
             keep = not self.closed and session.state is OPEN
-            while keep and self._waiters and future is None:
-                future = self._waiters.popleft()
-                if not future.set_running_or_notify_cancel():
-                    future = None
+            if keep:
+                future = self._first_in_line()
             if future is not None:
                 self._busy.add(session)
             elif keep:
@@ -227,7 +274,7 @@ class ConnectionPool:
                     self._idle_timeout, self._expire, session
                 )
         if future is not None:
-            future.set_result(session)
+            future.give(session)
         elif not keep:
             session.close()
         return True
@@ -254,15 +301,51 @@ class ConnectionPool:
 
     def _fail_one(self, error: Exception) -> None:
         """Give the error to the `acquire` that has waited longest."""
-        while True:
-            with self._lock:
-                if not self._waiters:
-                    return
-                future = self._waiters.popleft()
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
+        with self._lock:
+            future = self._first_in_line()
+        if future is not None:
+            future.set_exception(error)
+
+    # Who waits
+
+    def _first_in_line(self) -> Acquisition | None:
+        """Return the future that has waited longest, which is running then. With the lock."""
+        while self._waiters:
+            waiter = next(iter(self._waiters))
+            del self._waiters[waiter]
+            future = waiter.future
+            waiter.stop()
+            if future is not None and future.set_running_or_notify_cancel():
+                return future
+        return None
+
+    def _time_out(self, waiter: Waiter, timeout: float) -> None:
+        with self._lock:
+            if waiter not in self._waiters:
                 return
+            del self._waiters[waiter]
+        future = waiter.future
+        waiter.stop()
+        if future is not None and future.set_running_or_notify_cancel():
+            future.set_exception(self._timeout_error(timeout))
+
+    def _timeout_error(self, timeout: float | None) -> TimeoutError:
+        return TimeoutError(f"{self!r} had no connection to give within {timeout} s")
+
+    def _give_up(self, waiter: Waiter) -> None:
+        """Forget who waits no longer; a session that it was given, and did not take, goes on."""
+        with self._lock:
+            self._waiters.pop(waiter, None)
+            session, waiter.session = waiter.session, None
+        waiter.stop()
+        if session is not None and self._place(session, self._busy):
+            self._connect()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.busy} busy, {self.idle} idle"
         return f"<ConnectionPool to {show_address(self.address)}: {state}>"
+
+
+def _check_wait(timeout: float | None) -> None:
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout}")

@@ -10,6 +10,7 @@ session, which come on several threads, are handled one after the other.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ...engine.timers import ScheduledCall
     from ...handles.sockets.stream import Stream
     from ..host import Host
+    from ..resolver import LookUp
     from ..tcp.connection import Connection
     from ..tcp.session import Session
     from .backoff import Backoff
@@ -60,12 +62,14 @@ class Connector:
         self._retry = retry
         self._deliver = Inbox(self._on_failure).deliver
         #: What is under way, one at a time: a look-up, a race, or the wait for the next.
-        self._look_up: object | None = None
+        self._look_up: LookUp | None = None
         self._race: Race | None = None
         self._wait: ScheduledCall | None = None
         self._deadline: ScheduledCall | None = None
-        self._timed_out = False
+        #: What took too long, if something did: the function that was under way.
+        self._timed_out: str | None = None
         self._cancelled = False
+        self._ended = False
         self._failures = failures
         self._on_connected = on_connected
         #: Whether connect() has not returned yet: no hook is called before that.
@@ -78,9 +82,15 @@ class Connector:
         self._starting = False
 
     def _on_failure(self, error: Exception) -> None:
-        """Report an unexpected error to the session."""
-        self._cancelled = True
-        self._end(None, None, error)
+        """Take an error that nobody foresaw as that of the attempt: the next may do better."""
+        if self._ended:
+            logger.error("%r failed after its end", self, exc_info=error)
+            return
+        race, self._race = self._race, None
+        if race is not None:
+            race.cancel()
+        self._forget_look_up()
+        self._failed([error])
 
     def _cancel(self) -> None:
         """The session has ended meanwhile."""
@@ -92,29 +102,30 @@ class Connector:
         self._wait = None
         if self._cancelled:
             return
-        self._timed_out = False
+        self._timed_out = None
         timeout, addresses = self._target.timeout, self._target.addresses
         if timeout is not None:
             self._deadline = self._service.home.call_later(
                 timeout, self._deliver, self._on_timeout, self._failures
             )
         if all(map(is_numeric, addresses)):
-            self._run([pair for each in addresses for pair in resolve_all(each)])
+            family = self._target.local.family
+            self._run([pair for each in addresses for pair in resolve_all(each, family)])
             return
-        look_up = self._look_up = object()
+        attempt = self._failures
 
         def found(numeric: list[tuple[int, Any]], errors: list[Exception]) -> None:
             with contextlib.suppress(PortClosedError):
                 self._service.home.call_soon(
-                    self._deliver, self._looked_up, look_up, numeric, errors
+                    self._deliver, self._looked_up, attempt, numeric, errors
                 )
 
-        self._service.resolver.look_up(addresses, found)
+        self._look_up = self._service.resolver.look_up(addresses, found, self._target.local.family)
 
     def _looked_up(
-        self, look_up: object, addresses: list[tuple[int, Any]], errors: list[Exception]
+        self, attempt: int, addresses: list[tuple[int, Any]], errors: list[Exception]
     ) -> None:
-        if self._look_up is not look_up:
+        if self._look_up is None or attempt != self._failures:
             return  # too late
         self._look_up = None
         if addresses:
@@ -129,22 +140,25 @@ class Connector:
             addresses,
             self._deliver,
             self._race_ended,
+            local=self._target.local,
             no_delay=self._target.no_delay,
             key=self._session,
         )
         self._race.start()
 
-    def _race_ended(self, stream: Stream | None, peer: Any) -> None:
-        race, self._race = self._race, None
+    def _race_ended(self, race: Race, stream: Stream | None, peer: Any) -> None:
+        if self._race is not race:
+            return  # it was given up
+        self._race = None
         if stream is not None:
             self._end(stream, peer, None)
-        elif race is not None:
+        else:
             self._failed(race.errors)
 
     def _on_timeout(self, failures: int) -> None:
         if failures != self._failures:
             return  # too late: the attempt has ended
-        self._timed_out = True
+        self._timed_out = "ConnectEx" if self._look_up is None else "getaddrinfo"
         self._stop()
 
     # How it ends
@@ -158,12 +172,17 @@ class Connector:
         if self._race is not None:
             self._race.cancel()  # it ends when the kernel has given everything back
         elif self._look_up is not None:
-            self._look_up = None
+            self._forget_look_up()
             self._failed([])
         elif self._wait is not None:
             self._wait.cancel()
             self._wait = None
             self._end(None, None, None)
+
+    def _forget_look_up(self) -> None:
+        look_up, self._look_up = self._look_up, None
+        if look_up is not None:
+            look_up.give_up()
 
     def _failed(self, errors: list[Exception]) -> None:
         if self._deadline is not None:
@@ -184,18 +203,20 @@ class Connector:
         if len(errors) == 1 and not self._timed_out:
             return errors[0]
         if self._timed_out:
-            error: Exception = error_of_code("ConnectEx", WSAETIMEDOUT, None, self)
+            error: Exception = error_of_code(self._timed_out, WSAETIMEDOUT, None, self)
         else:
             last = errors[-1]
-            if not isinstance(last, IocpError):
-                return last
-            error = type(last)(last.function, last.winerror, last.ntstatus, self)
+            if isinstance(last, IocpError):
+                error = type(last)(last.function, last.winerror, last.ntstatus, self)
+            else:
+                error = copy.copy(last)
         if errors:
             error.__cause__ = ExceptionGroup(f"{len(errors)} attempts to connect failed", errors)
         return error
 
     def _end(self, stream: Stream | None, peer: Any, error: Exception | None) -> None:
         """Tell the session."""
+        self._ended = True
         if self._deadline is not None:
             self._deadline.cancel()
         if stream is not None and self._on_connected is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ...errors import REFUSALS, OperationCancelledError
+from ...errors import OperationCancelledError
 from ...handles.sockets.stream import Stream
 from ...winapi import IPPROTO_TCP, TCP_NODELAY
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ...engine.home import Home
     from ...engine.operation import Operation
     from ...engine.timers import ScheduledCall
+    from .local_address import LocalAddress
 
 STAGGER_S = 0.25
 """Seconds until the next attempt begins: the Connection Attempt Delay of RFC 8305."""
@@ -32,9 +33,10 @@ class Race:
     """One attempt to connect to any of several addresses.
 
     addresses: pairs of a family and a numeric address, in the order in which to try them.
+    local: where the connections come from.
     deliver: calls what it is given, one at a time: everything here runs there.
-    on_end: called once, with the connected stream and its peer; or with None, when the
-        last attempt has ended; ``errors`` then say why.
+    on_end: called once, with this, the connected stream and its peer; or with None, when
+        the last attempt has ended; ``errors`` then say why.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class Race:
         home: Home,
         addresses: list[tuple[int, Any]],
         deliver: Callable[..., None],
-        on_end: Callable[[Stream | None, Any], None],
+        on_end: Callable[[Race, Stream | None, Any], None],
         *,
+        local: LocalAddress,
         no_delay: bool,
         key: Any,
     ) -> None:
@@ -53,6 +56,7 @@ class Race:
         self._attempts: dict[Operation, tuple[Stream, Any]] = {}
         self._deliver = deliver
         self._on_end = on_end
+        self._local = local
         self._no_delay = no_delay
         self._key = key
         self._timer: ScheduledCall | None = None
@@ -66,7 +70,7 @@ class Race:
         """Give up; `on_end` comes when the attempts under way have ended."""
         self._settle()
         if not self._attempts:
-            self._on_end(None, None)
+            self._on_end(self, None, None)
 
     def _settle(self) -> None:
         """Begin no further attempt, and end those under way."""
@@ -85,7 +89,7 @@ class Race:
             family, address = self._waiting.popleft()
             try:
                 self._attempt(family, address)
-            except REFUSALS as error:
+            except Exception as error:  # noqa: BLE001, whatever it is, it is this attempt's
                 self.errors.append(error)
                 continue
             if self._waiting:
@@ -93,13 +97,14 @@ class Race:
             return
         if not self._attempts and not self._over:
             self._over = True
-            self._on_end(None, None)
+            self._on_end(self, None, None)
 
     def _attempt(self, family: int, address: Any) -> None:
         stream = Stream.open(self._home, family, self._key)
         try:
             if self._no_delay:
                 stream.set_option(IPPROTO_TCP, TCP_NODELAY, 1)
+            self._local.bind(stream)
             operation = stream.connect_operation(address)
             operation.receiver = self._on_connect
             # Before it is posted: another thread may see its completion at once.
@@ -122,7 +127,7 @@ class Race:
         if error is None and not self._over:
             self._settle()
             self._won = True
-            self._on_end(stream, address)
+            self._on_end(self, stream, address)
             return
         stream.close()
         if error is not None and not (self._over and isinstance(error, OperationCancelledError)):
@@ -130,4 +135,4 @@ class Race:
         if not self._over:
             self._next()
         elif not self._attempts and not self._won:
-            self._on_end(None, None)
+            self._on_end(self, None, None)

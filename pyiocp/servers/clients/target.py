@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..resolve import check_address
+from ..resolve import check_address, is_numeric, resolve_all
+from .local_address import LocalAddress
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -29,6 +30,7 @@ class Target:
         tls: SSLContext | None,
         server_hostname: str | None,
         handshake_timeout: float,
+        local_address: Any,
     ) -> None:
         self.address = address
         """As it was given, for messages."""
@@ -42,12 +44,36 @@ class Target:
             raise ValueError(f"timeout must be None or more than 0 seconds, not {timeout}")
         self.timeout = timeout
         self.no_delay = no_delay
-        self.tls = make_tls_side(
-            tls,
-            handshake_timeout,
-            server_side=False,
-            server_hostname=self.addresses[0][0] if server_hostname is None else server_hostname,
-        )
+        self.local = LocalAddress(local_address, self.addresses)
+        self.tls = None
+        if tls is not None:
+            if server_hostname is None:
+                server_hostname = self._host()
+            self.tls = make_tls_side(
+                tls, handshake_timeout, server_side=False, server_hostname=server_hostname
+            )
+
+    def _host(self) -> str:
+        """Return the name that the server's certificate must have, if the user has said none."""
+        hosts = {_as_in_certificates(host) for host, *_ in self.addresses}
+        if len(hosts) > 1:
+            raise ValueError(
+                f"server_hostname is needed: the addresses are of several hosts ({sorted(hosts)}),"
+                " and a certificate is checked against one name"
+            )
+        return hosts.pop()
+
+
+def _as_in_certificates(host: str) -> str:
+    """Return a host as certificates and TLS's server_name write it (RFC 6066, section 3).
+
+    That is a name without the dot at its end, or an IP address, in its usual form and without a
+    zone, which is this machine's own. `ssl` sends an IP address to nobody, and checks for it.
+    """
+    if is_numeric((host, 0)):
+        [(_, numeric), *_] = resolve_all((host, 0))
+        return str(numeric[0]).partition("%")[0]
+    return host.removesuffix(".")
 
 
 def make_tls_side(
@@ -66,6 +92,6 @@ def make_tls_side(
     return TlsSide(
         context,
         server_side=server_side,
-        server_hostname=server_hostname or None,
+        server_hostname=_as_in_certificates(server_hostname) if server_hostname else None,
         handshake_timeout=handshake_timeout,
     )

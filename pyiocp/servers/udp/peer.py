@@ -93,9 +93,10 @@ class Peer(Life["DatagramSession"]):
         local: Any,
     ) -> None:
         """Set the socket that it is part of, and the peer's address."""
-        self._receives = receives
-        self._sends = sends
-        self.key = key
+        with self._lock:
+            self._receives = receives
+            self._sends = sends
+            self.key = key
         self.peer_address = peer
         self.local_address = local
 
