@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import PortClosedError, error_of_code
@@ -65,7 +66,7 @@ class DatagramClient:
         self._addresses: deque[tuple[int, Any]] = deque()
         self._error: Exception | None = None
         self._heard = False
-        self._receives: DatagramReceives | None = None
+        self._datagram: Datagram | None = None
         self.session = factory()
         check_new(self.session, DatagramSession)
         self._peer = Peer(service.home, self.session, self._on_end)
@@ -99,13 +100,19 @@ class DatagramClient:
             if peer.state is OPEN:
                 receives.start()
 
-    def _go_on(self, receives: DatagramReceives) -> None:
-        """Go on with the next address: nobody is at the one that these receives are from."""
-        if self._peer.state is not OPEN or receives is not self._receives:
-            return
-        receives.close()
-        if (following := self._connect_next()) is not None:
-            following.start()
+    def _nobody_there(self, datagram: Datagram) -> None:
+        """Go on with the next address, or end: nobody is where this socket is connected to."""
+        peer = self._peer
+        if datagram is not self._datagram:
+            return  # told more than once
+        error = error_of_code("WSARecvFrom", WSAECONNRESET, None, self.session)
+        if self._addresses and not self._heard and peer.state is OPEN:
+            datagram.close()
+            self._error = error
+            if (receives := self._connect_next()) is not None:
+                receives.start()
+        elif self._report_unreachable:
+            peer.break_off(error)
 
     def _connect_next(self) -> DatagramReceives | None:
         """Take the next address that the system has a way to; None if that was the end."""
@@ -135,12 +142,12 @@ class DatagramClient:
                 datagram,
                 size=self._size,
                 take=self._take,
-                unreachable=self._unreachable,
+                unreachable=partial(self._unreachable, datagram),
             )
         except BaseException:
             datagram.close()
             raise
-        self._receives = receives
+        self._datagram = datagram
         peer.aim(receives, sends, bytes(sockaddr(family, numeric)), numeric, local)
         return receives
 
@@ -151,21 +158,13 @@ class DatagramClient:
         self._peer.take(data, truncated)
         return self._peer.inbox
 
-    def _unreachable(self) -> Inbox | None:
-        inbox = self._peer.inbox
-        error = error_of_code("WSARecvFrom", WSAECONNRESET, None, self.session)
-        if self._addresses and not self._heard:
-            self._error = error
-            inbox.put(self._go_on, self._receives)
-        elif self._report_unreachable:
-            inbox.put(self._peer.break_off, error)
-        else:
-            return None
-        return inbox
+    def _unreachable(self, datagram: Datagram) -> Inbox:
+        self._peer.inbox.put(self._nobody_there, datagram)
+        return self._peer.inbox
 
     def _on_end(self, session: DatagramSession) -> None:
         if self._look_up is not None:
             self._look_up.give_up()
-        if self._receives is not None:
-            self._receives.close()
+        if self._datagram is not None:
+            self._datagram.close()
         self._service.forget(session)
