@@ -42,3 +42,6 @@ class TlsInfo:
 
     peer_certificate_der: bytes | None
     """The same as it was sent, also if it was not checked."""
+
+    resumed: bool = False
+    """Whether an earlier TLS session was resumed: the certificate was checked in that one."""

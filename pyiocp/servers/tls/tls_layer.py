@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..tcp.session import Session
     from ..tcp.session_statistics import SessionStatistics
     from ..transport import Hooks, Transport
+    from .resumption import Resumption
 
 _RECORD = 16384
 """Bytes of content that a TLS record may have; one read returns no more."""
@@ -52,6 +53,7 @@ class TlsLayer(Layer):
 
     wrap: returns this side of a new connection, given what it reads from and writes to.
     handshake_timeout: seconds.
+    resumption: what a client's connections resume.
     """
 
     tls: TlsInfo | None = None
@@ -62,9 +64,11 @@ class TlsLayer(Layer):
         hooks: Hooks,
         wrap: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject],
         handshake_timeout: float,
+        resumption: Resumption | None,
     ) -> None:
         super().__init__(session, hooks)
         self._handshake_timeout = handshake_timeout
+        self._resumption = resumption
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = wrap(self._incoming, self._outgoing)
@@ -251,6 +255,8 @@ class TlsLayer(Layer):
         self._deadline = self.connection.open_stream.home.call_later(
             self._handshake_timeout, self._on_deadline
         )
+        if self._resumption is not None:
+            self._resumption.begin(self._object)
         self._shake_hands()
 
     def _on_deadline(self) -> None:
@@ -273,6 +279,7 @@ class TlsLayer(Layer):
                         alpn=self._object.selected_alpn_protocol(),
                         peer_certificate=self._object.getpeercert(),
                         peer_certificate_der=self._object.getpeercert(binary_form=True),
+                        resumed=bool(self._object.session_reused),
                     )
                 finally:
                     self._flush()
@@ -285,6 +292,8 @@ class TlsLayer(Layer):
             self._deadline.cancel()
         self.tls = info
         self._established = True
+        if self._resumption is not None:
+            self._resumption.stands(self._object, self.lock)
         self.hooks.on_connect()
         self._read()
 
@@ -360,6 +369,8 @@ class TlsLayer(Layer):
         if self._deadline is not None:
             self._deadline.cancel()
         self._backlog.drop()
+        if self._resumption is not None and self._deadline is not None:  # it has begun
+            self._resumption.ends(self._object, self._established)
         # Many peers send close_notify and leave: our answer then meets a closed socket.
         if self._peer_closed and self._closed and isinstance(error, ConnectionResetError):
             error = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+from .resumption import Resumption
 from .tls_layer import TlsLayer
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class TlsSide:
         self._server_side = server_side
         self._server_hostname = server_hostname
         self._handshake_timeout = handshake_timeout
+        self._resumption = None if server_side else Resumption()
         if context.check_hostname and not server_side and not server_hostname:
             raise ValueError(
                 "the SSLContext has the server's name checked: server_hostname must not be empty"
@@ -58,4 +60,4 @@ class TlsSide:
 
     def layer(self, session: Session, hooks: Hooks) -> TlsLayer:
         """Return the layer of a new session."""
-        return TlsLayer(session, hooks, self._wrap, self._handshake_timeout)
+        return TlsLayer(session, hooks, self._wrap, self._handshake_timeout, self._resumption)

@@ -373,3 +373,217 @@ def test_bad_arguments_are_refused(
         ConnectionPool(
             **{"port": port, "address": ("127.0.0.1", 9), "factory": Journal, **arguments}
         )
+
+
+# Who waits no longer
+
+
+def test_timed_out_result_gets_nothing(port: CompletionPort, echoes: Made) -> None:
+    """C41: `acquire().result(timeout=…)`: what comes after that goes to the next, or is idle."""
+    pool = pool_of(port, echoes, maximum=1)
+    session = got(pool.acquire())
+    held = pool.acquire()
+    with pytest.raises(TimeoutError):
+        held.result(timeout=0.01)
+    assert held.cancelled()
+    with pytest.raises(TimeoutError):
+        pool.acquire().exception(timeout=0.01)
+    assert pool.waiting == 0
+    following = pool.acquire()
+    pool.release(session)
+    assert got(following) is session
+    pool.release(session)
+    assert (pool.busy, pool.idle, pool.waiting) == (0, 1, 0)
+
+
+def test_acquire_has_a_timeout_of_its_own(port: CompletionPort, echoes: Made) -> None:
+    """C41: the future has a TimeoutError then, also if nobody waits for it; it gets nothing."""
+    pool = pool_of(port, echoes, maximum=1)
+    session = got(pool.acquire(timeout=10))
+    late, next_one = pool.acquire(timeout=0.01), pool.acquire(timeout=10)
+    assert type(late.exception(10)) is TimeoutError
+    with pytest.raises(TimeoutError, match=r"ConnectionPool to 127.*: 1 busy.* within 0.01 s"):
+        late.result()
+    pool.release(session)
+    assert got(next_one) is session
+    assert port._queue.timers.next_due() is None
+
+
+def test_timeout_of_nothing_takes_what_is_idle(port: CompletionPort, echoes: Made) -> None:
+    """0 seconds: at once, or not at all."""
+    pool = pool_of(port, echoes, maximum=1)
+    session = got(pool.acquire())
+    assert type(pool.acquire(timeout=0).exception(10)) is TimeoutError
+    pool.release(session)
+    assert got(pool.acquire(timeout=0)) is session
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_impossible_timeout_is_refused(
+    port: CompletionPort, echoes: Made, timeout: float
+) -> None:
+    pool = pool_of(port, echoes)
+    with pytest.raises(ValueError, match="at least 0 seconds"):
+        pool.acquire(timeout=timeout)
+    with pytest.raises(ValueError, match="at least 0 seconds"), pool.connection(timeout):
+        pass
+    assert (pool.busy, pool.idle, pool.waiting) == (0, 0, 0)
+
+
+def test_dropped_wish_gets_nothing(port: CompletionPort, echoes: Made) -> None:
+    """C41: nobody has the future any more: the one behind it gets the connection."""
+    pool = pool_of(port, echoes, maximum=1)
+    session = got(pool.acquire())
+    pool.acquire()
+    following = pool.acquire()
+    assert eventually(lambda: pool.waiting == 1)
+    pool.release(session)
+    assert got(following) is session
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_connection_of_a_dropped_future_goes_back(
+    port: CompletionPort, echoes: Made, when: str
+) -> None:
+    """C41: it was there, but nobody had taken it from the future; idle at once, or made for it."""
+    pool = pool_of(port, echoes, maximum=1)
+    if when == "before":
+        pool.release(got(pool.acquire()))
+    future = pool.acquire()
+    assert future.exception(10) is None
+    assert pool.busy == 1
+    following = pool.acquire()
+    del future
+    session = got(following)
+    pool.release(session)
+    assert (pool.busy, pool.idle, pool.waiting) == (0, 1, 0)
+
+
+def test_dropped_future_with_callbacks_is_fulfilled(port: CompletionPort, echoes: Made) -> None:
+    """The callback waits for it, and takes the session."""
+    pool = pool_of(port, echoes, maximum=1)
+    session = got(pool.acquire())
+    taken: list[Session] = []
+    done = threading.Event()
+
+    def take(future: Future[Session]) -> None:
+        taken.append(future.result())
+        done.set()
+
+    pool.acquire().add_done_callback(take)
+    pool.release(session)
+    assert done.wait(10)
+    assert taken == [session]
+    assert (pool.busy, pool.idle) == (1, 0)
+
+
+def test_time_outs_and_connections_at_the_same_moment(port: CompletionPort, echoes: Made) -> None:
+    """C41: four threads whose time-outs are as long as a release takes: none is lost."""
+    pool = pool_of(port, echoes, maximum=2)
+    missed: list[int] = []
+
+    def work() -> None:
+        for n in range(100):
+            try:
+                session = pool.acquire().result(timeout=0.001 * (n % 4))
+            except TimeoutError:
+                missed.append(n)
+            else:
+                pool.release(session)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert missed  # or it has shown nothing
+    assert eventually(lambda: (pool.busy, pool.waiting) == (0, 0))
+    sessions = [got(pool.acquire()) for _ in range(2)]
+    assert len(set(sessions)) == 2
+    assert len(echoes) == 2
+
+
+def test_many_time_outs_leave_nobody_in_line(port: CompletionPort, echoes: Made) -> None:
+    """C41: while the only connection is out, a thousand give up: nothing of them is kept."""
+    pool = pool_of(port, echoes, maximum=1)
+    session = got(pool.acquire())
+    for _ in range(1000):
+        with pytest.raises(TimeoutError):
+            pool.acquire().result(timeout=0)
+    assert len(pool._waiters) == 0
+    pool.release(session)
+    assert pool.idle == 1
+
+
+# A block with a connection
+
+
+def test_block_with_a_connection(port: CompletionPort, echoes: Made) -> None:
+    """C41: it is given back at the end, and the next block has the same."""
+    pool = pool_of(port, echoes, maximum=1)
+    sessions = set()
+    for _ in range(3):
+        with pool.connection(timeout=10) as session:
+            assert isinstance(session, Journal)
+            assert ask(session, b"ping") == b"ping"
+            assert (pool.busy, pool.idle) == (1, 0)
+            sessions.add(session)
+        assert (pool.busy, pool.idle) == (0, 1)
+    assert len(sessions) == 1
+
+
+def test_block_that_fails_gives_nothing_back(port: CompletionPort, echoes: Made) -> None:
+    """What it has asked may yet be answered: the connection is aborted, and there is a new one."""
+    pool = pool_of(port, echoes, maximum=1)
+    with pytest.raises(ZeroDivisionError), pool.connection() as session:
+        raise ZeroDivisionError
+    with pool.connection() as another:
+        assert another is not session
+    assert echoes[0].closed.wait(10)
+
+
+def test_block_that_gets_no_connection(port: CompletionPort, echoes: Made, refused: Any) -> None:
+    """C41: in time, or because there is nobody: it raises, and leaves nothing."""
+    pool = pool_of(port, echoes, maximum=1)
+    with pool.connection():
+        with pytest.raises(TimeoutError, match=r"1 busy.* within 0.01 s"), pool.connection(0.01):
+            pass
+        assert pool.waiting == 0
+    nobody = ConnectionPool(port, refused, Journal)
+    with pytest.raises(ConnectRefusedError), nobody.connection():
+        pass
+    assert (pool.busy, pool.idle) == (0, 1)
+
+
+def test_hook_does_not_wait_for_a_connection(port: CompletionPort, echoes: Made) -> None:
+    """Its worker would have to bring it. An idle one it gets."""
+    pool = pool_of(port, echoes, maximum=1)
+    found: list[Any] = []
+    done = threading.Event()
+
+    def in_a_hook() -> None:
+        try:
+            with pool.connection() as session:
+                found.append(session)
+        except RuntimeError as error:
+            found.append(error)
+        done.set()
+
+    with pool.connection() as session:
+        port.call_soon(in_a_hook)
+        assert done.wait(10)
+        done.clear()
+    port.call_soon(in_a_hook)
+    assert done.wait(10)
+    assert "a hook cannot wait" in str(found[0])
+    assert found[1] is session
+    assert (pool.busy, pool.idle, pool.waiting) == (0, 1, 0)
+
+
+def test_connections_of_a_pool_come_from_a_local_address(
+    port: CompletionPort, echoes: Made
+) -> None:
+    pool = pool_of(port, echoes, local_address=("127.0.0.5", 0))
+    with pool.connection() as session:
+        assert session.local_address[0] == "127.0.0.5"
+        assert echoes[0].peer_address == session.local_address
