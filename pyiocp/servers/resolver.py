@@ -100,23 +100,22 @@ class Resolver:
         """Look up what is wanted, one after the other, until there is nothing or no place."""
         with self._lock:
             self._starting -= 1
+        look_up = None
         try:
-            while look_up := self._next():
-                try:
-                    meanings, failures = _resolve(look_up)
-                finally:
-                    with self._lock:
-                        self._under_way.discard(look_up)
+            while look_up := self._next(look_up):
+                meanings, failures = _resolve(look_up)
                 if not look_up.given_up:
                     look_up.found(meanings, failures)
         finally:
             with self._lock:
                 self._threads -= 1
+                self._under_way -= {look_up}
             self._start_thread()  # for what has come since, or if this one has failed
 
-    def _next(self) -> LookUp | None:
-        """Return what this thread looks up next; None: it ends."""
+    def _next(self, done: LookUp | None) -> LookUp | None:
+        """Return what this thread looks up next, after what it has done; None: it ends."""
         with self._lock:
+            self._under_way -= {done}
             if not self._wanted or len(self._under_way) >= _AT_A_TIME_MAX:
                 return None
             look_up = self._wanted.popleft()

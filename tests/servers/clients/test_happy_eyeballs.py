@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from faulty_kernel import FaultyKernel
 from journal import Journal, eventually, served
+from look_ups import FOUR, SIX, look_ups
 
 from pyiocp import (
     CompletionPort,
@@ -28,27 +29,8 @@ if TYPE_CHECKING:
 
 LOCAL = ("127.0.0.1", 0)
 
-FOUR, SIX = int(socket.AF_INET), int(socket.AF_INET6)
-
-
 def streams(port: CompletionPort) -> list[Any]:
     return [handle for handle in port.handles if isinstance(handle, Stream)]
-
-
-def look_ups(
-    monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], list[tuple[int, Any]]]
-) -> None:
-    """Have names looked up by `answer`; numbers are what they are."""
-    real = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, port: int, *arguments: Any) -> list[Any]:
-        if host and host.endswith(".test"):
-            if arguments[-1] & socket.AI_NUMERICHOST:
-                raise socket.gaierror(socket.EAI_NONAME, "a name")
-            return [(family, 1, 6, "", address) for family, address in answer(host)]
-        return real(host, port, *arguments)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
