@@ -6,7 +6,7 @@ import itertools
 import socket
 from typing import Any
 
-from ..handles.sockets.destination import LOOPBACK_OF
+from ..handles.sockets.destination import reachable
 from ..winapi.errorcodes import error_name
 
 _FLOW_INFORMATION_MAX = 0xFFFFF
@@ -73,10 +73,7 @@ def resolve_all(address: Any, family: int = 0) -> list[tuple[int, Any]]:
     uses the other one (RFC 8305, section 4). Raises as `resolve`.
     """
     check_address(address)
-    found = [
-        (each, (LOOPBACK_OF.get(numeric[0], numeric[0]), *numeric[1:]))
-        for each, numeric in _look_up(address, 0, family)
-    ]
+    found = [(each, reachable(each, numeric)) for each, numeric in _look_up(address, 0, family)]
     first = [pair for pair in found if pair[0] == found[0][0]]
     others = [pair for pair in found if pair[0] != found[0][0]]
     turns = itertools.zip_longest(first, others)

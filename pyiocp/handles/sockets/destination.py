@@ -1,33 +1,42 @@
-"""Destinations: addresses that are connected or sent to."""
+"""Destinations: addresses that are connected or sent to.
+
+The address of every interface, which is that of a server that listens on all of them, means this
+machine there: the loopback is taken for it. Windows refuses it (``WSAEADDRNOTAVAIL`` 10049); other
+systems do what this does.
+
+Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-connect
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...winapi import AF_INET, AF_UNIX, SOCKADDR, address_of, sockaddr
+from ...winapi import AF_INET, AF_INET6, SOCKADDR, sockaddr
 
-LOOPBACK_OF = {
-    "0.0.0.0": "127.0.0.1",
-    "::": "::1",
-    "::ffff:0.0.0.0": "::ffff:127.0.0.1",
+_WHERE = {int(AF_INET): slice(4, 8), int(AF_INET6): slice(8, 24)}
+"""Where a socket address has its host."""
+
+_LOOPBACK_OF = {
+    bytes(4): "127.0.0.1",
+    bytes(16): "::1",
+    bytes(10) + b"\xff\xff" + bytes(4): "::ffff:127.0.0.1",
 }
-"""The address of this machine, by that of every interface."""
+"""This machine's host, by that of every interface."""
 
 
 def destination(family: int, address: Any) -> SOCKADDR:
-    """Return the socket address of what is to be connected or sent to; see `sockaddr`.
-
-    The address of every interface, which is that of a server that listens on all of them, means
-    this machine: the loopback is taken for it. Windows refuses it (``WSAEADDRNOTAVAIL`` 10049);
-    other systems do what this does.
-
-    Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-connect
-    """
+    """Return the socket address of what is to be connected or sent to; see `sockaddr`."""
     target = sockaddr(family, address)
-    end = 8 if family == AF_INET else 24
-    # The end of the host is 0 in all three; this is on the way of each datagram.
-    if family != AF_UNIX and bytes(target)[end - 4 : end] == b"\0\0\0\0":
-        numeric: Any = address_of(target)
-        if (loopback := LOOPBACK_OF.get(numeric[0])) is not None:
-            return sockaddr(family, (loopback, *numeric[1:]))
-    return target
+    loopback = _loopback_for(family, target)
+    return target if loopback is None else sockaddr(family, (loopback, *address[1:]))
+
+
+def reachable(family: int, address: Any) -> Any:
+    """Return a numeric address as it is to be connected to."""
+    loopback = _loopback_for(family, sockaddr(family, address))
+    return address if loopback is None else (loopback, *address[1:])
+
+
+def _loopback_for(family: int, target: SOCKADDR) -> str | None:
+    where = _WHERE.get(family)  # AF_UNIX has no hosts
+    return None if where is None else _LOOPBACK_OF.get(bytes(target)[where])

@@ -419,9 +419,7 @@ def test_timeout_of_nothing_takes_what_is_idle(port: CompletionPort, echoes: Mad
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_impossible_timeout_is_refused(
-    port: CompletionPort, echoes: Made, timeout: float
-) -> None:
+def test_impossible_timeout_is_refused(port: CompletionPort, echoes: Made, timeout: float) -> None:
     pool = pool_of(port, echoes)
     with pytest.raises(ValueError, match="at least 0 seconds"):
         pool.acquire(timeout=timeout)

@@ -10,6 +10,7 @@ import pytest
 from datagram_journal import LOCAL, DatagramJournal, Echo
 from faulty_kernel import FaultyKernel, Refusal
 from journal import Made, eventually, served
+from look_ups import FOUR, SIX, look_ups
 
 from pyiocp import (
     CompletionPort,
@@ -195,3 +196,114 @@ def test_error_of_the_system_is_an_iocp_error() -> None:
             assert client.closed.wait(10)
     assert isinstance(client.error, IocpError)
     assert client.error.winerror == 10024
+
+
+# A name with several addresses
+
+
+class Nobody:
+    """A kernel's WSARecvFrom for which nobody is at the IPv6 addresses: as a host answers it.
+
+    Wine 8 tells nobody of such answers.
+    """
+
+    def __init__(self, kernel: FaultyKernel, times: int) -> None:
+        self.six: set[int] = set()
+        self.refusal = Refusal(WSAECONNRESET, SOCKET_ERROR, times)
+        kernel.wrap("WSASocketW", self._open)
+        kernel.wrap("WSARecvFrom", self._receive)
+
+    def _open(self, real: Callable[..., int], family: int, *rest: Any) -> int:
+        number = real(family, *rest)
+        self.six.discard(number)  # numbers are used again
+        if family == SIX:
+            self.six.add(number)
+        return number
+
+    def _receive(self, real: Callable[..., int], sock: Any, *rest: Any) -> Any:
+        function = self.refusal if sock.value in self.six else lambda real, *all_: real(*all_)
+        return function(real, sock, *rest)
+
+
+def both(monkeypatch: pytest.MonkeyPatch, number: int) -> tuple[str, int]:
+    """Return an address whose name has an IPv6 address, and then an IPv4 one."""
+    found: list[Any] = [(SIX, ("::1", number, 0, 0)), (FOUR, ("127.0.0.1", number))]
+    look_ups(monkeypatch, lambda _: found)
+    return "both.test", number
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("times", [1, 3])
+def test_client_goes_on_where_somebody_is(
+    monkeypatch: pytest.MonkeyPatch, told: bool, times: int
+) -> None:
+    """C66: nobody is at the IPv6 address, which is the first: the server's is the IPv4 one.
+
+    Whether or not the user wants to be told of that, and however often the host answers it. What
+    was sent until then is lost.
+    """
+    kernel = FaultyKernel()
+    nobody = Nobody(kernel, times)
+    with CompletionPort(kernel=kernel) as port:
+        server = port.serve_datagrams(LOCAL, Echo)
+        address = both(monkeypatch, server.address[1])
+        client: Any = port.connect_datagram(address, Asking, report_unreachable=told)
+        with served(port):
+            assert eventually(lambda: client.connected.is_set() and len(client.local_address) == 2)
+            assert client.peer_address == server.address
+            assert client.send(b"again")
+            assert client.wait_received(1) == [b"again"]
+            theirs = [handle for handle in port.handles if handle.key is client]
+            assert [handle.family for handle in theirs] == [FOUR]  # type: ignore[attr-defined]
+            client.close()
+            assert client.closed.wait(10)
+    assert 1 <= nobody.refusal.refused <= times
+    assert (client.hooks, client.error) == (["connect", "receive", "close"], None)
+
+
+def test_client_at_whose_addresses_nobody_is_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C66: after the last one, with the error of that."""
+    kernel = FaultyKernel()
+    refusal = Refusal(WSAECONNRESET, SOCKET_ERROR)
+    kernel.wrap("WSARecvFrom", refusal)
+    with CompletionPort(kernel=kernel) as port:
+        client: Any = port.connect_datagram(both(monkeypatch, 9), Asking)
+        with served(port):
+            assert client.closed.wait(10)
+            assert eventually(lambda: not port.sessions)
+            assert client.peer_address == ("127.0.0.1", 9)
+            assert [handle for handle in port.handles if not handle.internal] == []
+    assert client.hooks == ["connect", "close"]
+    assert type(client.error) is PeerResetError
+
+
+def test_client_that_was_answered_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C66: once something has come from there, its going away is the end."""
+    kernel = FaultyKernel()
+    nobody = Nobody(kernel, 1)
+    nobody.refusal.enabled = False
+    with CompletionPort(kernel=kernel) as port:
+        server = port.serve_datagrams(("::1", 0), Echo)
+        client: Any = port.connect_datagram(both(monkeypatch, server.address[1]), Asking)
+        with served(port):
+            assert client.wait_received(1) == [b"hello"]
+            nobody.six = {handle.number for handle in port.handles if handle.key is client}
+            nobody.refusal.enabled = True
+            client.send(b"more")
+            assert client.closed.wait(10)
+            assert client.peer_address == server.address
+    assert type(client.error) is PeerResetError
+
+
+def test_client_without_a_way_to_one_family_takes_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """C66: the system refuses IPv6 at once."""
+    kernel = FaultyKernel()
+    kernel.wrap("connect", Refusal(WSAENETUNREACH, SOCKET_ERROR, times=1))
+    with CompletionPort(kernel=kernel) as port:
+        server = port.serve_datagrams(LOCAL, Echo)
+        client: Any = port.connect_datagram(both(monkeypatch, server.address[1]), Asking)
+        with served(port):
+            assert client.wait_received(1) == [b"hello"]
+            assert client.peer_address == server.address

@@ -226,6 +226,6 @@ def test_local_address_chooses_the_family(
 
 def test_errors_of_look_ups_are_no_iocp_errors(port: CompletionPort) -> None:
     """`resolve` raises them in `listen` as well."""
-    with pytest.raises(socket.gaierror, match="'no-such-host.invalid'") as caught:
+    with pytest.raises(socket.gaierror, match="'no-such-host") as caught:
         port.listen(("no-such-host.invalid", 0), Session)
     assert not isinstance(caught.value, IocpError)

@@ -84,9 +84,7 @@ def test_dot_at_the_end_of_a_host_does_not_count(
 
     look_ups(monkeypatch, answer)
     listener = port.listen(LOCAL, Journal, tls=server.context)
-    session: Any = port.connect(
-        ("name.test.", listener.address[1]), Journal, tls=client_context()
-    )
+    session: Any = port.connect(("name.test.", listener.address[1]), Journal, tls=client_context())
     with served(port):
         assert session.closed.wait(10)
     assert (server.names, asked) == (["name.test"], ["name.test."])
