@@ -8,6 +8,7 @@ import time
 from typing import Any, Self
 
 from ..handles.sockets.address_text import show_address
+from ..servers.resolve import is_numeric, resolve_all
 
 FORMAT = 1
 """The version of the samples that is understood here."""
@@ -26,8 +27,10 @@ class MonitorClient:
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._where = show_address(address)
+        if is_numeric(address):  # also the address of every interface, which Windows refuses
+            [(_, address), *_] = resolve_all(address)
         try:
-            self._socket = socket.create_connection(address, _ANSWER_MAX_S)
+            self._socket = socket.create_connection(address[:2], _ANSWER_MAX_S)
         except OSError as error:
             raise MonitorError(f"nobody answers at {self._where}: {error}") from None
         # On Windows Ctrl-C does not end a wait for a socket: so wait in short steps.

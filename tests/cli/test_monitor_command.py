@@ -129,6 +129,25 @@ def test_what_listens_there_is_no_monitor(capsys: pytest.CaptureFixture[str]) ->
     assert f"what listens at {address} is no monitor" in one_line(capsys)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", ""])
+def test_address_of_every_interface_is_this_machine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """C51: Windows refuses it, as does this `create_connection`; nothing but numbers gets there."""
+    real = socket.create_connection
+
+    def create_connection(address: tuple[str, int], *arguments: float) -> socket.socket:
+        assert address[0] == "127.0.0.1"
+        return real(address, *arguments)
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    with CompletionPort() as port:
+        monitor = port.monitor()
+        with running(port):
+            assert main(["monitor", f"{host}:{monitor.address[1]}", "--once", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
 def test_nobody_listens_there(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

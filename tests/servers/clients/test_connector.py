@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from faulty_kernel import FaultyKernel, Refusal
 from journal import Journal, Made, eventually, receive_all, served
+from look_ups import FOUR
 
 from pyiocp import (
+    Backoff,
     CompletionPort,
     ConnectionLostError,
+    ConnectionPool,
     ConnectRefusedError,
     NetworkTimeoutError,
     ResourceLimitError,
     Session,
 )
+from pyiocp.servers.clients import connector
 from pyiocp.winapi import INVALID_SOCKET, WSAENOBUFS
 
 if TYPE_CHECKING:
@@ -189,3 +193,126 @@ def test_connect_from_a_hook(port: CompletionPort, no_errors_logged: None) -> No
     with served(port):
         assert done.wait(10)
         assert eventually(lambda: not port.sessions)
+
+
+BAD_ADDRESSES = [
+    (TypeError, "127.0.0.1:80", "is a tuple"),
+    (TypeError, ("localhost", 80, 0), "is a tuple"),
+    (TypeError, ("::1", 80, "0", 0), "are ints"),
+    (ValueError, ("::1", 80, 1 << 20, 0), "flow information is a number from 0 to 1048575"),
+    (ValueError, ("::1", 80, 0, -1), "scope id is a number from 0 to 4294967295"),
+    (ValueError, ("127.0.0.1", 80, 0, 0), "four parts is of IPv6"),
+    (ValueError, ("localhost", 65536, 0, 0), "0 to 65535"),
+]
+
+
+@pytest.mark.parametrize(("error", "address", "message"), BAD_ADDRESSES)
+def test_addresses_are_checked_in_the_call(
+    port: CompletionPort, error: type[Exception], address: Any, message: str
+) -> None:
+    """C47: by everything that takes one, before a session is made."""
+    made = Made(Journal)
+    calls: list[Any] = [
+        port.connect,
+        port.keep_connected,
+        port.connect_datagram,
+        port.listen,
+        port.serve_datagrams,
+        lambda address, factory: ConnectionPool(port, address, factory),
+        lambda address, factory: port.connect([("127.0.0.1", 9), address], factory),
+    ]
+    for call in calls:
+        with pytest.raises(error, match=message):
+            call(address, made)
+    assert (made, port.sessions, port.clients) == ([], set(), set())
+
+
+def test_address_of_four_parts_is_connected_to(port: CompletionPort) -> None:
+    """C47: as the socket module writes those of IPv6."""
+    with socket.create_server(("::1", 0), family=socket.AddressFamily(23)) as server:
+        session: Any = port.connect(server.getsockname(), Journal)
+        with served(port):
+            assert session.connected.wait(10)
+            assert session.peer_address == server.getsockname()
+            session.abort()
+            assert session.closed.wait(10)
+
+
+class Broken:
+    """A wrapper that raises something which nobody foresees, `times` over."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        self.error = error
+        self.left = times
+
+    def __call__(self, real: Any, *arguments: Any) -> Any:
+        if self.left:
+            self.left -= 1
+            raise self.error
+        return real(*arguments)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("odd"), OSError("odd")], ids=repr)
+@pytest.mark.parametrize("function", ["WSASocketW", "bind"])
+def test_unforeseen_failure_of_an_attempt_is_that_attempts(function: str, error: Exception) -> None:
+    """C47: a client that keeps connected is not closed for good by it, and nothing is left."""
+    kernel = FaultyKernel()
+    broken = Broken(error, 0)
+    kernel.wrap(function, broken)
+    with CompletionPort(kernel=kernel) as port, socket.create_server(LOCAL) as server:
+        port.wait(0)
+        broken.left = 3
+        made = Made(Journal)
+        client = port.keep_connected(
+            server.getsockname(), made, backoff=Backoff(first=0.01, maximum=0.01)
+        )
+        with served(port):
+            assert made[0].connected.wait(10)
+            assert not client.closed
+            assert len(made) == 1
+            client.close()
+            assert made[0].closed.wait(10)
+            assert [handle for handle in port.handles if not handle.internal] == []
+    assert broken.left == 0
+
+
+def test_unforeseen_failure_goes_to_the_next_address(
+    port: CompletionPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C47: of two addresses the first is of a kind that nobody can make a socket of."""
+    with socket.create_server(LOCAL) as server:
+        number = server.getsockname()[1]
+        found: list[Any] = [(FOUR, ("1.2.3.4.5", number)), (FOUR, server.getsockname())]
+        monkeypatch.setattr(connector, "resolve_all", lambda *_: found)
+        session: Any = port.connect(server.getsockname(), Journal)
+        with served(port):
+            assert session.connected.wait(10)
+            session.abort()
+            assert session.closed.wait(10)
+
+
+@pytest.mark.parametrize("end", ["attempts", "port"])
+def test_failure_of_the_connector_itself_is_an_attempts(
+    port: CompletionPort, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """C47: even what is no system call: it is tried again, as often as the Backoff says."""
+    calls: list[Any] = []
+
+    def broken(*arguments: Any) -> Any:
+        calls.append(arguments)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(connector, "resolve_all", broken)
+    attempts = 3 if end == "attempts" else None
+    session: Any = port.connect(
+        LOCAL, Journal, retry=Backoff(first=0.01, maximum=0.01, attempts=attempts)
+    )
+    with served(port):
+        assert eventually(lambda: len(calls) == 3)
+        if end == "attempts":
+            assert session.closed.wait(10)
+    port.close()
+    assert session.hooks == ["close"]
+    if end == "attempts":
+        assert isinstance(session.error.__cause__, ZeroDivisionError)
+        assert len(calls) == 3
