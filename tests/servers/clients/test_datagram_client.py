@@ -20,7 +20,7 @@ from pyiocp import (
     SessionState,
     UnreachableError,
 )
-from pyiocp.winapi import SOCKET_ERROR, WSAECONNRESET
+from pyiocp.winapi import SIO_UDP_CONNRESET, SOCKET_ERROR, WSAECONNRESET
 from pyiocp.winapi.errorcodes import WSAENETUNREACH
 
 
@@ -210,6 +210,9 @@ class Nobody:
     def __init__(self, kernel: FaultyKernel, times: int) -> None:
         self.six: set[int] = set()
         self.refusal = Refusal(WSAECONNRESET, SOCKET_ERROR, times)
+        self.reports: list[bool] = []
+        """Of each socket, whether the system shall tell of such answers."""
+        kernel.wrap("WSAIoctl", self._control)
         kernel.wrap("WSASocketW", self._open)
         kernel.wrap("WSARecvFrom", self._receive)
 
@@ -219,6 +222,11 @@ class Nobody:
         if family == SIX:
             self.six.add(number)
         return number
+
+    def _control(self, real: Callable[..., int], sock: int, code: int, *rest: Any) -> int:
+        if code == SIO_UDP_CONNRESET:
+            self.reports.append(bool(rest[0]._obj.value))
+        return real(sock, code, *rest)
 
     def _receive(self, real: Callable[..., int], sock: Any, *rest: Any) -> Any:
         function = self.refusal if sock.value in self.six else lambda real, *all_: real(*all_)
@@ -258,6 +266,7 @@ def test_client_goes_on_where_somebody_is(
             client.close()
             assert client.closed.wait(10)
     assert 1 <= nobody.refusal.refused <= times
+    assert nobody.reports == [False, True, told]  # the server's; while there is another address
     assert (client.hooks, client.error) == (["connect", "receive", "close"], None)
 
 
