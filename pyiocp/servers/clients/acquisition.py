@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -106,5 +107,8 @@ class Acquisition(Future[Session]):
         # No lock is taken here: a collection may come while this thread has it.
         waiter: Waiter | None = getattr(self, "waiter", None)
         if waiter is not None and (waiter.session is not None or not self.done()):
+            # Nor is the code changed that somebody's call has just left: this may wake a thread.
+            code = ctypes.get_last_error()
             with contextlib.suppress(PortClosedError):
                 self._home.call_soon(self._give_up, waiter)
+            ctypes.set_last_error(code)

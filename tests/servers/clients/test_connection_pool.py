@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -429,10 +430,13 @@ def test_impossible_timeout_is_refused(port: CompletionPort, echoes: Made, timeo
 
 
 def test_dropped_wish_gets_nothing(port: CompletionPort, echoes: Made) -> None:
-    """C41: nobody has the future any more: the one behind it gets the connection."""
+    """C41: nobody has the futures any more: the one behind them gets the connection."""
     pool = pool_of(port, echoes, maximum=1)
     session = got(pool.acquire())
-    pool.acquire()
+    ctypes.set_last_error(1234)
+    for _ in range(20):
+        pool.acquire()
+    assert ctypes.get_last_error() == 1234  # C26: a port was woken meanwhile
     following = pool.acquire()
     assert eventually(lambda: pool.waiting == 1)
     pool.release(session)
