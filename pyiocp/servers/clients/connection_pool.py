@@ -157,11 +157,12 @@ class ConnectionPool:
         if found is not None:
             future.give(found)
             return future
-        if timeout is not None:
-            future.waiter.timer = self._service.home.call_later(
-                timeout, self._time_out, future.waiter, timeout
-            )
         self._connect()
+        if timeout is not None and not future.done():
+            timer = self._service.home.call_later(timeout, self._time_out, future.waiter, timeout)
+            future.waiter.timer = timer
+            if future.done():
+                timer.cancel()
         return future
 
     @contextlib.contextmanager
@@ -173,8 +174,9 @@ class ConnectionPool:
         A block that raises has the session aborted: nobody knows what it may still receive.
 
         It is for threads of your own. Raises TimeoutError, what `acquire` raises and the error of
-        a connection that cannot be made; RuntimeError in a hook, if no connection is idle: it
-        would wait for what it holds up.
+        a connection that cannot be made; `concurrent.futures.CancelledError` if the pool is closed
+        meanwhile; RuntimeError in a hook, if no connection is idle: it would wait for what it
+        holds up.
         """
         _check_wait(timeout)
         future = self.acquire()

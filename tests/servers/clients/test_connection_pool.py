@@ -589,3 +589,14 @@ def test_connections_of_a_pool_come_from_a_local_address(
     with pool.connection() as session:
         assert session.local_address[0] == "127.0.0.5"
         assert echoes[0].peer_address == session.local_address
+
+
+def test_waiting_for_a_closed_port_ends() -> None:
+    """With a time-out or without: each has the error, at once."""
+    with CompletionPort() as port:
+        pool = ConnectionPool(port, ("127.0.0.1", 9), Journal)
+    for timeout in (None, 30):
+        assert type(pool.acquire(timeout).exception(0)) is PortClosedError
+        with pytest.raises(PortClosedError), pool.connection(timeout):
+            pass
+    assert pool.waiting == 0
