@@ -96,6 +96,7 @@ def test_threads_of_look_ups_have_a_bound(
             session: Any = port.connect((f"slow{number}.test", 9), Journal, timeout=0.01)
             assert session.closed.wait(10)
         assert threads(port) == 20
+        assert len(port._service.resolver._wanted) == 0  # nothing of the other 40 is kept
         other: Any = port.connect(("quick.test", 9), Journal)
         assert "quick.test" not in names.asked
         names.known.set()
