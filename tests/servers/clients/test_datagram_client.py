@@ -263,10 +263,13 @@ def test_client_goes_on_where_somebody_is(
             assert client.wait_received(1) == [b"again"]
             theirs = [handle for handle in port.handles if handle.key is client]
             assert [handle.family for handle in theirs] == [FOUR]  # type: ignore[attr-defined]
+            # What another worker still has to tell of the socket before is of no account.
+            client._pyiocp.on_end.__self__._unreachable(port.datagram()).work()
+            assert client.state is SessionState.OPEN
             client.close()
             assert client.closed.wait(10)
     assert 1 <= nobody.refusal.refused <= times
-    assert nobody.reports == [False, True, told]  # the server's; while there is another address
+    assert nobody.reports[:3] == [False, True, told]  # the server's; while there is another address
     assert (client.hooks, client.error) == (["connect", "receive", "close"], None)
 
 

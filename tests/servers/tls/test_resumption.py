@@ -135,6 +135,32 @@ def test_session_whose_handshake_failed_is_not_resumed_again(port: CompletionPor
     assert isinstance(made[1].error, (ConnectionError, TlsHandshakeError))
 
 
+def test_connection_that_had_no_ticket_is_no_loss(
+    port: CompletionPort, no_errors_logged: None
+) -> None:
+    """TLS 1.3: what stands before its ticket comes, or never gets one, resumes nothing.
+
+    So the session before it is kept: the server that made it is there again, and resumes it.
+    """
+    made = Made(Asking)
+    theirs, stingy = server_context(), server_context()
+    stingy.num_tickets = 0
+    listener = port.listen(LOCAL, Echo, tls=theirs)
+    address = listener.address
+    with served(port):
+        client = port.keep_connected(address, made, backoff=SOON, tls=client_context())
+        resumed = []
+        for number, context in enumerate((stingy, theirs, theirs)):
+            session = answered(made, number)
+            resumed.append(session.tls.resumed)
+            listener.close()
+            listener = port.listen(address, Echo, tls=context)
+            session.abort()
+        client.close()
+        assert eventually(lambda: client.session is None)
+    assert resumed == [False, False, True]
+
+
 def test_single_connections_share_no_session(port: CompletionPort, no_errors_logged: None) -> None:
     """`connect` is for one connection each: nothing of it is kept."""
     context = client_context()
