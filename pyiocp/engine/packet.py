@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..memory.pages import Extent
-    from .timers import Call
+    from .timers import Call, ScheduledCall
 
     Receiver = Callable[[Any, int, int], None]
     """Takes a packet, its byte count and its status instead of a `Completion`."""
 
-    Event = tuple["Packet | Call", int, int]
+    Event = tuple["Packet | Call | ScheduledCall", int, int]
     """A packet whose operation has ended, its byte count and its NTSTATUS; or a call."""
 
 _OVERLAPPED_SIZE = ctypes.sizeof(OVERLAPPED)

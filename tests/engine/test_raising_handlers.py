@@ -27,6 +27,7 @@ from waiting_kernels import PoolKernel
 
 from pyiocp import CompletionPort, Operation, Stream
 from pyiocp.engine.operation import PENDING
+from pyiocp.engine.timers import Timers
 from pyiocp.handles.files.file_operation import LockOperation
 from pyiocp.handles.pipes.pipe_operations import read_operation
 from pyiocp.port import _open_ports
@@ -341,3 +342,32 @@ def test_message_of_a_session_goes_whole_or_not_at_all(taken: int) -> None:
                         got = peer.recv(len(after), socket.MSG_WAITALL)
                     assert got == after, disturbance.where
                 expected += [whole, after]
+
+
+def test_timers_survive_that_the_removal_of_cancelled_ones_is_interrupted() -> None:
+    """By a handler that sets a timer itself and raises: all that live become due, once, in order.
+
+    The heap is looked at twice afterwards: the first look finishes what was interrupted.
+    """
+    timers = Timers(time.monotonic)
+
+    class Sets(Alarm):
+        def __init__(self) -> None:
+            timers.add(0, print, ("by the handler",))
+
+    for disturbance in rounds(Sets, {"timers"}):
+        added = [timers.add(0, print, (n,)) for n in range(300)]
+        for timer in added:
+            if timer._wanted[1][0] % 3:  # type: ignore[index]
+                timer.cancel()
+        due: list[Any] = []
+        try:
+            with disturbance:
+                timers.pop_due(due)
+        except Sets:
+            timers.pop_due(due)
+        timers.pop_due(due)
+        found = [timer._wanted[1][0] for timer, _, _ in due]
+        assert [n for n in found if n != "by the handler"] == [*range(0, 300, 3)], disturbance.where
+        assert found.count("by the handler") == bool(disturbance.where), disturbance.where
+        assert timers.heap == [], disturbance.where
