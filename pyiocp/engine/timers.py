@@ -182,10 +182,9 @@ class Timers:
         heap = self.heap
         calls = map(itemgetter(2), heap)
         alive = compress(heap, map(is_not, map(attrgetter("_wanted"), calls), repeat(None)))
-        # Until it is done: if a signal handler raises meanwhile, the next one does it again.
-        self._cancelled_max = -1
         self._tally.cancelled = 0
-        # No call from here on: what a signal handler adds in the middle would be lost.
+        # The iterators run inside of one instruction, and no call comes before the next: a timer
+        # that a signal handler adds in between would be lost, or the heap would be in disorder.
         heap[:] = alive
         heapify(heap)
         self._cancelled_max = max(_CANCELLED_MAX, len(heap) // 2)
