@@ -4,7 +4,7 @@ examples:
   python -m pyiocp serve echo --address 127.0.0.1:9000
   python -m pyiocp serve echo --address [::1]:9000
   python -m pyiocp serve echo --address 127.0.0.1:0      (the system chooses the port)
-  python -m pyiocp serve echo --monitor 127.0.0.1:9001   (and python -m pyiocp monitor …)
+  python -m pyiocp serve echo --monitor           (and python -m pyiocp monitor PROCESS)
 
 Then, from another terminal:  nc 127.0.0.1 9000
 """
@@ -25,6 +25,8 @@ from .wording import counted, reason
 
 HELP = "serve on an address, for nc or any other client"
 
+_BY_PIPE = "pipe"
+
 _END_S = 3.0
 """Seconds that connections get, after Ctrl-C, to take what is left and to close."""
 
@@ -42,8 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--monitor",
         type=parse_address,
+        nargs="?",
+        const=_BY_PIPE,
         metavar="HOST:PORT",
-        help="where `python -m pyiocp monitor` can look at it, on this machine only",
+        help="let `python -m pyiocp monitor` look at it: by a pipe for this user; or, at an address"
+        " of the loopback, whoever is on this machine",
     )
 
 
@@ -61,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
             return 1
         if options.monitor is not None:
             try:
-                monitor = port.monitor(options.monitor)
+                monitor = port.monitor(None if options.monitor == _BY_PIPE else options.monitor)
             except (OSError, ValueError) as error:
                 where = show_address(options.monitor)
                 print(f"pyiocp: error: no monitor at {where}: {reason(error)}", file=sys.stderr)

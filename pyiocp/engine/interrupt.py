@@ -37,8 +37,8 @@ _OUTSIDE = {"winapi", "cli", "__main__"}
 #: Functions of replaced kernels and of observers.
 _trusted: set[CodeType] = set()
 
-#: The number of the thread that Python runs signal handlers in, once it has waited on a port; 0 until
-#: then, and always in a subinterpreter, where there is none.
+#: The number of the thread that Python runs signal handlers in, once it has waited on a port; 0
+#: until then, and always in a subinterpreter, where there is none.
 main_thread = 0
 
 #: How many Ctrl-C are noted and not yet raised; and how many may be, at most.

@@ -44,7 +44,7 @@ SERVED = ["posted", "later", "echoed"]
 
 
 def run_alone(program: str) -> list[str]:
-    """Run a program without `site`, which may import `threading`; return the lines that it prints."""
+    """Run a program without `site`, which may import `threading`; return what it prints."""
     begin = f"import sys; sys.path[:] = {sys.path!r}; assert 'threading' not in sys.modules\n"
     done = run_python("-S", "-c", begin + textwrap.dedent(program))
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
