@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from .monitor_links import ANSWER_MAX_S, MonitorError, Target, connect, where
+from .monitor_links import ANSWER_MAX_S, MonitorError, connect, where
+
+if TYPE_CHECKING:
+    from .monitor_links import Target
 
 FORMAT = 1
 """The version of the samples that is understood here."""

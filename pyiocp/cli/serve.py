@@ -25,7 +25,8 @@ from .wording import counted, reason
 
 HELP = "serve on an address, for nc or any other client"
 
-_BY_PIPE = "pipe"
+_BY_PIPE = ()
+"""What `--monitor` without an address is."""
 
 _END_S = 3.0
 """Seconds that connections get, after Ctrl-C, to take what is left and to close."""
@@ -66,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
             return 1
         if options.monitor is not None:
             try:
-                monitor = port.monitor(None if options.monitor == _BY_PIPE else options.monitor)
+                monitor = port.monitor(options.monitor or None)
             except (OSError, ValueError) as error:
-                where = show_address(options.monitor)
+                where = show_address(options.monitor or "a pipe of this process")
                 print(f"pyiocp: error: no monitor at {where}: {reason(error)}", file=sys.stderr)
                 return 1
             print(f"monitor at {show_address(monitor.address)}", flush=True)

@@ -111,7 +111,7 @@ def test_process_without_a_monitor_is_told_in_a_line(capsys: pytest.CaptureFixtu
     assert f"process {os.getpid()} has no monitor: port.monitor() makes one" in one_line(capsys)
     assert main(["monitor", r"\\.\pipe\pyiocp-0", "--once"]) == 1
     assert "there is no such pipe" in one_line(capsys)
-    assert main(["monitor", r"\\.\pipe", "--once"]) == 1
+    assert main(["monitor", r"\\.\pip\name", "--once"]) == 1
     assert "is no path of a pipe" in one_line(capsys)
 
 

@@ -1,0 +1,111 @@
+"""C73: whatever is done to a port's monitor, the port serves, and the monitor costs little.
+
+The attacker is a process of its own, with sixteen threads. An honest client of the server counts
+its round trips alone and beside the attacker; on a busy machine both are few, so they are compared
+with each other. Three times at most: another test may take the machine just then.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from footprint import private_bytes
+from honest import HonestClient
+from journal import eventually
+from serving import Echo, running
+
+from pyiocp import CompletionPort, Monitor
+from pyiocp.cli.monitor_links import MonitorError
+from pyiocp.cli.sampling import MonitorClient
+from pyiocp.servers.monitor_clients import CLIENTS_MAX
+
+ATTACKER = Path(__file__).parents[1] / "helpers" / "monitor_attacker.py"
+
+SESSIONS = 200
+"""How many sessions there are to be shown: a sample takes longer the more there are."""
+
+DOORS = {"pipe": None, "loopback": ("127.0.0.1", 0)}
+
+
+@contextmanager
+def attacked(monitor: Monitor, kind: str) -> Iterator[None]:
+    """Have a process attack the monitor, once it has begun."""
+    address = monitor.address
+    where = address if isinstance(address, str) else "{}:{}".format(*address)
+    with subprocess.Popen(
+        [sys.executable, str(ATTACKER), kind, where],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "under way\n"
+            assert eventually(lambda: monitor._clients.accepted > 0)
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "factor"),
+    [
+        pytest.param(1.0, 5.0, id="short"),
+        pytest.param(20.0, 2.5, id="long", marks=[pytest.mark.soak, pytest.mark.timeout(600)]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["flood", "malformed", "eager", "silent", "hasty"])
+@pytest.mark.parametrize("door", DOORS)
+def test_server_serves_beside_an_attack_on_its_monitor(
+    port: CompletionPort,
+    caplog: pytest.LogCaptureFixture,
+    record_property: Callable[[str, Any], None],
+    door: str,
+    kind: str,
+    seconds: float,
+    factor: float,
+) -> None:
+    """The honest client keeps a good part of its round trips; memory and the log stay small.
+
+    There are never more connections than may be, and when it is over none is left.
+    """
+    monitor = port.monitor(DOORS[door])
+    listener = port.listen(("127.0.0.1", 0), Echo)
+    with ExitStack() as stack:
+        stack.enter_context(running(port))
+        for _ in range(SESSIONS):
+            stack.enter_context(socket.create_connection(listener.address, 10))
+        honest = stack.enter_context(HonestClient(listener.address, bytes(100)))
+        for last in (False, False, True):
+            alone = honest.rounds_in(seconds)
+            before = private_bytes()
+            with attacked(monitor, kind):
+                beside = honest.rounds_in(seconds)
+                assert len(monitor._clients._clients) <= CLIENTS_MAX
+            grown = private_bytes() - before
+            record_property("round trips alone", alone)
+            record_property("round trips beside it", beside)
+            record_property("grown by bytes", grown)
+            if beside * factor >= alone or last:
+                break
+        assert beside * factor >= alone > 0
+        assert grown < 8_000_000
+        assert eventually(lambda: not monitor._clients._clients, 30)
+        assert eventually(lambda: can_be_asked(monitor), 30)
+    assert caplog.records == []
+
+
+def can_be_asked(monitor: Monitor) -> bool:
+    """Tell whether an honest client gets its answer."""
+    try:
+        with MonitorClient(monitor.address) as client:
+            return client.sample(5)["sessions"]["open"] == SESSIONS + 1
+    except MonitorError:
+        return False
