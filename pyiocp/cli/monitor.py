@@ -1,4 +1,4 @@
-r"""Look at a server while it runs: how much it does, what it waits for, who is slow.
+"""Look at a server while it runs: how much it does, what it waits for, who is slow.
 
 The server lets you: in a program by ``port.monitor()``, or
 
@@ -10,8 +10,9 @@ examples:
   python -m pyiocp monitor 1234
   python -m pyiocp monitor 1234 --interval 5 --slowest 10
   python -m pyiocp monitor 1234 --once --json
-  python -m pyiocp monitor \\.\pipe\pyiocp-1234-2   (the second port of the process)
-  python -m pyiocp monitor 127.0.0.1:9001          (of port.monitor(("127.0.0.1", 9001)))
+  python -m pyiocp monitor 127.0.0.1:9001   (of port.monitor(("127.0.0.1", 9001)))
+
+Of several ports of a process, it finds the first; another is named by the path of its pipe.
 
 On a terminal it is a table that stays where it is (with rich installed), until Ctrl-C;
 elsewhere a line for each interval, or with --json a line of JSON.

@@ -67,11 +67,11 @@ class Clients:
         self._sample = sample
         #: Reentrant: the user's signal handler may close the port.
         self._lock = threading.RLock()
-        self._clients: set[Client] = set()
+        self._clients: set[ClientConnection] = set()
         self._accepting = False
         #: Whether there is no accept because there are as many clients as may be.
         self._full = False
-        self._asked: list[tuple[Client, int]] = []
+        self._asked: list[tuple[ClientConnection, int]] = []
         #: Whether there is a sample to come, or under way.
         self._answering = False
         self._free_at = home.kernel.monotonic()
@@ -114,7 +114,7 @@ class Clients:
             if end is not None:
                 end.internal = True
                 self.accepted += 1
-                client = Client(self, end)
+                client = ClientConnection(self, end)
                 self._clients.add(client)
                 if self.door.closed:
                     client.throw_out()
@@ -124,7 +124,7 @@ class Clients:
             self._accepting = False
             self._later(_ACCEPT_PAUSE_S)
 
-    def left(self, client: Client) -> None:
+    def left(self, client: ClientConnection) -> None:
         """Forget a client whose connection has ended."""
         with self._lock:
             self._clients.discard(client)
@@ -134,7 +134,7 @@ class Clients:
 
     # Answering
 
-    def ask(self, client: Client, slowest: int) -> None:
+    def ask(self, client: ClientConnection, slowest: int) -> None:
         """Answer a client when it is time."""
         with self._lock:
             self._asked.append((client, slowest))
@@ -167,7 +167,7 @@ class Clients:
                     self.home.call_later(pause, self._answer)
 
 
-class Client:
+class ClientConnection:
     """One connection: a question, its answer, and so on, never two things at once."""
 
     first_question_s = 5.0

@@ -9,12 +9,13 @@ machine may connect.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import AccessDeniedError, IocpError, PipeBusyError
+from ..errors import AccessDeniedError, HandleClosedError, IocpError, PipeBusyError
 from ..handles.pipes.pipe import Pipe, pipe_path
 from ..handles.pipes.pipe_server import PipeServer
 from ..handles.sockets.stream import Stream
@@ -127,7 +128,7 @@ class PipeDoor:
 
     def accept(self, receiver: Receiver) -> None:
         """Wait for the next client."""
-        self._server.accept_for(receiver)
+        self._server._accept_for(receiver)
 
     def read(self, end: Pipe, buffer: memoryview) -> Operation:
         """Return a read that has not been posted yet."""
@@ -139,7 +140,9 @@ class PipeDoor:
 
     def throw_out(self, end: Pipe) -> None:
         """Disconnect the client: otherwise the instance lives until the client closes its end."""
-        end.abandon()
+        with contextlib.suppress(IocpError, HandleClosedError):
+            end.disconnect()
+        end.close()
 
     def close(self) -> None:
         """Give the name back."""

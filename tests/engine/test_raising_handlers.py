@@ -350,7 +350,7 @@ def test_message_of_a_session_goes_whole_or_not_at_all(taken: int) -> None:
 
 @pytest.mark.parametrize("raises", [False, True])
 def test_timers_survive_a_handler_in_the_removal_of_cancelled_ones(raises: bool) -> None:
-    """It sets a timer itself, and raises or not: all that live become due, once, in order."""
+    """C72: it sets a timer itself, and raises or not: all that live become due, once, in order."""
     timers = Timers(time.monotonic)
 
     class SetsATimer(Disturbance):

@@ -132,7 +132,7 @@ def test_cancelled_timers_are_removed_though_one_in_front_is_not(port: Completio
 
 
 def test_timers_take_room_for_twice_those_that_live(port: CompletionPort) -> None:
-    """A thousand live, and thirty thousand are set and cancelled among them, a hundred a round."""
+    """C72: a thousand live, and thirty thousand are set and cancelled among them, a hundred a round."""
     for n in range(1000):
         port.call_later(1000 + n, print)
     rng = random.Random(72)
@@ -149,7 +149,7 @@ def test_timers_take_room_for_twice_those_that_live(port: CompletionPort) -> Non
 def test_timers_are_cancelled_by_threads_while_others_become_due(
     port: CompletionPort, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two threads set timers and cancel most of them, some as they are called by two workers.
+    """C72: two threads set timers and cancel most of them, some as they are called by two workers.
 
     Each is called once with its own arguments, or not at all if it was cancelled; none that was
     kept is missing, and those that were cancelled leave nothing.

@@ -1,4 +1,4 @@
-"""The monitor of a port: what a sample says, who may ask, and that it costs nothing before."""
+"""The monitor of a port: what a sample says, who may ask (C73), what it costs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from serving import Echo, running
 from pyiocp import AddressUnavailableError, CompletionPort, Monitor, PortClosedError, Session
 from pyiocp.handles.pipes.pipe import Pipe
 from pyiocp.handles.pipes.security import user_sid
-from pyiocp.servers.monitor_clients import CLIENTS_MAX, Client
+from pyiocp.servers.monitor_clients import CLIENTS_MAX, ClientConnection
 from pyiocp.winapi import (
     DACL_SECURITY_INFORMATION,
     FILE_FLAG_FIRST_PIPE_INSTANCE,
@@ -90,7 +90,7 @@ def monitor(port: CompletionPort, request: pytest.FixtureRequest) -> Monitor:
     return port.monitor(DOORS[request.param])
 
 
-def clients_of(monitor: Monitor) -> set[Client]:
+def clients_of(monitor: Monitor) -> set[ClientConnection]:
     """Return those that are connected and accepted."""
     return monitor._clients._clients
 
@@ -276,13 +276,13 @@ def test_silent_client_is_thrown_out(
     says: bytes,
 ) -> None:
     """Before its first question, and after one."""
-    monkeypatch.setattr(Client, "first_question_s", 0.1)
-    monkeypatch.setattr(Client, "idle_s", 3.0)
+    monkeypatch.setattr(ClientConnection, "first_question_s", 0.1)
+    monkeypatch.setattr(ClientConnection, "idle_s", 3.0)
     with running(port), Asker(monitor.address) as asker:
         asker.say(says)
         assert asker.line() == b""
         assert eventually(lambda: not clients_of(monitor))
-        monkeypatch.setattr(Client, "first_question_s", 60.0)
+        monkeypatch.setattr(ClientConnection, "first_question_s", 60.0)
         with Asker(monitor.address) as other:
             other.ask()
             other.say(says)
@@ -294,7 +294,7 @@ def test_client_that_does_not_take_its_answer_is_thrown_out(
     port: CompletionPort, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer of 64 MB: what the system does not take stays with the server, for a while only."""
-    monkeypatch.setattr(Client, "idle_s", 0.3)
+    monkeypatch.setattr(ClientConnection, "idle_s", 0.3)
     monitor._clients._sample = lambda slowest: {"slowest": [], "long": "x" * 64_000_000}
     with running(port), Asker(monitor.address) as asker:
         asker.say(b"{}\n")
@@ -307,7 +307,7 @@ def test_so_many_clients_and_the_next_waits_for_one_to_leave(
     port: CompletionPort, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All are answered in the end, and never are there more at a time."""
-    monkeypatch.setattr(Client, "first_question_s", 60.0)
+    monkeypatch.setattr(ClientConnection, "first_question_s", 60.0)
     late: list[dict[str, Any]] = []
     with running(port):
         askers = [Asker(monitor.address) for _ in range(CLIENTS_MAX)]
@@ -431,7 +431,7 @@ def test_clients_that_keep_their_end_keep_no_instance(
     port: CompletionPort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thrown out, they are disconnected: the server has one instance left, a free one."""
-    monkeypatch.setattr(Client, "first_question_s", 0.1)
+    monkeypatch.setattr(ClientConnection, "first_question_s", 0.1)
     monitor = port.monitor()
     with running(port):
         askers = [Asker(monitor.address) for _ in range(CLIENTS_MAX + 5)]

@@ -7,13 +7,12 @@ bytes, or as messages with their boundaries.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...engine.operation import Operation
 from ...engine.packet import Ends
-from ...errors import HandleClosedError, IocpError, error_of_code
+from ...errors import error_of_code
 from ...winapi import (
     DWORD,
     FILE_FLAG_OVERLAPPED,
@@ -271,15 +270,6 @@ class Pipe(Handle):
         if not self.server:
             raise ValueError(f"{self!r} is a client's end: it is left with close()")
         self.call("DisconnectNamedPipe")
-
-    def abandon(self) -> None:
-        """Disconnect the client, if there is one, and close; what it has not read is lost.
-
-        After `close` alone the instance is there until the client has closed its end too.
-        """
-        with contextlib.suppress(IocpError, HandleClosedError):
-            self.disconnect()
-        self.close()
 
     def peek(self) -> PipeContents:
         """Tell how much waits to be read, without waiting and without taking it.

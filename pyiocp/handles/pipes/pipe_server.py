@@ -132,9 +132,9 @@ class PipeServer:
 
         Source: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe
         """
-        return self.accept_for(None)
+        return self._accept_for(None)
 
-    def accept_for(self, receiver: Receiver | None) -> PipeAccept:
+    def _accept_for(self, receiver: Receiver | None) -> PipeAccept:
         """Wait for the next client, as `accept` does; the receiver gets the operation."""
         with self._lock:
             if self.closed:
