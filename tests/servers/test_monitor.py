@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, BinaryIO, Self
 
 import pytest
-from faulty_kernel import FaultyKernel
+from faulty_kernel import Calls, FaultyKernel
 from journal import eventually
 from serving import Echo, running
 
@@ -427,18 +427,22 @@ def test_pipe_has_the_name_of_the_process_and_each_port_its_own() -> None:
         assert third.monitor().address == mine
 
 
-def test_clients_that_keep_their_end_keep_no_instance(
-    port: CompletionPort, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Thrown out, they are disconnected: the server has one instance left, a free one."""
+def test_clients_that_keep_their_end_keep_no_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thrown out, they are disconnected: the server has one instance left, a free one.
+
+    Without it Windows keeps an instance until the client has closed its end, too.
+    """
     monkeypatch.setattr(ClientConnection, "first_question_s", 0.1)
-    monitor = port.monitor()
-    with running(port):
+    kernel = FaultyKernel()
+    calls = Calls(kernel, "DisconnectNamedPipe")
+    with CompletionPort(kernel=kernel) as port, running(port):
+        monitor = port.monitor()
         askers = [Asker(monitor.address) for _ in range(CLIENTS_MAX + 5)]
         assert eventually(lambda: monitor._clients.accepted == CLIENTS_MAX + 5, 30)
         assert eventually(lambda: not clients_of(monitor))
         pipes = [handle for handle in port.handles if isinstance(handle, Pipe)]
         assert len(pipes) == 1
+        assert calls["DisconnectNamedPipe"] == CLIENTS_MAX + 5
         for asker in askers:
             assert asker.line() == b""
             asker.__exit__()
