@@ -132,7 +132,7 @@ def test_cancelled_timers_are_removed_though_one_in_front_is_not(port: Completio
 
 
 def test_timers_take_room_for_twice_those_that_live(port: CompletionPort) -> None:
-    """C72: a thousand live, and thirty thousand are set and cancelled among them, a hundred a round."""
+    """C72: a thousand live, and thirty thousand are set and cancelled, a hundred a round."""
     for n in range(1000):
         port.call_later(1000 + n, print)
     rng = random.Random(72)
