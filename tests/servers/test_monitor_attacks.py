@@ -91,7 +91,8 @@ def test_server_serves_beside_an_attack_on_its_monitor(
 ) -> None:
     """The honest client keeps a good part of its round trips; memory and the log stay small.
 
-    Samples take a twentieth of the time, and the end of a measurement may cut into a pause. There are never more connections than may be, and when it is over none is left.
+    Samples take a twentieth of the time, and the end of a measurement may cut into a pause.
+    There are never more connections than may be, and when it is over none is left.
     """
     monitor = port.monitor(DOORS[door])
     listener = port.listen(("127.0.0.1", 0), Echo)
@@ -108,15 +109,15 @@ def test_server_serves_beside_an_attack_on_its_monitor(
                 begun, sampled_s = time.perf_counter(), clock.seconds
                 beside = honest.rounds_in(seconds)
                 share = (clock.seconds - sampled_s) / (time.perf_counter() - begun)
-                assert share < 0.1
                 assert len(monitor._clients._clients) <= CLIENTS_MAX
             grown = private_bytes() - before
             record_property("round trips alone", alone)
             record_property("round trips beside it", beside)
             record_property("grown by bytes", grown)
             record_property("share of samples", round(share, 3))
-            if beside * factor >= alone or last:
+            if (beside * factor >= alone and share < 0.1) or last:
                 break
+        assert share < 0.1
         assert beside * factor >= alone > 0
         assert grown < 8_000_000
         assert eventually(lambda: not monitor._clients._clients, 30)
