@@ -970,21 +970,24 @@ class CompletionPort:
         """
         return Trace(self._queue, events_max)
 
-    def monitor(self, address: Any = ("127.0.0.1", 0)) -> Monitor:
-        """Let programs on this machine look at the port while it runs; see `servers.monitor`.
+    def monitor(self, address: Any = None) -> Monitor:
+        r"""Let programs on this machine look at the port while it runs; see `servers.monitor`.
 
-        address: ``(host, port)`` of the loopback, where they ask; port 0 lets the system
-            choose, see the monitor's ``address``. ``python -m pyiocp monitor HOST:PORT``
-            shows it.
+        address: where they ask. None, the default, is a named pipe that only programs of the
+            user that this process runs as can open, ``\\.\pipe\pyiocp-1234`` for the process
+            1234: ``python -m pyiocp monitor 1234`` shows it. A second port of the process has
+            ``-2`` after the number. ``(host, port)`` is an address of the loopback instead,
+            for any program of any user on this machine; port 0 lets the system choose. See the
+            monitor's ``address``.
 
-        Anybody who can run a program on this machine can look: at counts, and at the addresses
-        of clients, never at what they send. Until somebody does, it costs a few microseconds
-        for each session that ends; from then on, as `watch`, for each operation.
+        Who asks sees counts, and the addresses of clients, never what they send. Until somebody
+        does, it costs a few microseconds for each session that ends; from then on, as `watch`,
+        for each operation. Questions take a twentieth of one thread's time at most.
 
         Any thread may call it. Raises ValueError for an address that is not the loopback's,
         TypeError for what is no address, RuntimeError if there is a monitor already,
-        `AddressUnavailableError` if the address is in use, `PortClosedError` on a closed
-        port.
+        `AddressUnavailableError` if the address is in use, `AccessDeniedError` if somebody
+        else has every name that the pipe may have, `PortClosedError` on a closed port.
         """
         return self._service.monitor(address, self.statistics, self.watch)
 

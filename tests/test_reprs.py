@@ -237,7 +237,10 @@ TABLE: dict[str, tuple[Callable[[Place], Any], str]] = {
         lambda p: closed(connected(p, "listener")),
         rf"<Listener at {A}: closed, 1 accepted, 1 open>",
     ),
-    "a monitor": (lambda p: p.port.monitor(), rf"<Monitor at {A}: 0 have looked>"),
+    "a monitor": (
+        lambda p: p.port.monitor(),
+        r"<Monitor at \\\\.\\pipe\\pyiocp-\d+(-\d+)?: 0 have looked>",
+    ),
     "a connection pool": (
         lambda p: ConnectionPool(p.port, ("127.0.0.1", 9), Echo),
         "<ConnectionPool to 127.0.0.1:9: 0 busy, 0 idle>",

@@ -1,18 +1,21 @@
 """Look at a server while it runs: how much it does, what it waits for, who is slow.
 
-The server lets you: in a program by ``port.monitor(("127.0.0.1", 9001))``, or
+The server lets you: in a program by ``port.monitor()``, or
 
-  python -m pyiocp serve echo --address 127.0.0.1:9000 --monitor 127.0.0.1:9001
+  python -m pyiocp serve echo --address 127.0.0.1:9000 --monitor
 
-Then, from another terminal on the same machine:
+Then, from another terminal of the same user on the same machine, with the number of the process:
 
 examples:
-  python -m pyiocp monitor 127.0.0.1:9001
-  python -m pyiocp monitor 127.0.0.1:9001 --interval 5 --slowest 10
-  python -m pyiocp monitor 127.0.0.1:9001 --once --json
+  python -m pyiocp monitor 1234
+  python -m pyiocp monitor 1234 --interval 5 --slowest 10
+  python -m pyiocp monitor 1234 --once --json
+  python -m pyiocp monitor 127.0.0.1:9001   (of port.monitor(("127.0.0.1", 9001)))
+
+Of several ports of a process, it finds the first; another is named by the path of its pipe.
 
 On a terminal it is a table that stays where it is (with rich installed), until Ctrl-C;
-elsewhere a line for each interval, or with --json a line of JSON. It works on any system.
+elsewhere a line for each interval, or with --json a line of JSON.
 
 Slowest sessions are those with bytes that wait to be sent, first the one whose queue has
 not moved for longest; then those that have received the fewest messages a second.
@@ -27,10 +30,10 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from .address import parse_address
 from .arguments import add_number
 from .json_output import add_json_option, print_json
-from .sampling import MonitorClient, MonitorError, rates_between
+from .monitor_links import MonitorError, parse_target
+from .sampling import MonitorClient, rates_between
 from .table import rich_table, show_table
 from .terminal import rich_console
 from .wording import counted, show_duration
@@ -52,7 +55,10 @@ NEEDS_WINDOWS = False
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     parser.add_argument(
-        "address", type=parse_address, metavar="HOST:PORT", help="where the monitor listens"
+        "target",
+        type=parse_target,
+        metavar="PROCESS",
+        help="its number; or the path of a pipe, or HOST:PORT, as the monitor's address says",
     )
     add_number(parser, "--interval S", 0.1, 3600, "seconds from one look to the next", 1)
     add_number(
@@ -72,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     """Show one interval after the other; return 0, or 1 if the server cannot be reached."""
     count = 1 if options.once else options.count
     try:
-        with MonitorClient(options.address) as client:
+        with MonitorClient(options.target) as client:
             intervals = look(client, options.interval, count, options.slowest)
             if options.once:
                 (print_json if options.json else show_in_full)(next(intervals))

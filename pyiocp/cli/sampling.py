@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from ..handles.sockets.address_text import show_address
-from ..servers.resolve import is_numeric, resolve_all
+from .monitor_links import ANSWER_MAX_S, MonitorError, connect, where
+
+if TYPE_CHECKING:
+    from .monitor_links import Target
 
 FORMAT = 1
 """The version of the samples that is understood here."""
 
-_ANSWER_MAX_S = 5.0
-_STEP_S = 0.2
 _BYTES_MAX = 1 << 20
 
-
-class MonitorError(OSError):
-    """A monitor could not be asked; the text says why."""
+_SILENT_MAX_S = 20.0
+"""After so many seconds without a question the server may have ended the connection."""
 
 
 class MonitorClient:
-    """A connection to a monitor. Leaving the ``with`` block closes it."""
+    """A connection to a monitor. Leaving the ``with`` block closes it.
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._where = show_address(address)
-        if is_numeric(address):  # also the address of every interface, which Windows refuses
-            [(_, address), *_] = resolve_all(address)
-        try:
-            self._socket = socket.create_connection(address[:2], _ANSWER_MAX_S)
-        except OSError as error:
-            raise MonitorError(f"nobody answers at {self._where}: {error}") from None
-        # On Windows Ctrl-C does not end a wait for a socket: so wait in short steps.
-        self._socket.settimeout(_STEP_S)
+    target: the number of a process, the path of a pipe, or ``(host, port)``.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._where = where(target)
+        self._link = connect(target)
         self._received = b""
+        self._asked_at = time.monotonic()
 
     def sample(self, slowest: int) -> dict[str, Any]:
         """Return a sample; `MonitorError` if none comes, or something else does."""
         try:
-            self._socket.sendall(json.dumps({"slowest": slowest}).encode() + b"\n")
+            if time.monotonic() - self._asked_at > _SILENT_MAX_S:
+                self._link.close()
+                self._link = connect(self._target)
+            self._asked_at = time.monotonic()
+            self._link.send(json.dumps({"slowest": slowest}).encode() + b"\n")
             line = self._line()
         except ConnectionError:
             raise MonitorError(f"the server at {self._where} has gone") from None
@@ -60,16 +60,15 @@ class MonitorClient:
         return found
 
     def _line(self) -> bytes:
-        deadline = time.monotonic() + _ANSWER_MAX_S
+        deadline = time.monotonic() + ANSWER_MAX_S
         while b"\n" not in self._received:
             if time.monotonic() > deadline:
                 raise MonitorError(
                     f"what listens at {self._where} does not answer: it is no monitor, or its"
-                    f" hooks have taken more than {_ANSWER_MAX_S:g} s"
+                    f" hooks have taken more than {ANSWER_MAX_S:g} s"
                 )
-            try:
-                data = self._socket.recv(65536)
-            except TimeoutError:
+            data = self._link.receive()
+            if data is None:
                 continue
             if not data:
                 raise ConnectionResetError
@@ -83,7 +82,7 @@ class MonitorClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self._link.close()
 
 
 def rates_between(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

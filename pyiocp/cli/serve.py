@@ -4,7 +4,7 @@ examples:
   python -m pyiocp serve echo --address 127.0.0.1:9000
   python -m pyiocp serve echo --address [::1]:9000
   python -m pyiocp serve echo --address 127.0.0.1:0      (the system chooses the port)
-  python -m pyiocp serve echo --monitor 127.0.0.1:9001   (and python -m pyiocp monitor …)
+  python -m pyiocp serve echo --monitor           (and python -m pyiocp monitor PROCESS)
 
 Then, from another terminal:  nc 127.0.0.1 9000
 """
@@ -25,6 +25,9 @@ from .wording import counted, reason
 
 HELP = "serve on an address, for nc or any other client"
 
+_BY_PIPE = ()
+"""What `--monitor` without an address is."""
+
 _END_S = 3.0
 """Seconds that connections get, after Ctrl-C, to take what is left and to close."""
 
@@ -42,8 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--monitor",
         type=parse_address,
+        nargs="?",
+        const=_BY_PIPE,
         metavar="HOST:PORT",
-        help="where `python -m pyiocp monitor` can look at it, on this machine only",
+        help="let `python -m pyiocp monitor` look at it: by a pipe for this user; or, at an address"
+        " of the loopback, whoever is on this machine",
     )
 
 
@@ -61,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
             return 1
         if options.monitor is not None:
             try:
-                monitor = port.monitor(options.monitor)
+                monitor = port.monitor(options.monitor or None)
             except (OSError, ValueError) as error:
-                where = show_address(options.monitor)
+                where = show_address(options.monitor or "a pipe of this process")
                 print(f"pyiocp: error: no monitor at {where}: {reason(error)}", file=sys.stderr)
                 return 1
             print(f"monitor at {show_address(monitor.address)}", flush=True)

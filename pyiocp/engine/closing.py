@@ -97,6 +97,7 @@ def _drain(
             handle.close()
         queue.signals.release()
         queue.closed = True
+    queue.timers.clear()  # they have what they would have called, and that has sessions
     _release_pollers(queue)
     number, queue.handle = queue.handle, 0
     queue.kernel.CloseHandle(number)

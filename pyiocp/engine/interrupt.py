@@ -37,8 +37,9 @@ _OUTSIDE = {"winapi", "cli", "__main__"}
 #: Functions of replaced kernels and of observers.
 _trusted: set[CodeType] = set()
 
-#: The main thread's number. To ask for it each time costs 60 ns.
-MAIN_THREAD = threading.main_thread().ident
+#: The number of the thread that Python runs signal handlers in, once it has waited on a port; 0
+#: until then, and always in a subinterpreter, where there is none.
+main_thread = 0
 
 #: How many Ctrl-C are noted and not yet raised; and how many may be, at most.
 presses_noted = 0
@@ -46,8 +47,27 @@ _NOTED_MAX = 2
 
 
 def in_main_thread() -> bool:
-    """Tell whether this is the thread that Python runs signal handlers in."""
-    return threading.get_ident() == MAIN_THREAD
+    """Tell whether this is the thread that Python runs signal handlers in.
+
+    Only after `find_main_thread` has been called in it.
+    """
+    return threading.get_ident() == main_thread
+
+
+def find_main_thread() -> bool:
+    """Ask Python whether this is the thread that it runs signal handlers in, and take note of it.
+
+    `threading` takes another for the main thread in a subinterpreter, and up to Python 3.12 where
+    it was first imported by another: what is asked of `signal` there raises ValueError.
+    """
+    global main_thread
+    try:
+        signal.signal(signal.SIGINT, None)
+    except ValueError:
+        return False
+    except TypeError:  # None is no handler; but the thread is the right one
+        main_thread = threading.get_ident()
+    return True
 
 
 def install() -> None:

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from ..memory.pages import Extent
     from .inbox import Inbox
-    from .timers import Call
+    from .timers import Call, ScheduledCall
 
     Receiver = Callable[[Any, int, int], None]
     """Takes a packet, its byte count and its status instead of a `Completion`."""
 
-    Event = tuple["Packet | Call | Inbox", int, int]
+    Event = tuple["Packet | Call | ScheduledCall | Inbox", int, int]
     """A packet whose operation has ended, its byte count and its NTSTATUS; or what is to be
     called: a function, or an inbox that an exception has left with something to do."""
 

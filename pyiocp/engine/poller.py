@@ -40,7 +40,7 @@ class Poller:
         self.ident = threading.get_ident()
         self.rounds = 0
         self._queue = queue
-        self._main = self.ident == interrupt.MAIN_THREAD
+        self._main = interrupt.find_main_thread()
         self._in_flight = queue.in_flight
         self._ready = queue.ready
         self._senders = queue.senders

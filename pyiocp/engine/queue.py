@@ -391,7 +391,8 @@ class CompletionQueue:
         try:
             self.timers.pop_due(due)
         finally:  # also those that were popped before a signal handler raised
-            self.ready.extendleft(due[::-1])
+            if due:
+                self.ready.extendleft(due[::-1])
 
     # What there is
 

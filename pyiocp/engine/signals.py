@@ -15,7 +15,6 @@ import contextlib
 import math
 import signal
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -81,7 +80,7 @@ class Signals:
         The kernel hands a packet to whichever thread it likes. So those that it wakes
         instead keep away from it until the main thread has had one.
         """
-        main, returns = threading.main_thread().ident, self.main_returns
+        main, returns = interrupt.main_thread, self.main_returns
         self.main_wanted = True
         try:
             while main in self._home.waiting and self.main_returns == returns:

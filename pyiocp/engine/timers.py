@@ -9,13 +9,23 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from itertools import compress, repeat
+from operator import attrgetter, is_not, itemgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Wanted = tuple[Callable[..., object], tuple[Any, ...]]
+    """A function and its arguments."""
+
 logger = logging.getLogger("pyiocp")
+
+_FAILED = "a function called on the port failed: %r"
+
+_CANCELLED_MAX = 64
+"""How many cancelled timers are kept, however few others there are."""
 
 
 class Call:
@@ -35,58 +45,93 @@ class Call:
         try:
             self._function(*self._arguments)
         except Exception:
-            logger.exception("a function called on the port failed: %r", self)
+            logger.exception(_FAILED, self)
 
     def __repr__(self) -> str:
-        name = getattr(self._function, "__qualname__", repr(self._function))
-        return f"<{type(self).__name__} of {name}>"
+        return f"<Call of {_name_of(self._function)}>"
 
 
-class ScheduledCall(Call):
+class ScheduledCall:
     """A call at a time, which may be cancelled before. ``due`` is on the monotonic clock."""
 
-    __slots__ = ("cancelled", "due")
+    __slots__ = ("_tally", "_wanted", "due", "state")
+
+    state: Any
+    """As a `Call` has it."""
 
     def __init__(
-        self, due: float, function: Callable[..., object], arguments: tuple[Any, ...]
+        self, due: float, function: Callable[..., object], arguments: tuple[Any, ...], tally: Tally
     ) -> None:
-        # Without super().__init__: there are many, and a call costs.
-        self._function = function
-        self._arguments = arguments
+        #: None once it is cancelled. Both in one: they are let go of by any thread, at any time.
+        self._wanted: Wanted | None = (function, arguments)
         self.state = None
         self.due = due
-        self.cancelled = False
+        # Not the timers themselves: they have this, and a ring lives until a collection.
+        self._tally = tally
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` has been called."""
+        return self._wanted is None
 
     def cancel(self) -> None:
-        """Make sure that the function is not called, unless it is being called already."""
-        self.cancelled = True
-        # It may be long until it is due: it must not keep a session and its buffers so long.
-        self._function = _nothing
-        self._arguments = ()
+        """Make sure that the function is not called, unless it is being called already.
+
+        The function and its arguments are let go of at once. Any thread may call it.
+        """
+        self._wanted = None
+        # Without a lock. Where there is no GIL, another thread may overwrite the count with its
+        # own: then cancelled timers are removed a little later.
+        self._tally.cancelled += 1
 
     def receiver(self, packet: Any, count: int, status: int) -> None:
         """Call the function, unless it was cancelled after it had become due."""
-        if not self.cancelled:
-            super().receiver(packet, count, status)
+        wanted = self._wanted
+        if wanted is not None:
+            function, arguments = wanted
+            try:
+                function(*arguments)
+            except Exception:
+                logger.exception(_FAILED, self)
 
     def __repr__(self) -> str:
-        if self.cancelled:
+        wanted = self._wanted
+        if wanted is None:
             return "<ScheduledCall cancelled>"
-        return f"{super().__repr__()[:-1]}, due at {self.due:.3f}>"
+        return f"<ScheduledCall of {_name_of(wanted[0])}, due at {self.due:.3f}>"
 
 
-def _nothing() -> None:
-    """What a cancelled timer calls."""
+def _name_of(function: Callable[..., object]) -> str:
+    """Return a function's name, or what else shows it."""
+    name: str = getattr(function, "__qualname__", None) or repr(function)
+    return name
+
+
+class Tally:
+    """How many timers have been cancelled since those were last removed."""
+
+    __slots__ = ("cancelled",)
+
+    def __init__(self) -> None:
+        self.cancelled = 0
 
 
 class Timers:
-    """The timers of one port, soonest first. Any thread may call any method."""
+    """The timers of one port, soonest first. Any thread may call any method.
+
+    A cancelled timer stays in the heap, because removing one means to look for it. Once as many
+    have been cancelled as half of those that were left the last time, all of them are removed, by
+    the next thread that looks what is due. That costs each of them a few looks, and the heap has
+    room for twice the timers that are not cancelled, and a few more.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         #: Empty if there is no timer: a look at it spares a call, or two for each wait.
         self.heap: list[tuple[float, int, ScheduledCall]] = []
-        self._order = itertools.count()
+        self._next_order = itertools.count().__next__
+        self._tally = Tally()
+        self._cancelled_max = _CANCELLED_MAX
         #: Reentrant, as the lock of a handle is.
         self._lock = threading.RLock()
 
@@ -96,29 +141,50 @@ class Timers:
         """Add a timer that is due `seconds` from now; ValueError if that is negative."""
         if not seconds >= 0:
             raise ValueError(f"a timer needs at least 0 seconds, not {seconds}")
-        timer = ScheduledCall(self._monotonic() + seconds, function, arguments)
+        timer = ScheduledCall(self._monotonic() + seconds, function, arguments, self._tally)
         with self._lock:
-            heappush(self.heap, (timer.due, next(self._order), timer))
+            heappush(self.heap, (timer.due, self._next_order(), timer))
         return timer
 
     def next_due(self) -> float | None:
         """Return when the soonest timer is due, or None if there is none."""
-        if not self.heap:
+        heap = self.heap
+        if not heap:
             return None
         with self._lock:
-            while self.heap and self.heap[0][2].cancelled:
-                heappop(self.heap)
-            return self.heap[0][0] if self.heap else None
+            if self._tally.cancelled > self._cancelled_max:
+                self._remove_cancelled()
+            while heap and heap[0][2]._wanted is None:
+                heappop(heap)
+            return heap[0][0] if heap else None
 
     def pop_due(self, due: list[tuple[Any, int, int]]) -> None:
         """Move the timers that are due to the end of a list of events, soonest first."""
-        if not self.heap:
-            return
+        heap = self.heap
         now = self._monotonic()
         with self._lock:
-            while self.heap and self.heap[0][0] <= now:
-                timer = self.heap[0][2]
-                if not timer.cancelled:
+            if self._tally.cancelled > self._cancelled_max:
+                self._remove_cancelled()
+            while heap and heap[0][0] <= now:
+                timer = heap[0][2]
+                if timer._wanted is not None:
                     # No call until it is off the heap, too: see `queue`.
                     due += ((timer, 0, 0),)
-                heappop(self.heap)
+                heappop(heap)
+
+    def clear(self) -> None:
+        """Drop all timers: nothing will be called any more."""
+        with self._lock:
+            self.heap.clear()
+
+    def _remove_cancelled(self) -> None:
+        """Remove the timers that have been cancelled; called with the lock."""
+        heap = self.heap
+        calls = map(itemgetter(2), heap)
+        alive = compress(heap, map(is_not, map(attrgetter("_wanted"), calls), repeat(None)))
+        self._tally.cancelled = 0
+        # The iterators run inside of one instruction, and no call comes before the next: a timer
+        # that a signal handler adds in between would be lost, or the heap would be in disorder.
+        heap[:] = alive
+        heapify(heap)
+        self._cancelled_max = max(_CANCELLED_MAX, len(heap) // 2)

@@ -58,7 +58,7 @@ class LoopWaker:
     @contextlib.contextmanager
     def woken_by_signals(self) -> Iterator[None]:
         """Let signals wake it, and `interrupt` note Ctrl-C, within the block; main thread only."""
-        if not interrupt.in_main_thread():
+        if not interrupt.find_main_thread():
             yield
             return
         handler = signal.getsignal(signal.SIGINT)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..engine.packet import Packet
     from ..engine.queue import CompletionQueue
-    from ..engine.timers import Call
+    from ..engine.timers import Call, ScheduledCall
 
 EVENTS_MAX = 1_000_000
 """The most events that are kept by default: some 200 MB."""
@@ -116,7 +116,7 @@ class Trace:
         """Take note that this thread was asleep in the kernel, until now."""
         self._record("asleep", since_ns, time.perf_counter_ns() - since_ns)
 
-    def worked(self, on: Packet | Call, since_ns: int) -> None:
+    def worked(self, on: Packet | Call | ScheduledCall, since_ns: int) -> None:
         """Take note that this thread was at work on a completion or a call, until now."""
         kind = getattr(on, "kind", None) or repr(on)
         handle = repr(getattr(on, "handle", ""))

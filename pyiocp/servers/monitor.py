@@ -1,11 +1,11 @@
-"""Monitor: shows a running port to programs on the same machine.
+"""Monitor: shows a running port to programs of the same user, on the same machine.
 
-It listens at a loopback address, on the port itself. A client sends a line with a JSON object,
-such as ``{"slowest": 5}``, and gets a line with another: a sample. Clients compute rates from
-the differences between two samples: all counts only grow.
+It is asked through a named pipe, or at an address of the loopback (`monitor_doors`), on the port
+itself, and answers each question with a sample (`monitor_clients`). Clients compute rates from the
+differences between two samples: all counts only grow.
 
 A port without a monitor pays nothing. With a monitor that no client has asked yet, it adds up
-what a session has done when that ends. From the first sample on it counts every operation, as
+what a session has done when that ends. From the first question on it counts every operation, as
 after ``port.watch()``. The monitor's own connections and operations are not counted.
 
 The slowest sessions are those whose bytes wait to be sent: first the one whose queue has not
@@ -17,28 +17,22 @@ to the next.
 from __future__ import annotations
 
 import heapq
-import ipaddress
-import json
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..handles.sockets.address_text import show_address
-from .admission import Limits
-from .framing.framed_session import FramedSession
-from .framing.framing import Delimited
 from .host import Host
-from .layer import connection_of
-from .listening_socket import open_listening
+from .monitor_clients import CLIENTS_MAX, SLOWEST_MAX, Clients
+from .monitor_doors import PipeDoor, SocketDoor
 from .session_state import CONNECTING, OPEN
-from .tcp.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..engine.home import Home
-    from ..handles.sockets.stream import Stream
     from ..observing.statistics import Statistics
+    from .monitor_doors import Door
+    from .tcp.listener import Listener
     from .tcp.session import Session
     from .tcp.session_statistics import SessionStatistics
     from .udp.datagram_session import DatagramSession
@@ -50,16 +44,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The version of the samples' format; ``"pyiocp_monitor"`` in each."""
 
-SLOWEST_MAX = 100
-"""The most sessions that a sample lists."""
-
-_CLIENTS_MAX = 16
-
 
 class Shown(Host, Protocol):
     """The `Service` of the port that a monitor shows."""
-
-    monitor_sessions: set[Session]
 
     @property
     def listeners(self) -> set[Listener]:
@@ -67,9 +54,10 @@ class Shown(Host, Protocol):
 
 
 class Monitor:
-    """Shows a port to clients on this machine; made by ``port.monitor``.
+    r"""Shows a port to clients on this machine; made by ``port.monitor``.
 
-    ``address`` is where it listens: ``(host, port)``. Any thread may call any method.
+    ``address`` is where it is asked: the path of a named pipe, such as ``\\.\pipe\pyiocp-1234``
+    for the process 1234, or ``(host, port)``. Any thread may call any method.
     """
 
     def __init__(
@@ -79,40 +67,45 @@ class Monitor:
         statistics: Callable[[], Statistics],
         watch: Callable[[], None],
     ) -> None:
-        """Listen; see `CompletionPort.monitor`."""
+        """Let clients in; see `CompletionPort.monitor`."""
         self._service = service
         self._statistics = statistics
+        self._watch = watch
         #: Held while a session moves from the living to the ended.
         self._lock = threading.Lock()
         self._ended = dict.fromkeys(_COUNTS, 0)
         self._ended_sessions = 0
         #: Of sessions with bytes waiting: how many were taken, and since when that is unchanged.
         self._queues: dict[AnySession, tuple[int, float]] = {}
-        self._listener = Listener(
-            service,
-            lambda: _open_unseen(service.home, _on_loopback(address)),
-            lambda: MonitorSession(self.sample, watch),
-            accepts=1,
-            first_data=0,
-            first_data_timeout=10.0,
-            limits=Limits(sessions=_CLIENTS_MAX),
+        home = service.home
+        self._door: Door = (
+            PipeDoor(home) if address is None else SocketDoor(home, address, CLIENTS_MAX)
         )
-        self.address = self._listener.address
+        self.address = self._door.address
+        try:
+            self._clients = Clients(home, self._door, self._look)
+        except BaseException:
+            self._door.close()
+            raise
 
     @property
     def closed(self) -> bool:
         """Whether it has been closed."""
-        return self._listener.closed
+        return self._door.closed
 
     def close(self) -> None:
-        """Stop listening, and close its connections. Closing twice does nothing."""
-        self._listener.close()
-        for session in list(self._service.monitor_sessions):
-            session.close()
+        """Let nobody in any more, and end its connections. Closing twice does nothing."""
+        self._clients.close()
+
+    def _look(self, slowest: int) -> dict[str, Any]:
+        """Return a sample for a client, and count every operation from now on."""
+        self._watch()
+        return self.sample(slowest)
 
     def session_ended(self, session: AnySession) -> None:
         """Add up what a session has done, and remove it from the living."""
         with self._lock:
+            self._queues.pop(session, None)  # nobody may ask again, and it would stay
             if session in self._service.sessions:
                 self._service.sessions.discard(session)
                 self._ended_sessions += 1
@@ -195,7 +188,7 @@ class Monitor:
         ]
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{self._listener.accepted} have looked"
+        state = "closed" if self.closed else f"{self._clients.accepted} have looked"
         return f"<Monitor at {show_address(self.address)}: {state}>"
 
 
@@ -207,87 +200,3 @@ def add_counts(counts: dict[str, int], statistics: Figures) -> None:
     """Add what one session has done."""
     for name in _COUNTS:
         counts[name] += getattr(statistics, name)
-
-
-class MonitorSession(FramedSession):
-    """A client of a monitor: each line that it sends is answered with one.
-
-    Anything else is answered with ``{"error": "…"}``, and the connection is closed.
-    """
-
-    framing = Delimited(b"\n", maximum=1024)
-    zero_byte_after = 0.0  # it locks no page while it waits
-
-    def __init__(self, sample: Callable[[int], dict[str, Any]], look: Callable[[], object]) -> None:
-        self._sample = sample
-        self._look = look
-
-    def on_connect(self) -> None:
-        """Make the port count, but not this connection."""
-        connection_of(self).open_stream.internal = True
-        self._look()
-
-    def on_frame(self, frame: memoryview) -> None:
-        """Answer, and take no further question while the client does not take the answer."""
-        try:
-            answer = self._sample(slowest_wanted(bytes(frame)))
-        except ValueError as error:
-            self._answer({"error": str(error)})
-            self.close()
-        else:
-            self._answer(answer)
-
-    def _answer(self, value: dict[str, Any]) -> None:
-        if not self.send(json.dumps(value).encode() + b"\n"):
-            self.pause_receiving()
-
-    def on_writable(self) -> None:
-        """There is room for another answer."""
-        self.resume_receiving()
-
-
-def slowest_wanted(question: bytes) -> int:
-    """Return how many sessions a client wants to see.
-
-    Raises ValueError for anything but such a question.
-    """
-    try:
-        wanted = json.loads(question)
-    except ValueError:
-        raise ValueError("a line with a JSON object is needed") from None
-    if not isinstance(wanted, dict):
-        raise ValueError(f"a JSON object is needed, not {wanted!r}")
-    unknown = sorted(wanted.keys() - {"slowest"})
-    if unknown:
-        raise ValueError(f"unknown: {', '.join(unknown)}; there is slowest")
-    slowest = wanted.get("slowest", 5)
-    if type(slowest) is not int:
-        raise ValueError(f"slowest must be a whole number, not {slowest!r}")
-    return slowest
-
-
-def _open_unseen(home: Home, address: tuple[str, int]) -> Stream:
-    """Return a stream that listens, and whose accepts are not counted."""
-    stream = open_listening(
-        home, address, backlog=_CLIENTS_MAX, exclusive=True, dual_stack=False, no_delay=True
-    )
-    stream.internal = True
-    return stream
-
-
-def _on_loopback(address: Any) -> tuple[str, int]:
-    """Return a checked address; names are not looked up, they could mean any address."""
-    if not isinstance(address, tuple) or len(address) != 2:
-        raise TypeError(f"address must be (host, port), not {address!r}")
-    host, number = address
-    host = "127.0.0.1" if host == "localhost" else host
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ValueError(
-            f"a monitor listens at an address of this machine's loopback, such as 127.0.0.1 or"
-            f" ::1, not {host!r}: whoever can reach it sees who is connected"
-        )
-    return host, number

@@ -11,7 +11,7 @@ from .blocking_pool import BlockingPool
 from .clients.reconnecting import ReconnectingClient
 from .framing.framed_session import FramedSession, Framer
 from .layer import Layer, connect_layers
-from .monitor import Monitor, MonitorSession
+from .monitor import Monitor
 from .resolver import Resolver
 from .session_state import SessionState
 from .tcp.connection import Connection
@@ -49,8 +49,6 @@ class Service:
         self.home = home
         self.sessions: set[Session | DatagramSession] = set()
         self._members: set[Member] = set()
-        #: Not among `sessions`, which are the user's to send to.
-        self.monitor_sessions: set[Session] = set()
         self.resolver = Resolver()
         self.workers = Workers(home)
         self.blocking_pool = BlockingPool(home)
@@ -129,18 +127,13 @@ class Service:
                 upgrade,
             ),
         )
-        if isinstance(session, MonitorSession):
-            self.monitor_sessions.add(session)
-        else:
-            self.sessions.add(session)
+        self.sessions.add(session)
         return connection
 
     def forget(self, session: Session | DatagramSession) -> None:
         """Remove a session, which has ended."""
         if self._monitor is not None:
             self._monitor.session_ended(session)
-        if isinstance(session, MonitorSession):
-            self.monitor_sessions.discard(session)
         self.sessions.discard(session)
         if self._shutting_down and not self.sessions:
             self.workers.stop()
@@ -198,7 +191,7 @@ class Service:
         self.blocking_pool.stop()
 
     def _abort_sessions(self) -> None:
-        for session in [*self.sessions, *self.monitor_sessions]:
+        for session in list(self.sessions):
             session.abort()
 
     def hooks_elsewhere(self) -> bool:
@@ -206,4 +199,4 @@ class Service:
         # A hook must not wait for the end of its own session.
         if threading.get_ident() in self.home.dispatching:
             return False
-        return bool(self.sessions or self.monitor_sessions or self.blocking_pool.busy)
+        return bool(self.sessions or self.blocking_pool.busy)

@@ -46,6 +46,7 @@ class Workers:
         if home.closed:
             raise closed_error(home, "it cannot run")
         # Before there are threads: until then Python's own Ctrl-C handling is enough.
+        home.poller()  # finds out whether this is the main thread
         home.signals.hold()
         run = _Run(home, lambda: self._stopping)
         try:

@@ -57,7 +57,7 @@ def test_help_of_each_command_has_examples_and_exit_codes(
         ("serve echo -- --address", "unrecognized arguments: -- --address"),
         ("load", "required: HOST:PORT"),
         ("load 127.0.0.1:9000 --depth 0", "'0' is not a whole number from 1"),
-        ("monitor 9001", "'9001' lacks a port"),
+        ("monitor nobody", "'nobody' lacks a port"),
         ("monitor 127.0.0.1:9001 --slowest 101", "'101' is not a whole number from 0 to 100"),
         ("pages --json --markdown", "not allowed with argument"),
         ("trace", "required: FILE"),

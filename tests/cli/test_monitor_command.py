@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import socket
 import sys
@@ -19,25 +20,28 @@ from pyiocp import CompletionPort
 from pyiocp.cli import monitor as command
 from pyiocp.cli import sampling
 from pyiocp.cli.command_line import main
-from pyiocp.cli.sampling import MonitorError, rates_between
+from pyiocp.cli.monitor_links import MonitorError
+from pyiocp.cli.sampling import rates_between
 
 Start = Callable[..., Command]
 
 
 @contextmanager
-def looked_at() -> Iterator[tuple[str, socket.socket]]:
-    """Serve echoes to one client, with a monitor; give its address, and the client."""
+def looked_at(*, loopback: bool = False) -> Iterator[tuple[str, socket.socket]]:
+    """Serve echoes to one client, with a monitor; give what to type for it, and the client."""
     with CompletionPort() as port:
         listener = port.listen(("127.0.0.1", 0), Echo, accepts=3)
-        monitor = port.monitor()
+        monitor = port.monitor(("127.0.0.1", 0) if loopback else None)
         with running(port), socket.create_connection(listener.address, 10) as client:
             client.sendall(b"x")
             assert client.recv(1) == b"x"
-            yield f"127.0.0.1:{monitor.address[1]}", client
+            yield f"127.0.0.1:{monitor.address[1]}" if loopback else f"{os.getpid()}", client
 
 
-def test_once_in_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
-    with looked_at() as (address, client):
+@pytest.mark.parametrize("loopback", [False, True], ids=["pipe", "loopback"])
+def test_once_in_json_is_one_object(capsys: pytest.CaptureFixture[str], loopback: bool) -> None:
+    """With the number of the process, or with an address."""
+    with looked_at(loopback=loopback) as (address, client):
         assert main(f"monitor {address} --once --json --interval 0.1".split()) == 0
         peer = "{}:{}".format(*client.getsockname())
     rates = json.loads(capsys.readouterr().out)
@@ -75,12 +79,60 @@ def test_into_a_pipe_goes_a_line_for_each_interval(
 def test_it_works_off_windows_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command takes this for Linux."""
-    with looked_at() as (address, _):
+    """The command takes this for Linux: an address can be asked from there, a pipe cannot."""
+    with looked_at(loopback=True) as (address, _):
         monkeypatch.setattr(sys, "platform", "linux")
         assert main(f"monitor {address} --once --json --interval 0.1".split()) == 0
+        assert json.loads(capsys.readouterr().out)["connections"] == 1
+        assert main(["monitor", "1234", "--once"]) == 1
         monkeypatch.undo()
-    assert json.loads(capsys.readouterr().out)["connections"] == 1
+    assert "a pipe is asked on Windows" in one_line(capsys)
+
+
+def test_monitor_of_the_second_port_is_found_by_the_path_of_its_pipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And by the number alone once it is the only one left."""
+    with CompletionPort() as first, CompletionPort() as second:
+        first.monitor()
+        listener = second.listen(("127.0.0.1", 0), Echo)
+        path = second.monitor().address
+        with running(second):
+            for target in (path, f"{os.getpid()}"):
+                arguments = ["monitor", target, "--once", "--json", "--interval", "0.1"]
+                assert main(arguments) == 0
+                rates = json.loads(capsys.readouterr().out)
+                assert rates["listening_at"] == ["{}:{}".format(*listener.address)]
+                first.close()
+
+
+def test_process_without_a_monitor_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["monitor", f"{os.getpid()}", "--once"]) == 1
+    assert f"process {os.getpid()} has no monitor: port.monitor() makes one" in one_line(capsys)
+    assert main(["monitor", r"\\.\pipe\pyiocp-0", "--once"]) == 1
+    assert "there is no such pipe" in one_line(capsys)
+    assert main(["monitor", r"\\.\pip\name", "--once"]) == 1
+    assert "is no path of a pipe" in one_line(capsys)
+
+
+def test_pipe_of_another_process_under_that_name_is_not_believed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever is first may take the name; the system tells whose pipe it is."""
+    with CompletionPort() as port, port.pipe_server("pyiocp-4242424"):
+        assert main(["monitor", "4242424", "--once"]) == 1
+    assert rf"\\.\pipe\pyiocp-4242424 belongs to process {os.getpid()}" in one_line(capsys)
+
+
+def test_client_that_asks_seldom_connects_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends connections that are silent for a minute; intervals may be an hour."""
+    monkeypatch.setattr(sampling, "_SILENT_MAX_S", -1.0)
+    with CompletionPort() as port:
+        monitor = port.monitor()
+        with running(port), sampling.MonitorClient(os.getpid()) as client:
+            for _ in range(3):
+                assert client.sample(0)["sessions"]["open"] == 0
+            assert monitor._clients.accepted == 4
 
 
 def test_terminal_with_rich_gets_tables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +227,7 @@ def test_other_answers_are_told_in_a_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server that says something else, or nothing, or closes."""
-    monkeypatch.setattr(sampling, "_ANSWER_MAX_S", 0.5 if answer is None else 10.0)
+    monkeypatch.setattr(sampling, "ANSWER_MAX_S", 0.5 if answer is None else 10.0)
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -196,10 +248,11 @@ def test_other_answers_are_told_in_a_line(
     assert wanted in one_line(capsys)
 
 
-def test_server_that_ends_meanwhile_has_gone(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("address", [None, ("127.0.0.1", 0)], ids=["pipe", "loopback"])
+def test_server_that_ends_meanwhile_has_gone(address: tuple[str, int] | None) -> None:
     """After the first interval."""
     port = CompletionPort()
-    monitor = port.monitor()
+    monitor = port.monitor(address)
     thread = threading.Thread(target=port.run)
     thread.start()
     with sampling.MonitorClient(monitor.address) as client:
@@ -239,12 +292,20 @@ def test_rates_are_differences_per_second() -> None:
     assert (rates["completions_per_s"], rates["accepted_per_s"]) == (5, 2.5)
 
 
-def test_serve_has_a_monitor_that_the_command_looks_at(start_interruptible: Start) -> None:
-    """Both as a user types them."""
+@pytest.mark.parametrize("loopback", [False, True], ids=["pipe", "loopback"])
+def test_serve_has_a_monitor_that_the_command_looks_at(
+    start_interruptible: Start, loopback: bool
+) -> None:
+    """Both as a user types them; the pipe is found by the number of the process."""
     server = start_interruptible(
-        "serve", "echo", "--address", "127.0.0.1:0", "--monitor", "127.0.0.1:0"
+        *("serve", "echo", "--address", "127.0.0.1:0", "--monitor"),
+        *(["127.0.0.1:0"] if loopback else []),
     )
     where = server.line_with("monitor at ").removeprefix("monitor at ")
+    if not loopback:
+        found = re.fullmatch(r"\\\\\.\\pipe\\pyiocp-(\d+)", where)
+        assert found is not None
+        where = found[1]
     listening = re.search(r"at (\S+);", server.line_with("listening at "))
     assert listening is not None
     done = run_python("-m", "pyiocp", "monitor", where, "--once", "--json", "--interval", "0.1")

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from disturbance import Alarm, Disturbance, Stop
+from disturbance import ROUNDS_MAX, Alarm, Disturbance, Stop
 from disturbance import rounds as rounds_in
 from faulty_kernel import FaultyKernel
 from journal import Journal, Made, connect, eventually, served
@@ -25,6 +25,7 @@ from waiting_kernels import PoolKernel
 
 from pyiocp import CompletionPort, Operation, Stream
 from pyiocp.engine.operation import PENDING
+from pyiocp.engine.timers import Timers
 from pyiocp.handles.files.file_operation import LockOperation
 from pyiocp.handles.pipes.pipe_operations import read_operation
 from pyiocp.port import _open_ports
@@ -264,3 +265,35 @@ def test_message_of_a_session_goes_whole_or_not_at_all(taken: int) -> None:
                         got = peer.recv(len(after), socket.MSG_WAITALL)
                     assert got == after, disturbance.where
                 expected += [whole, after]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_timers_survive_a_handler_in_the_removal_of_cancelled_ones(raises: bool) -> None:
+    """C72: it sets a timer itself, and raises or not: all that live become due, once, in order."""
+    timers = Timers(time.monotonic)
+
+    class SetsATimer(Disturbance):
+        def _handle(self) -> None:
+            timers.add(0, print, ("by the handler",))
+            if raises:
+                raise Alarm
+
+    for n in range(1, ROUNDS_MAX):
+        added = [timers.add(0, print, (n,)) for n in range(300)]
+        for timer in added:
+            if added.index(timer) % 3:
+                timer.cancel()
+        due: list[Any] = []
+        disturbance = SetsATimer(Alarm, n, {"timers"})
+        with contextlib.suppress(Alarm), disturbance:
+            timers.pop_due(due)
+        timers.pop_due(due)
+        found = [timer._wanted[1][0] for timer, _, _ in due]
+        assert [key for key in found if key != "by the handler"] == [*range(0, 300, 3)], (
+            disturbance.where
+        )
+        assert found.count("by the handler") == bool(disturbance.where), disturbance.where
+        assert timers.heap == [], disturbance.where
+        if not disturbance.where:
+            return
+    pytest.fail("there is no end to it")

@@ -83,8 +83,12 @@ class Disturbance:
                 self._left -= 1
                 if not self._left:
                     self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-                    raise self._error
+                    self._handle()
         return self._trace
+
+    def _handle(self) -> None:
+        """Do what the handler does."""
+        raise self._error
 
 
 def rounds(error: type[BaseException], modules: Collection[str]) -> Iterator[Disturbance]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import threading
 import time
 import weakref
@@ -106,6 +107,97 @@ def test_cancelled_timer_is_not_called_and_keeps_nothing(port: CompletionPort) -
     soon.cancel()
     port.wait(0.01)
     assert called == []
+
+
+def live_of(port: CompletionPort) -> int:
+    """Return how many timers there are that have not been cancelled."""
+    return sum(not timer.cancelled for _, _, timer in port._queue.timers.heap)
+
+
+def test_cancelled_timers_are_removed_though_one_in_front_is_not(port: CompletionPort) -> None:
+    """C72: long before they would have been due; what is due next, and in which order, stays."""
+    called: list[Any] = []
+    port.call_later(1800, called.append, "in front")
+    for _ in range(3):
+        timers = [port.call_later(3600, called.append, n) for n in range(20_000)]
+        for timer in timers[10:]:
+            timer.cancel()
+        port.wait(0)
+        assert len(port._queue.timers.heap) < 200
+    assert live_of(port) == 31
+    now = port.kernel.monotonic()
+    port._queue.timers._monotonic = lambda: now + 3601
+    assert eventually(lambda: port.wait(0) == [] and len(called) == 31)
+    assert called == ["in front", *[*range(10)] * 3]
+
+
+def test_timers_take_room_for_twice_those_that_live(port: CompletionPort) -> None:
+    """C72: a thousand live, and thirty thousand are set and cancelled, a hundred a round."""
+    for n in range(1000):
+        port.call_later(1000 + n, print)
+    rng = random.Random(72)
+    most = 0
+    for _ in range(300):
+        for timer in [port.call_later(rng.uniform(500, 3000), print) for _ in range(100)]:
+            timer.cancel()
+        port.wait(0)
+        most = max(most, len(port._queue.timers.heap))
+    assert live_of(port) == 1000
+    assert most <= 2 * 1000
+
+
+def test_timers_are_cancelled_by_threads_while_others_become_due(
+    port: CompletionPort, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C72: two threads set timers and cancel most of them, some as they are called by two workers.
+
+    Each is called once with its own arguments, or not at all if it was cancelled; none that was
+    kept is missing, and those that were cancelled leave nothing.
+    """
+    called: list[int] = []
+    kept: list[int] = []
+    port.call_later(3600, print)
+
+    def take(n: int, same: int) -> None:
+        assert n == same
+        called.append(n)
+
+    def set_and_cancel(first: int) -> None:
+        for n in range(first, first + 20_000, 2):
+            if n % 20 == first % 20:
+                port.call_later(0, take, n, n)
+                kept.append(n)
+            elif n % 4 == first % 4:
+                port.call_later(0, take, n, n).cancel()
+            else:
+                port.call_later(3600, take, n, n).cancel()
+
+    with served(port, threads=2):
+        threads = [threading.Thread(target=set_and_cancel, args=(first,)) for first in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert eventually(lambda: set(kept) <= set(called), 30)
+        assert eventually(lambda: len(port._queue.timers.heap) < 500, 30)
+    assert len(called) == len(set(called))
+    assert caplog.records == []
+
+
+def test_closed_port_lets_go_of_its_timers() -> None:
+    """They would never be called, and what they would have called has sessions."""
+
+    class Argument:
+        pass
+
+    argument = Argument()
+    gone = weakref.ref(argument)
+    port = CompletionPort()
+    port.call_later(3600, print, argument)
+    del argument
+    assert gone() is not None
+    port.close()
+    assert gone() is None
 
 
 def test_timer_cancelled_by_an_earlier_call_of_its_round(port: CompletionPort) -> None:

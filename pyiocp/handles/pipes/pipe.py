@@ -209,9 +209,13 @@ class Pipe(Handle):
 
         Source: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-writefile
         """
-        operation = write_operation(self, data)
+        operation = self.write_operation(data)
         operation.post()
         return operation
+
+    def write_operation(self, data: Buffer) -> PipeOperation:
+        """Return a write that has not been posted yet, to be posted again and again."""
+        return write_operation(self, data)
 
     def transact(self, message: Buffer, buffer: Buffer) -> PipeTransaction:
         """Write a message and read the answer into `buffer`, in one operation.

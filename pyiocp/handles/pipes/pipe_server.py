@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ...engine.home import Home
+    from ...engine.packet import Receiver
     from ...port import CompletionPort
 
 #: The directions of a pipe, by the mode of its server.
@@ -76,6 +77,7 @@ class PipeServer:
         security: str | None,
         remote: bool,
         key: Any,
+        internal: bool = False,
     ) -> None:
         path = pipe_path(name)
         if not path.startswith("\\\\.\\"):
@@ -92,6 +94,7 @@ class PipeServer:
         self.message = message
         self.key = key
         self.closed = False
+        self._internal = internal
         self._open_mode = _ACCESS[mode] | FILE_FLAG_OVERLAPPED
         self._pipe_mode = (
             PIPE_WAIT
@@ -129,12 +132,17 @@ class PipeServer:
 
         Source: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe
         """
+        return self._accept_for(None)
+
+    def _accept_for(self, receiver: Receiver | None) -> PipeAccept:
+        """Wait for the next client, as `accept` does; the receiver gets the operation."""
         with self._lock:
             if self.closed:
                 raise closed_error(self, "it accepts nobody", HandleClosedError)
             pipe = self._free.pop() if self._free else self._make_instance()
             self._accepting.add(pipe)
         operation = PipeAccept(pipe, self._on_end)
+        operation.receiver = receiver
         try:
             operation.post()
         except BaseException as error:
@@ -173,12 +181,14 @@ class PipeServer:
         if number is None or number == INVALID_HANDLE_VALUE:
             raise error_of_code("CreateNamedPipeW", kernel.last_error(), None, self)
         try:
-            return Pipe(
+            pipe = Pipe(
                 self.home, number, name=self.name, message=self.message, server=True, key=self.key
             )
         except BaseException:
             kernel.CloseHandle(number)
             raise
+        pipe.internal = self._internal
+        return pipe
 
     def _on_end(self, pipe: Pipe, error: BaseException | None) -> None:
         """Make sure that an instance is free, now that an accept on this one has ended."""
