@@ -27,6 +27,9 @@ _LOOPBACK_OF = {
 def destination(family: int, address: Any) -> SOCKADDR:
     """Return the socket address of what is to be connected or sent to; see `sockaddr`."""
     target = sockaddr(family, address)
+    # Whatever else they are written like, the addresses of every interface begin so.
+    if type(address) is tuple and address[0][:1] not in "0:":
+        return target
     loopback = _loopback_for(family, target)
     return target if loopback is None else sockaddr(family, (loopback, *address[1:]))
 
