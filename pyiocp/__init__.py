@@ -84,6 +84,7 @@ from .servers.tcp.session_statistics import SessionStatistics as SessionStatisti
 from .servers.tcp.sending import SendQueueOverflowError as SendQueueOverflowError
 from .servers.tcp.listener import Listener as Listener
 from .servers.admission import Limits as Limits
+from .servers.broadcast_result import BroadcastResult as BroadcastResult
 from .servers.clients.connection_pool import ConnectionPool as ConnectionPool
 from .servers.clients.reconnecting import ReconnectingClient as ReconnectingClient
 from .servers.clients.backoff import Backoff as Backoff

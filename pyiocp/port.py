@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .handles.handle import Handle
     from .servers.admission import Limits
     from .servers.blocking_pool import Work
+    from .servers.broadcast_result import BroadcastResult
     from .servers.clients.backoff import Backoff
     from .servers.monitor import Monitor
     from .servers.udp.datagram_server import Admit
@@ -840,18 +841,19 @@ class CompletionPort:
         client.start()
         return client.session
 
-    def broadcast(self, sessions: Iterable[_S], data: Buffer) -> list[_S]:
+    def broadcast(self, sessions: Iterable[_S], data: Buffer) -> BroadcastResult[_S]:
         """Send the same bytes to many sessions, which share them.
 
         sessions: any, such as ``port.sessions``, of streams and of datagrams; what it contains
             may change meanwhile.
         data: any buffer. ``bytes`` are taken as they are, everything else is copied once.
 
-        Returns those sessions whose ``send`` said False, and those that are not connected
-        yet, which get nothing: who is behind, or gone. Any thread may call it.
+        Returns a `BroadcastResult`: which sessions are ``behind``, ``gone``, or ``connecting``.
+        Any thread may call it. One session whose ``send`` raises is logged, aborted and
+        counted as gone; the others get theirs.
 
         Raises TypeError for what is no buffer; ValueError for what no datagram can carry, if
-        one of the sessions is a `DatagramSession`: then nobody gets it.
+        one of the sessions is an open `DatagramSession`: then nobody gets it.
         """
         return self._service.broadcast(sessions, data)
 

@@ -161,18 +161,18 @@ class Peer(Life["DatagramSession"]):
             self.check_length(size)
         if self.state is CONNECTING:
             raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
-        assert self._sends is not None, "it has been connected"
         with self._lock:
-            if self.state is not OPEN:
+            sends = self._sends
+            if self.state is not OPEN or sends is None:  # it may never have had a socket
                 return False
             # Never before what is still under way by an operation.
-            if not self._sending and self._sends.take(self.key, message):
+            if not self._sending and sends.take(self.key, message):
                 self._messages_sent += 1
                 self._bytes_sent += size
                 return True
             send = None
             if self.queued_bytes + size <= self.session.send_limit:
-                send = self._sends.start(self, self.key, message)
+                send = sends.start(self, self.key, message)
             if send is None:
                 self._sends_dropped += 1
                 return False
