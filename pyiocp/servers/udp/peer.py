@@ -162,17 +162,17 @@ class Peer(Life["DatagramSession"]):
         if self.state is CONNECTING:
             raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
         with self._lock:
-            sends = self._sends
-            if self.state is not OPEN or sends is None:  # it may never have had a socket
+            if self.state is not OPEN:
                 return False
+            assert self._sends is not None, "only who never opened may lack a socket"
             # Never before what is still under way by an operation.
-            if not self._sending and sends.take(self.key, message):
+            if not self._sending and self._sends.take(self.key, message):
                 self._messages_sent += 1
                 self._bytes_sent += size
                 return True
             send = None
             if self.queued_bytes + size <= self.session.send_limit:
-                send = sends.start(self, self.key, message)
+                send = self._sends.start(self, self.key, message)
             if send is None:
                 self._sends_dropped += 1
                 return False
