@@ -13,6 +13,7 @@ from .tcp.connection import Connection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ..handles.sockets.stream import Stream
     from .session_state import SessionState
     from .tcp.session import Session
     from .tcp.session_statistics import SessionStatistics
@@ -78,6 +79,11 @@ class Layer:
     def queued_bytes(self) -> int:
         """How many bytes wait to be taken by the system."""
         return self.below.queued_bytes
+
+    @property
+    def socket(self) -> Stream:
+        """The socket, for its options."""
+        return self.below.socket
 
     @property
     def tls(self) -> TlsInfo | None:

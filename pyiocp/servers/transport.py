@@ -19,6 +19,8 @@ from .session_state import CONNECTING
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from ..handles.sockets.datagram import Datagram
+    from ..handles.sockets.stream import Stream
     from .session_state import SessionState
     from .tcp.session_statistics import SessionStatistics
     from .tls.tls import TlsInfo
@@ -84,6 +86,10 @@ class Transport(_Below, Protocol):
     """What is below a `Session`. Any thread may call all of it."""
 
     @property
+    def socket(self) -> Stream:
+        """The socket, for its options."""
+
+    @property
     def sends(self) -> Sends:
         """What sends. Implemented as an attribute: a property would cost each send a call."""
 
@@ -106,6 +112,10 @@ class Transport(_Below, Protocol):
 
 class DatagramTransport(_Below, Protocol):
     """What is below a `DatagramSession`. Any thread may call all of it."""
+
+    @property
+    def socket(self) -> Datagram:
+        """The socket, for its options."""
 
     def send(self, data: Buffer) -> bool:
         """Send a datagram."""
@@ -144,6 +154,7 @@ class NoConnection:
     local_address: Any = None
     tls: TlsInfo | None = None
     queued_bytes = 0
+    socket: Any = _Missing()
     send: Any = _Missing()
     send_file: Any = _Missing()
     send_eof: Any = _Missing()

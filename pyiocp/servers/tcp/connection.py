@@ -17,6 +17,7 @@ from ...winapi import SD_SEND
 from ...winapi.errorcodes import WSAETIMEDOUT
 from ..life import Life
 from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
+from ..socket_options import no_socket
 from .receiving import Receiving
 from .sending import Sending
 from .session_statistics import SessionStatistics
@@ -175,6 +176,13 @@ class Connection(Life["Session"]):
         """Receive again."""
         self._receives.paused = False
         self.submit(self._receives.go_on)
+
+    @property
+    def socket(self) -> Stream:
+        """The socket, for its options; RuntimeError before there is one."""
+        if self.stream is None:
+            raise no_socket(self.session, self.state is CONNECTING)
+        return self.stream
 
     @property
     def quiet(self) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import failed
 from ..life import Life
 from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
+from ..socket_options import no_socket
 from .datagram_statistics import DatagramSessionStatistics
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ...engine.home import Home
+    from ...handles.sockets.datagram import Datagram
     from .datagram_receives import DatagramReceives
     from .datagram_sends import DatagramSends, PeerSend
     from .datagram_session import DatagramSession
@@ -144,6 +146,13 @@ class Peer(Life["DatagramSession"]):
             self.session.on_receive(memoryview(data))
 
     # From any thread
+
+    @property
+    def socket(self) -> Datagram:
+        """The socket, for its options; RuntimeError before there is one."""
+        if self._receives is None or self.state is CLOSED:
+            raise no_socket(self.session, self.state is CONNECTING)
+        return self._receives.datagram
 
     def check_length(self, count: int) -> None:
         """Raise ValueError for more bytes than a datagram of this socket can carry."""
