@@ -115,6 +115,7 @@ from .servers.tls.tls import (
 # Sessions over UDP
 from .servers.udp.datagram_session import DatagramSession as DatagramSession
 from .servers.udp.datagram_server import DatagramServer as DatagramServer
+from .servers.udp.address_validation import AddressValidation as AddressValidation
 from .servers.udp.datagram_statistics import (
     DatagramSessionStatistics as DatagramSessionStatistics,
     DatagramServerStatistics as DatagramServerStatistics,
@@ -170,6 +171,7 @@ from .winapi import FunctionUnavailableError as FunctionUnavailableError
 __version__ = "0.1.0"
 
 __all__ = [
+    "AddressValidation",
     "Backoff",
     "BufferPool",
     "Change",

@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ...errors import failed
+from ...winapi.errorcodes import WSAECONNABORTED
 from ..life import Life
 from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
 from ..socket_options import no_socket
@@ -77,7 +78,7 @@ class Peer(Life["DatagramSession"]):
         #: Held to send, and to change the state.
         self._lock = threading.Lock()
         self._sending = 0
-        #: Whether `abort` has been called, which takes effect within the inbox.
+        #: Whether `abort` or `make_room` was called, which takes effect within the inbox.
         self._doomed = False
         self._bytes_received = self._messages_received = self._truncated = 0
         self._bytes_sent = self._messages_sent = self._sends_dropped = 0
@@ -132,6 +133,13 @@ class Peer(Life["DatagramSession"]):
         """Measure the peer's silence from now on."""
         if (watch := self.watch) is not None:
             watch.active_at = watch.now()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no more than one datagram has come from it, and it has not begun to end."""
+        # Before it has begun, that is among what waits in the inbox.
+        waiting = len(self.inbox) - (self.state is CONNECTING)
+        return self.state in (CONNECTING, OPEN) and self._messages_received + waiting <= 1
 
     def _hand_over(self, data: bytes, truncated: bool) -> None:
         if self.state is not OPEN:
@@ -223,6 +231,11 @@ class Peer(Life["DatagramSession"]):
         """End it at once; see `DatagramSession.abort`."""
         self._doomed = True
         super().abort()
+
+    def make_room(self) -> None:
+        """End it at once: the server is full, and needs its place."""
+        self._doomed = True
+        self.submit(self.break_off, self._error_in("make_room", WSAECONNABORTED), True)
 
     def statistics(self) -> DatagramSessionStatistics:
         """Return what has been received and sent; see `DatagramSession.statistics`."""

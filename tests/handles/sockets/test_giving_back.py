@@ -149,7 +149,7 @@ def test_what_was_not_changed_is_not_touched(kernel: FaultyKernel, port: Complet
 def test_what_a_datagram_socket_reports_is_turned_on_again(
     kernel: FaultyKernel, port: CompletionPort, chosen: bool | None
 ) -> None:
-    """pyiocp turns it off (C04); `detach` gives it back as new sockets are, or as it was asked."""
+    """Pyiocp turns it off (C04); `detach` gives it back as new sockets are, or as it was asked."""
     state: dict[int, bool] = {}
 
     def note(real: Callable[..., int], number: int, code: int, value: Any, *rest: Any) -> int:
