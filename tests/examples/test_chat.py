@@ -42,7 +42,7 @@ def test_names_are_checked(serve: Serve) -> None:
     server = serve("chat")
     with enter(server, "Ann"), server.connect() as other:
         other.line()
-        for name in ("", "two words", "x" * 21, "/who"):
+        for name in ("", "two words", "x" * 21, "/who", "*"):
             other.send(f"{name}\n".encode())
             assert other.line() == "A name has 1 to 20 letters, and no spaces. What is yours?"
         other.send(b"ANN\n")
