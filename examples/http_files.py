@@ -55,7 +55,7 @@ EVENTS_A_TURN = 16
 LEAST_BYTES_A_SECOND = 240
 """Who takes less of an answer is as good as not there, and holds a place and a file."""
 
-ON_THEIR_WAY = 100
+ON_THEIR_WAY = 250
 """Places for connections that are accepted before those that make room for them have gone."""
 
 

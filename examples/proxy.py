@@ -21,7 +21,7 @@ import threading
 
 from pyiocp import CompletionPort, Limits, Session
 
-ON_THEIR_WAY = 50
+ON_THEIR_WAY = 100
 """Places for clients that are accepted before those that make room for them have gone."""
 
 

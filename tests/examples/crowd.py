@@ -13,12 +13,14 @@ class Crowd:
     """Connects so many times; the server may end any of them, at any time.
 
     says: what each sends at once.
+    addresses: from so many addresses of this machine, by turns.
     """
 
-    def __init__(self, port: int, count: int, says: bytes = b"") -> None:
+    def __init__(self, port: int, count: int, says: bytes = b"", *, addresses: int = 1) -> None:
         self.sockets: list[socket.socket] = []
-        for _ in range(count):
+        for n in range(count):
             sock = socket.socket()
+            sock.bind((f"127.0.0.{1 + n % addresses}", 0))
             sock.settimeout(TIMEOUT_S)
             self.sockets.append(sock)
             with contextlib.suppress(ConnectionError):
