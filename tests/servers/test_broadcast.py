@@ -60,7 +60,7 @@ def test_slow_readers_share_one_buffer(port: CompletionPort) -> None:
 
 
 def test_those_that_get_nothing_are_told_apart(port: CompletionPort) -> None:
-    """Connecting, closing, closed and ended sessions, and one that is behind; one gets its bytes.
+    """C40: connecting, closing, closed and ended ones, and one that is behind; one gets its bytes.
 
     Who has sent its end is open, and still gone: no ``on_writable`` would ever come.
     """
@@ -125,7 +125,7 @@ def test_who_never_had_a_socket_is_gone(port: CompletionPort, no_errors_logged: 
 @pytest.mark.parametrize("kind", [Session, DatagramSession])
 @pytest.mark.parametrize("size", [4, 65508])
 def test_who_has_no_port_yet_is_connecting(port: CompletionPort, kind: Any, size: int) -> None:
-    """It gets nothing, and breaks nothing off."""
+    """C40: it gets nothing, and breaks nothing off."""
     early = kind()
     assert port.broadcast([early], bytes(size)) == BroadcastResult([], [], [early])
 

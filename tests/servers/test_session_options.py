@@ -52,7 +52,7 @@ def assert_options_work(session: Any) -> None:
     assert session.get_option(SOL_SOCKET, SO_RCVBUF) == 200_000
     assert session.get_option(SOL_SOCKET, SO_SNDBUF) == 150_000
     assert session.set_option(SOL_SOCKET, SO_KEEPALIVE, 1) is True
-    assert session.get_option(SOL_SOCKET, SO_KEEPALIVE, 4)[0] == 1
+    assert session.get_option_bytes(SOL_SOCKET, SO_KEEPALIVE, 4)[0] == 1
     with pytest.raises(ValueError, match="idle must be"):
         session.set_keep_alive(0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import socket
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from ...engine.operation import Operation
 from ...errors import SOCKET_WINERROR_OF, error_of_code
@@ -198,17 +198,24 @@ class SocketHandle(Handle):
         memory = (ctypes.c_char * len(data)).from_buffer(data)
         self.call("setsockopt", level, option, ctypes.byref(memory), len(data))
 
-    @overload
-    def get_option(self, level: int, option: int, size: None = None) -> int: ...
-
-    @overload
-    def get_option(self, level: int, option: int, size: int) -> bytes: ...
-
-    def get_option(self, level: int, option: int, size: int | None = None) -> int | bytes:
-        """Return a socket option: an integer, or with `size` at most so many bytes.
+    def get_option(self, level: int, option: int) -> int:
+        """Return a socket option that is an integer.
 
         level, option: as for `set_option`.
-        size: 1 to 65,536 bytes of room, for an option that is a structure.
+
+        Raises an `IocpError` (``WSAENOPROTOOPT`` 10042: this system, or this kind of socket,
+        does not have it).
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockopt
+        """
+        size = ctypes.sizeof(DWORD)
+        return int.from_bytes(self.get_option_bytes(level, option, size), "little", signed=True)
+
+    def get_option_bytes(self, level: int, option: int, size: int) -> bytes:
+        """Return a socket option that is a structure, as its bytes.
+
+        level, option: as for `set_option`.
+        size: how many bytes there is room for, 1 to 65,536; fewer may come.
 
         Raises an `IocpError` (``WSAENOPROTOOPT`` 10042: this system, or this kind of socket,
         does not have it; ``WSAEFAULT`` 10014: `size` is too small), ValueError for a bad
@@ -216,13 +223,11 @@ class SocketHandle(Handle):
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockopt
         """
-        room = ctypes.sizeof(DWORD) if size is None else size
-        if not 1 <= room <= _OPTION_SIZE_MAX:
+        if not 1 <= size <= _OPTION_SIZE_MAX:
             raise ValueError(f"size must be between 1 and {_OPTION_SIZE_MAX} bytes, not {size}")
-        memory, length = (ctypes.c_char * room)(), ctypes.c_int(room)
+        memory, length = (ctypes.c_char * size)(), ctypes.c_int(size)
         self.call("getsockopt", level, option, ctypes.byref(memory), ctypes.byref(length))
-        data = memory.raw[: length.value]
-        return int.from_bytes(data, "little", signed=True) if size is None else data
+        return memory.raw[: length.value]
 
     def set_buffer_sizes(self, *, receive: int | None = None, send: int | None = None) -> None:
         """Set how many bytes the system keeps for the socket; None leaves it as it is.
@@ -294,7 +299,16 @@ class SocketHandle(Handle):
         return address_of(storage)
 
     def control(self, code: int, value: ctypes.Structure | DWORD) -> None:
-        """Set what is no socket option, but has an IOCTL: WSAIoctl with the code and the value."""
+        """Set what is no socket option, but has an IOCTL.
+
+        code: such as ``SIO_UDP_CONNRESET``; ``pyiocp.winapi`` has the numbers.
+        value: the structure, or number, that belongs to it.
+
+        Raises an `IocpError` if the system refuses (``WSAEOPNOTSUPP`` 10045: it does not have
+        that code, or not for this kind of socket).
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaioctl
+        """
         done = DWORD()
         arguments = ctypes.byref(value), ctypes.sizeof(value), None, 0, ctypes.byref(done)
         self.call("WSAIoctl", code, *arguments, None, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from ..socket_options import configured
 from ..transport import NoConnection, show_session
@@ -146,24 +146,26 @@ class DatagramSession:
         """
         return configured(self._pyiocp, lambda datagram: datagram.set_option(level, option, value))
 
-    @overload
-    def get_option(self, level: int, option: int, size: None = None) -> int: ...
-
-    @overload
-    def get_option(self, level: int, option: int, size: int) -> bytes: ...
-
-    def get_option(self, level: int, option: int, size: int | None = None) -> int | bytes:
-        """Return a socket option: an integer, or with `size` at most so many bytes.
-
-        Any thread may call it.
+    def get_option(self, level: int, option: int) -> int:
+        """Return a socket option that is an integer. Any thread may call it.
 
         Raises RuntimeError before ``on_connect``, `HandleClosedError` if the session has no
-        socket any more, ValueError for a size that is not 1 to 65,536, an `IocpError` as
-        `set_option`.
+        socket any more, an `IocpError` as `set_option`.
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockopt
         """
-        return self._pyiocp.socket.get_option(level, option, size)
+        return self._pyiocp.socket.get_option(level, option)
+
+    def get_option_bytes(self, level: int, option: int, size: int) -> bytes:
+        """Return a socket option that is a structure, as its bytes. Any thread may call it.
+
+        size: how many bytes there is room for, 1 to 65,536; fewer may come.
+
+        Raises what `get_option` raises, and ValueError for a bad `size`.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockopt
+        """
+        return self._pyiocp.socket.get_option_bytes(level, option, size)
 
     @property
     def peer_address(self) -> Any:

@@ -131,7 +131,7 @@ def test_any_other_option(port: CompletionPort) -> None:
         for data in (b"\1\0\7\0", bytearray(b"\1\0\7\0"), memoryview(struct.pack("HH", 1, 7))):
             stream.set_option(SOL_SOCKET, SO_LINGER, struct.pack("HH", 0, 0))
             stream.set_option(SOL_SOCKET, SO_LINGER, data)
-            linger = stream.get_option(SOL_SOCKET, SO_LINGER, 4)
+            linger = stream.get_option_bytes(SOL_SOCKET, SO_LINGER, 4)
             assert struct.unpack("HH", linger) == (1, 7)
         with pytest.raises(IocpError) as caught:
             stream.get_option(IPPROTO_TCP, 0x7FFF)
@@ -152,7 +152,7 @@ def test_integer_that_does_not_fit_is_refused(port: CompletionPort, bad: int) ->
 @pytest.mark.parametrize("bad", [0, -1, 65537])
 def test_room_out_of_range_is_refused(port: CompletionPort, bad: int) -> None:
     with pytest.raises(ValueError, match="size must be between 1 and 65536"):
-        port.stream().get_option(SOL_SOCKET, SO_TYPE, bad)
+        port.stream().get_option_bytes(SOL_SOCKET, SO_TYPE, bad)
 
 
 @pytest.mark.parametrize("bad", ["text", 1.5, None])

@@ -1,4 +1,4 @@
-"""AddressValidation: who begins a session has shown that it receives at its address."""
+"""C76: AddressValidation: who begins a session has shown that it receives at its address."""
 
 from __future__ import annotations
 
