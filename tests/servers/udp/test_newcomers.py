@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from datagram_journal import LOCAL, DatagramJournal, Echo, answer, peer_of, silent
@@ -214,7 +214,7 @@ class Flood:
         self.sent = 0
         self._thread = threading.Thread(target=self._run, name="flood", daemon=True)
 
-    def __enter__(self) -> Flood:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
