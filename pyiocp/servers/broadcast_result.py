@@ -16,8 +16,7 @@ _S = TypeVar("_S", bound="Session | DatagramSession")
 class BroadcastResult(Generic[_S]):
     """Which sessions `CompletionPort.broadcast` has found behind, or not reached: a plain value.
 
-    All others had room: it is on its way to them. Each list is in the order of the sessions that
-    were given.
+    All others had room: it is on its way to them.
 
     behind: sessions that are open and did not have room. The bytes were taken for a `Session`,
         which now has more than its `high_water` waiting: send it no more before its

@@ -152,26 +152,34 @@ class Service:
                 if isinstance(session, DatagramSession) and session.state is SessionState.OPEN:
                     session.check_length(len(message))
         missed: list[_S] = []
-        broken: list[_S] = []
+        raised: list[_S] = []
         for session in members:
             try:
                 if not session.send(message):
                     missed.append(session)
-            except Exception:  # the others are served whatever one of them does
-                missed.append(session)
-                if session.state is SessionState.OPEN:
+            except Exception:  # noqa: BLE001, the others are served whatever one of them does
+                raised.append(session)
+        result: BroadcastResult[_S] = BroadcastResult([], [], [])
+        for session in raised:
+            # Who was not connected may be by now.
+            if session.state is SessionState.OPEN:
+                try:
+                    if session.send(message):
+                        continue
+                except Exception:
                     logger.exception("%r is aborted: it cannot send", session)
                     session.abort()
-                    broken.append(session)
-        result: BroadcastResult[_S] = BroadcastResult([], [], [])
+                    result.gone.append(session)
+                    continue
+            missed.append(session)
         for session in missed:
             state = session.state
             if state is SessionState.CONNECTING:
                 result.connecting.append(session)
-            elif state is not SessionState.OPEN or _has_sent_its_end(session) or session in broken:
-                result.gone.append(session)
-            else:
+            elif state is SessionState.OPEN and not _has_sent_its_end(session):
                 result.behind.append(session)
+            else:
+                result.gone.append(session)
         return result
 
     def monitor(

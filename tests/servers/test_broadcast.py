@@ -162,6 +162,27 @@ def test_who_raises_is_ended_and_the_others_served(
     caplog.clear()
 
 
+def test_who_is_connected_meanwhile_gets_it(port: CompletionPort) -> None:
+    """C40: a session that refuses the first time, because it was not connected, and is by now."""
+
+    class Late(Journal):
+        refused = False
+
+        def send(self, data: Any) -> bool:
+            if not self.refused:
+                self.refused = True
+                raise RuntimeError("as before on_connect")
+            return super().send(data)
+
+    sessions = Made(Late)
+    listener = port.listen(LOCAL, sessions)
+    with connect(listener) as peer, served(port):
+        assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+        assert port.broadcast(sessions, b"news") == TO_ALL
+        assert receive_all(peer, 4) == b"news"
+        assert sessions[0].state is SessionState.OPEN
+
+
 @pytest.mark.parametrize("bad", ["text", 5, None])
 def test_what_is_no_buffer_is_refused(port: CompletionPort, bad: Any) -> None:
     with pytest.raises(TypeError):

@@ -105,6 +105,8 @@ class Stream(SocketHandle):
     """The class of a session's receives and sends."""
     takes_at_once: ClassVar[bool] = True
     """Whether a session may send with non-blocking calls, without an operation."""
+    _keep_alive: tcp_keepalive | None = None
+    """What `set_keep_alive` has set; most connections have none."""
 
     def __init__(
         self,
@@ -119,7 +121,6 @@ class Stream(SocketHandle):
         self._local = local
         self._peer = peer
         self._options: dict[tuple[int, int], int | bytes] | None = None
-        self._keep_alive: tcp_keepalive | None = None
         self._disconnect: DisconnectOperation | None = None
         self._shared = False
         skips = self.may_skip and has_ifs_handles(home, number, family)
