@@ -775,7 +775,8 @@ class CompletionPort:
         admit: called with the address and the first datagram, a view that is valid during the
             call, of a peer that has no session. It returns True to let it in, False not to,
             or bytes to send there instead. It is called by one thread at a time, and other
-            datagrams wait for it.
+            datagrams wait for it. An `AddressValidation` is one, which lets in who proves that
+            the address is its own; without one, anybody can make addresses up.
         datagram_size: bytes of the longest datagram, 1 to 65,527; what is longer comes to
             ``on_truncated``.
         receive_buffer: bytes that the system keeps of what has come and has yet to be
@@ -786,6 +787,7 @@ class CompletionPort:
             over that is dropped.
         limits: how many sessions there may be, and how fast they may begin; see `Limits`. By
             default 10,000 sessions: an address costs a peer nothing. ``Limits()`` is no limit.
+            When there is no room, the peer goes that came first and has sent one datagram only.
         exclusive, dual_stack: as for `listen`.
         report_unreachable: count in ``statistics()`` how often the system has told that nobody
             has a port that was sent to.
