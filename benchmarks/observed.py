@@ -109,7 +109,8 @@ class House:
         insist = self.mode == "insist"
         # A new one each time: what waits for those behind is as much memory as it can be.
         update = b"B%063d" % self._ticks * (UPDATE_BYTES[self.mode] // FRAME)
-        for member in self.port.broadcast([m for m in members if insist or not m.behind], update):
+        readers = [member for member in members if insist or not member.behind]
+        for member in self.port.broadcast(readers, update).behind:
             member.behind = True
         queued = max((member.send_queue_bytes for member in members), default=0)
         self._queued_most = max(self._queued_most, queued)

@@ -7,32 +7,66 @@ telnet 127.0.0.1 9000 and nc 127.0.0.1 9000 are guests as well. The first line i
 every other one goes to the others, but for /who, /help and /quit. Ctrl-C ends both.
 
 A guest that does not read hurts nobody: what waits for it is one buffer, shared with all the
-others, and when 64 KB of such buffers wait it has to go.
+others, and when 64 KB of such buffers wait it has to go. So has one that talks too fast ("excess
+flood", as IRC calls it). Those that have not said their name wait at the door, where there is room
+for so many, and for so long; when one more comes, the one goes that has waited longest. What
+anybody has written is printed without what a terminal would obey.
 """
 
 from __future__ import annotations
 
 import argparse
 import threading
+import time
 from collections.abc import Callable
 
 from pyiocp import CompletionPort, Delimited, FramedSession, Limits
 
-LINES = Delimited(b"\n")
+LINES = Delimited(b"\n", maximum=4096)
+
+GUESTS_MAX = 400
+AT_THE_DOOR_MAX = 100
+NAME_S = 30.0
+"""Seconds to say one's name in."""
+BURST_S = 10.0
+"""Seconds of talking that one may do at once, who has been silent for as long."""
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey: escape sequences and their kind."""
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 class Room:
     """Who is there, by name. One thread serves them all, so it needs no lock."""
 
-    def __init__(self, port: CompletionPort) -> None:
+    def __init__(self, port: CompletionPort, rate: float) -> None:
         self.port = port
+        self.rate = rate
         self.guests: dict[str, Guest] = {}
+        self.at_the_door: dict[Guest, None] = {}
+        """Those without a name; who has waited longest is first."""
 
     def tell(self, text: str, *, but: Guest | None = None) -> None:
         """Tell all guests, but for one; those who do not read have to go."""
         others = [guest for guest in self.guests.values() if guest is not but]
-        for guest in self.port.broadcast(others, LINES.wrap(text.encode())):
+        for guest in self.port.broadcast(others, LINES.wrap(text.encode())).behind:
             guest.abort()
+
+    def knock(self, guest: Guest) -> None:
+        """Let one more wait at the door, and send the first one away if there are too many."""
+        self.at_the_door[guest] = None
+        if len(self.at_the_door) > AT_THE_DOOR_MAX:
+            first = next(iter(self.at_the_door))
+            del self.at_the_door[first]
+            first.abort()
+
+    def leave(self, guest: Guest) -> None:
+        """A guest has gone; the others hear of it, if they knew."""
+        self.at_the_door.pop(guest, None)
+        if guest.name and self.guests.get(guest.name.casefold()) is guest:
+            del self.guests[guest.name.casefold()]
+            self.tell(f"* {guest.name} has left")
 
 
 class Guest(FramedSession):
@@ -40,10 +74,13 @@ class Guest(FramedSession):
 
     framing = Delimited(b"\n", maximum=1000)  # whoever writes more than that in a line has to go
     high_water = 1 << 16
+    send_limit = 1 << 18
     name = ""
 
     def __init__(self, room: Room) -> None:
         self.room = room
+        self.lines = self.lines_at_once = room.rate * BURST_S
+        self.heard_s = time.monotonic()
 
     def say(self, text: str) -> None:
         """Tell this guest only."""
@@ -51,13 +88,26 @@ class Guest(FramedSession):
 
     def on_connect(self) -> None:
         """A guest has come, and has no name yet."""
+        self.set_keep_alive(60, 10)  # who is silent may stay, whose machine is off may not
+        self.room.knock(self)
+        self.patience = self.room.port.call_later(NAME_S, self.abort)
         self.say("Welcome! What is your name?")
+
+    def talks_too_fast(self) -> bool:
+        """Count a line; tell whether it is one too many."""
+        now = time.monotonic()
+        more = (now - self.heard_s) * self.room.rate
+        self.lines = min(self.lines_at_once, self.lines + more) - 1
+        self.heard_s = now
+        return self.lines < 0
 
     def on_frame(self, frame: memoryview) -> None:
         """A line came, from telnet with a carriage return, and perhaps not in UTF-8."""
-        text = bytes(frame).decode(errors="replace")
-        # Others' terminals would obey what is not printable.
-        text = "".join(letter for letter in text if letter.isprintable()).strip()
+        if self.talks_too_fast():
+            self.say("Excess flood: not so fast.")
+            self.close()
+            return
+        text = printable(bytes(frame).decode(errors="replace")).strip()
         if not self.name:
             self.enter(text)
         elif text == "/who":
@@ -72,20 +122,25 @@ class Guest(FramedSession):
 
     def enter(self, name: str) -> None:
         """Let a guest in whose name is new."""
-        if not 1 <= len(name) <= 20 or " " in name or name.startswith("/"):
+        if not 1 <= len(name) <= 20 or " " in name or name.startswith(("/", "*")):
             self.say("A name has 1 to 20 letters, and no spaces. What is yours?")
         elif name.casefold() in self.room.guests:
             self.say(f"There is a {name} here. What is your name?")
+        elif len(self.room.guests) >= GUESTS_MAX:
+            self.say("The room is full.")
+            self.close()
         else:
             self.name = name
+            self.patience.cancel()
+            del self.room.at_the_door[self]
             self.room.tell(f"* {name} has come")
             self.room.guests[name.casefold()] = self
             self.say(f"Hello {name}! /help helps; {len(self.room.guests)} are here")
 
     def on_close(self, error: OSError | None) -> None:
         """A guest has left, or had to."""
-        if self.room.guests.pop(self.name.casefold(), None) is not None:
-            self.room.tell(f"* {self.name} has left")
+        self.patience.cancel()
+        self.room.leave(self)
 
 
 class Visitor(FramedSession):
@@ -112,7 +167,7 @@ class Visitor(FramedSession):
 
     def on_frame(self, frame: memoryview) -> None:
         """Something was said."""
-        print(bytes(frame).decode(errors="replace"), flush=True)
+        print(printable(bytes(frame).decode(errors="replace")), flush=True)
 
     def on_close(self, error: OSError | None) -> None:
         """The server has closed, or is not there."""
@@ -127,6 +182,9 @@ def main() -> None:
     parser.add_argument("--join", metavar="NAME", help="be a guest of that name")
     parser.add_argument("--host", default="127.0.0.1", help="of the server (%(default)s)")
     parser.add_argument("--port", type=int, default=9000, help="of the server (%(default)s)")
+    parser.add_argument(
+        "--rate", type=float, default=2.0, help="lines a second that a guest may say (%(default)s)"
+    )
     options = parser.parse_args()
     address = (options.host, options.port)
 
@@ -134,8 +192,10 @@ def main() -> None:
         if options.join:
             port.connect(address, lambda: Visitor(options.join, port.stop))
         else:
-            room = Room(port)
-            listener = port.listen(address, lambda: Guest(room), limits=Limits(sessions=500))
+            room = Room(port, options.rate)
+            # A few more than have room: those that have to go are not gone at once.
+            limits = Limits(sessions=GUESTS_MAX + 2 * AT_THE_DOOR_MAX, sessions_per_address=200)
+            listener = port.listen(address, lambda: Guest(room), limits=limits)
             print(f"listening at {listener.address}", flush=True)
         try:
             port.run(threads=1)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 
-from pyiocp import CompletionPort, Session
+from pyiocp import CompletionPort, Limits, Session
 
 
 class Echo(Session):
     """One connection; pyiocp makes one of these for each client."""
+
+    idle_timeout = 300.0  # who says nothing for so long leaves the place to others
 
     def on_connect(self) -> None:
         """The connection stands."""
@@ -43,7 +45,8 @@ def main() -> None:
     options = parser.parse_args()
 
     with CompletionPort() as port:
-        listener = port.listen((options.host, options.port), Echo)
+        limits = Limits(sessions=2000, sessions_per_address=500)
+        listener = port.listen((options.host, options.port), Echo, limits=limits)
         print(f"listening at {listener.address}", flush=True)
         try:
             port.run()

@@ -8,8 +8,13 @@ Then look at http://127.0.0.1:9000/ with a browser, curl or wrk. Ctrl-C ends it.
 
 A connection answers one request after the other, also those that come before the answers to
 earlier ones have gone (pipelining), and reads no further while answers wait: a client that
-does not read has two files open at most. One that takes longer than 10 seconds to say what
-it wants is thrown out. Nothing outside of the directory is served, whatever it says.
+does not read has two files open at most. Nothing outside of the directory is served, whatever
+it says. And nobody keeps the others out:
+
+    who takes longer than 10 seconds to say what it wants, the first time from the connect on,
+        is thrown out; so is who reads less than 240 bytes a second of an answer
+    when all places are taken, the connection goes that has waited longest for a request
+    a turn is a few requests, or parts of one: then the others have theirs
 """
 
 from __future__ import annotations
@@ -41,6 +46,22 @@ NOT_A_NAME = re.compile(
 )
 
 
+TARGET_MAX = 2000
+"""Bytes of the longest path that is looked for."""
+
+EVENTS_A_TURN = 16
+"""Requests, and parts of their bodies, that one client is served before it is others' turn."""
+
+LEAST_BYTES_A_SECOND = 240
+"""Who takes less of an answer is as good as not there, and holds a place and a file."""
+
+ON_THEIR_WAY = 250
+"""Places for connections that are accepted before those that make room for them have gone."""
+
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 class Refusal(Exception):
     """Why a request does not get what it asks for."""
 
@@ -51,6 +72,8 @@ class Refusal(Exception):
 
 def find(root: Path, target: bytes) -> tuple[Path, str | None]:
     """Return the file that a request is for, and None; or a directory, and the path to list."""
+    if len(target) > TARGET_MAX:
+        raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG)
     try:
         # urlsplit would take //name for another server's name.
         raw = target.partition(b"?")[0] if target.startswith(b"/") else urlsplit(target).path
@@ -77,7 +100,9 @@ def find(root: Path, target: bytes) -> tuple[Path, str | None]:
 
 def listing(folder: Path, url: str) -> bytes:
     """Return a page with a link to each entry of a directory."""
-    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name + "/" * entry.is_dir() for entry in entries)
+    names = [name for name in names if not LONE_SURROGATE.search(name)]  # no URL has those
     links = [f'<li><a href="./{quote(name)}">{html.escape(name)}</a>' for name in names]
     head = f'<!DOCTYPE html><meta charset="utf-8"><title>{url}</title><ul>'
     return "\n".join([head, '<li><a href="../">../</a>', *links, "</ul>\n"]).encode()
@@ -95,7 +120,7 @@ def is_known(headers: dict[bytes, bytes], etag: str, changed_s: float) -> bool:
     """Tell whether the client has the file already, as it is."""
     if (tags := headers.get(b"if-none-match")) is not None:
         return tags == b"*" or etag in re.findall('"[^"]*"', tags.decode("latin-1"))
-    with contextlib.suppress(ValueError):  # a date that there is not
+    with contextlib.suppress(ValueError, OverflowError):  # a date that there is not
         since = parsedate_tz(headers.get(b"if-modified-since", b"").decode())
         return since is not None and int(changed_s) <= mktime_tz(since)
     return False
@@ -119,6 +144,37 @@ def wanted_range(headers: dict[bytes, bytes], etag: str, size: int) -> range | N
     return part
 
 
+class Site:
+    """What is served, and who is there. One thread serves them all, so it needs no lock."""
+
+    def __init__(self, port: CompletionPort, root: Path, request_s: float, places: int) -> None:
+        self.port = port
+        self.root = root
+        self.request_s = request_s
+        self.places = places
+        self.browsers: set[Browser] = set()
+        self.waiting: dict[Browser, None] = {}
+        """Those whose next request has not come in whole: who has waited longest is first."""
+
+    def make_room(self) -> None:
+        """If all places are taken, end the connection that has waited longest for a request."""
+        if len(self.browsers) <= self.places:
+            return
+        for browser in self.waiting:
+            if not browser.is_reading():
+                browser.abort()
+                browser.forget()
+                return
+
+
+def is_ambiguous(request: h11.Request) -> bool:
+    """Tell whether somebody before us may see another end of the request (RFC 9112, 6.1)."""
+    names = {name for name, _ in request.headers}
+    if b"transfer-encoding" not in names:
+        return False
+    return b"content-length" in names or request.http_version < b"1.1"
+
+
 class Browser(Session):
     """One connection of a client."""
 
@@ -126,14 +182,24 @@ class Browser(Session):
     low_water = 1 << 14
     idle_timeout = 60.0
 
-    def __init__(self, port: CompletionPort, root: Path, request_s: float) -> None:
-        self.port = port
-        self.root = root
-        self.request_s = request_s
+    def __init__(self, site: Site) -> None:
+        self.site = site
         self.http = h11.Connection(h11.SERVER)
         self.request: h11.Request | None = None
         self.deadline: Any = None
+        self.watch: Any = None
         self.behind = False
+        self.over = False
+        self.turn_is_due = False
+        self.bytes_to_read = 0
+        """How many bytes the client has been sent, the file's that is on its way included."""
+
+    def on_connect(self) -> None:
+        """A client has come: make room for it, and see that it says something."""
+        self.site.browsers.add(self)
+        self.site.waiting[self] = None
+        self.site.make_room()
+        self.start_clock()
 
     def on_receive(self, data: memoryview) -> None:
         """A part of a request came, or several requests."""
@@ -148,12 +214,27 @@ class Browser(Session):
     def on_writable(self) -> None:
         """The client has read: answer what has been waiting for that."""
         self.behind = False
-        self.resume_receiving()
         self.go_on()
 
     def on_close(self, error: OSError | None) -> None:
         """The connection has ended."""
+        self.forget()
+
+    def forget(self) -> None:
+        """It is over: its place is free, and nothing more is to be done."""
+        self.over = True
+        self.site.browsers.discard(self)
+        self.site.waiting.pop(self, None)
         self.stop_clock()
+        if self.watch is not None:
+            self.watch.cancel()
+
+    # How long it may take
+
+    def start_clock(self) -> None:
+        """A whole request has to come within the time."""
+        if self.deadline is None:
+            self.deadline = self.site.port.call_later(self.site.request_s, self.abort)
 
     def stop_clock(self) -> None:
         """No request is under way that could take too long."""
@@ -161,42 +242,103 @@ class Browser(Session):
             self.deadline.cancel()
             self.deadline = None
 
+    def is_reading(self) -> bool:
+        """Tell whether an answer is still on its way."""
+        return self.statistics().bytes_sent < self.bytes_to_read
+
+    def look_again(self) -> None:
+        """See, later, whether the client has read enough of its answers meanwhile."""
+        seconds, sent = self.site.request_s, self.statistics().bytes_sent
+        self.watch = self.site.port.call_later(seconds, self.look, sent, seconds)
+
+    def look(self, sent: int, seconds: float) -> None:
+        """End it if it reads, but less than anybody who wants the answer."""
+        self.watch = None
+        if self.over or not self.is_reading():
+            return
+        if self.statistics().bytes_sent - sent < LEAST_BYTES_A_SECOND * seconds:
+            self.abort()
+        else:
+            self.look_again()
+
+    # Requests and answers
+
     def go_on(self) -> None:
         """Answer the requests that are complete, as long as the client reads the answers."""
+        if self.turn_is_due:
+            return
         try:
-            while not self.behind:
+            for _ in range(EVENTS_A_TURN):
+                if self.over:
+                    return
+                if self.behind:
+                    self.pause_receiving()  # on_writable goes on
+                    return
                 event = self.http.next_event()
-                if isinstance(event, h11.Request):
-                    self.request = event
-                elif isinstance(event, h11.EndOfMessage) and self.request is not None:
-                    self.stop_clock()
-                    self.answer(self.request)
-                    self.request = None
-                    if self.http.our_state is not h11.DONE:
-                        self.close()  # as the client has asked for, or as HTTP/1.0 has it
-                        return
-                    self.http.start_next_cycle()
-                elif isinstance(event, h11.ConnectionClosed):
-                    self.close()
+                if event is h11.NEED_DATA:
+                    self.wait_for_more()
                     return
-                elif event is h11.NEED_DATA:
-                    begun = self.http.trailing_data[0] or self.http.their_state is h11.SEND_BODY
-                    if begun and self.deadline is None:
-                        self.deadline = self.port.call_later(self.request_s, self.abort)
-                    if self.http.they_are_waiting_for_100_continue:
-                        self.put(h11.InformationalResponse(status_code=100, headers=[]))
-                    return
-            self.pause_receiving()
+                self.take(event)
         except h11.RemoteProtocolError as error:
             self.page(HTTPStatus(error.error_status_hint), {"Connection": "close"})
-            self.close()
+            self.say_goodbye()
+            return
+        self.pause_receiving()
+        self.turn_is_due = True
+        self.site.port.call_soon(self.take_turn)
+
+    def take_turn(self) -> None:
+        """Go on, after all others have had their turn."""
+        self.turn_is_due = False
+        try:
+            self.go_on()
+        except BaseException:
+            self.abort()  # as for any hook: this is none
+            raise
+
+    def wait_for_more(self) -> None:
+        """All that came has been answered: read on."""
+        if self.http.trailing_data[0] or self.http.their_state is h11.SEND_BODY:
+            self.start_clock()
+        if self.http.they_are_waiting_for_100_continue:
+            self.put(h11.InformationalResponse(status_code=100, headers=[]))
+        self.resume_receiving()
+
+    def take(self, event: Any) -> None:
+        """Do what a part of a request asks for."""
+        if isinstance(event, h11.Request):
+            self.request = event
+            if is_ambiguous(event):
+                raise h11.RemoteProtocolError("it is not clear where the request ends")
+        elif isinstance(event, h11.EndOfMessage) and self.request is not None:
+            self.stop_clock()
+            self.site.waiting.pop(self, None)
+            self.answer(self.request)
+            self.request = None
+            if self.http.our_state is not h11.DONE:
+                self.say_goodbye()  # as the client has asked for, or as HTTP/1.0 has it
+                return
+            self.http.start_next_cycle()
+            self.site.waiting[self] = None
+            if self.watch is None and self.is_reading():
+                self.look_again()
+        elif isinstance(event, h11.ConnectionClosed):
+            self.say_goodbye()
+
+    def say_goodbye(self) -> None:
+        """Send what waits, and answer no more."""
+        self.over = True
+        self.stop_clock()
+        if self.watch is not None:
+            self.watch.cancel()
+        self.close()
 
     def answer(self, request: h11.Request) -> None:
         """Answer one request."""
         try:
             if request.method not in {b"GET", b"HEAD"}:
                 raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "Allow", "GET, HEAD")
-            path, url = find(self.root, request.target)
+            path, url = find(self.site.root, request.target)
             if url is None:
                 self.file(path, request)
             else:
@@ -208,8 +350,10 @@ class Browser(Session):
 
     def put(self, event: h11.Event) -> None:
         """Send what h11 makes of an event."""
-        if (data := self.http.send(event)) and not self.send(data):
-            self.behind = True
+        if data := self.http.send(event):
+            self.bytes_to_read += len(data)
+            if not self.send(data):
+                self.behind = True
 
     def head(self, status: HTTPStatus, headers: dict[str, str]) -> bool:
         """Send the head of an answer; return whether a body is to follow."""
@@ -250,6 +394,7 @@ class Browser(Session):
                     # h11 counts what is to follow, and needs nothing else of it.
                     self.http.send_with_data_passthrough(h11.Data(data=part))  # type: ignore[arg-type]
                     opened.pop_all()  # the session closes it
+                    self.bytes_to_read += len(part)
                     if not self.send_file(file, part.start, len(part), close=True):
                         self.behind = True
             self.put(h11.EndOfMessage())
@@ -268,18 +413,23 @@ def main() -> None:
         metavar="SECONDS",
         help="in which a request must come, from its first byte on (%(default)s)",
     )
+    parser.add_argument(
+        "--places", type=int, default=2000, help="connections at a time (%(default)s)"
+    )
     options = parser.parse_args()
     root = options.directory.resolve(strict=True)
 
     with CompletionPort() as port:
+        site = Site(port, root, options.deadline, options.places)
+        most = options.places + ON_THEIR_WAY
         listener = port.listen(
             (options.host, options.port),
-            lambda: Browser(port, root, options.deadline),
-            limits=Limits(sessions=2000),
+            lambda: Browser(site),
+            limits=Limits(sessions=most, sessions_per_address=max(ON_THEIR_WAY, most // 4)),
         )
         print(f"serving {root} at http://{options.host}:{listener.address[1]}/", flush=True)
         try:
-            port.run()
+            port.run(threads=1)  # so that what is no hook, as a turn, comes in between hooks
         except KeyboardInterrupt:
             print(f"{listener.accepted} connections were served")
 

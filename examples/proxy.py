@@ -9,20 +9,59 @@ Each connection is two sessions, one to each side, and each side is read only as
 other one takes it: whatever passes through, no more than `high_water` bytes and one receive
 are in memory. The end of either stream is passed on by itself, for protocols in which one
 side is silent first; so is a reset.
+
+There are so many places. When all are taken, the client goes that has waited longest without a
+byte: so those who only connect keep nobody out.
 """
 
 from __future__ import annotations
 
 import argparse
+import threading
 
-from pyiocp import CompletionPort, Session
+from pyiocp import CompletionPort, Limits, Session
+
+ON_THEIR_WAY = 100
+"""Places for clients that are accepted before those that make room for them have gone."""
+
+
+class Places:
+    """Who is there, and has not said anything yet; the first to come is the first to go."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.lock = threading.Lock()  # hooks of several clients may run at a time
+        self.taken: set[Client] = set()
+        self.silent: dict[Client, None] = {}
+
+    def take(self, client: Client) -> None:
+        """Give a client a place; the one of a silent client if there is no other."""
+        with self.lock:
+            self.taken.add(client)
+            self.silent[client] = None
+            if len(self.taken) <= self.count or not self.silent:
+                return
+            longest = next(iter(self.silent))
+        self.give_back(longest)
+        longest.abort()
+
+    def heard(self, client: Client) -> None:
+        """A client has said something: its place is its own."""
+        with self.lock:
+            self.silent.pop(client, None)
+
+    def give_back(self, client: Client) -> None:
+        """A client has gone, or has to."""
+        with self.lock:
+            self.taken.discard(client)
+            self.silent.pop(client, None)
 
 
 class Side(Session):
     """One side of a connection through the proxy; `other` is the other one."""
 
-    high_water = 1 << 18
-    low_water = 1 << 16
+    high_water = 1 << 16
+    low_water = 1 << 14
     close_timeout = 300.0  # for a peer that reads slowly: what is on its way shall arrive
     idle_timeout = 3600.0
     other: Side
@@ -62,16 +101,29 @@ class Side(Session):
 class Client(Side):
     """The side of a client, which the listener made."""
 
-    def __init__(self, port: CompletionPort, target: tuple[str, int]) -> None:
+    def __init__(self, port: CompletionPort, target: tuple[str, int], places: Places) -> None:
         self.port = port
         self.target = target
+        self.places = places
         self.other = Server(self)
 
     def on_connect(self) -> None:
         """Connect the other side; nothing is read from the client before that stands."""
+        self.places.take(self)
+        self.set_keep_alive(60, 10)  # who is silent may stay, whose machine is off may not
         self.pause_receiving()
         self.port.connect(self.target, lambda: self.other, timeout=10.0)
         self.connected = True
+
+    def on_receive(self, data: memoryview) -> None:
+        """The client has said something, which is passed on."""
+        self.places.heard(self)
+        super().on_receive(data)
+
+    def on_close(self, error: OSError | None) -> None:
+        """The client has gone."""
+        self.places.give_back(self)
+        super().on_close(error)
 
 
 class Server(Side):
@@ -108,10 +160,17 @@ def main() -> None:
     parser.add_argument("target", type=target_address, metavar="HOST:PORT", help="that server")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
     parser.add_argument("--port", type=int, default=9000, help="and its port (%(default)s)")
+    parser.add_argument("--places", type=int, default=1000, help="for clients (%(default)s)")
     options = parser.parse_args()
+    places = Places(options.places)
+    most = options.places + ON_THEIR_WAY
 
     with CompletionPort() as port:
-        listener = port.listen((options.host, options.port), lambda: Client(port, options.target))
+        listener = port.listen(
+            (options.host, options.port),
+            lambda: Client(port, options.target, places),
+            limits=Limits(sessions=most, sessions_per_address=max(2 * ON_THEIR_WAY, most // 4)),
+        )
         print(f"listening at {listener.address}", flush=True)
         try:
             port.run()

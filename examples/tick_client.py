@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+import struct
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 from tick_server import FRAMES, HELLO, MOVE, PICTURE, ROW, WELCOME, shown
 
-from pyiocp import CompletionPort, DatagramSession, FramedSession
+from pyiocp import AddressValidation, CompletionPort, DatagramSession, FramedSession
 
 _Bot = TypeVar("_Bot", bound="Bot")
 
@@ -41,11 +42,16 @@ class Bot:
         """Send a message to the server."""
         raise NotImplementedError
 
-    def hello(self, cookie: bytes = b"") -> None:
+    def hello(self, token: bytes = AddressValidation.no_token) -> None:
         """Ask to be let in."""
-        self.say(HELLO.pack(b"J", cookie, self.name.encode()))
+        self.say(HELLO.pack(b"J", token, self.name.encode()))
 
     def take(self, message: memoryview) -> None:
+        """Do what a message says; one that is none is not obeyed."""
+        with suppress(struct.error):
+            self.obey(message)
+
+    def obey(self, message: memoryview) -> None:
         """Do what a message says."""
         kind = bytes(message[:1])
         if kind == b"C":

@@ -10,10 +10,10 @@ those after it late. Ctrl-C ends it.
 
 A message is a letter and what follows it; over TCP its length, in two bytes, goes before it.
 
-    player to server   J  cookie, name    let me in (over UDP: until a W has come)
+    player to server   J  token, name     let me in (over UDP: until a W has come)
                        I  vx, vy          this is how I move now, in units a second
                        B                  goodbye
-    server to player   C  cookie          say that again, with this (over UDP)
+    server to player   C  token           say that again, with this (over UDP)
                        W  number          you are in, and that is your number
                        T  tick, count     the world: number, x, y and name of each player
 """
@@ -21,17 +21,14 @@ A message is a letter and what follows it; over TCP its length, in two bytes, go
 from __future__ import annotations
 
 import argparse
-import hashlib
-import hmac
 import itertools
 import random
-import secrets
 import struct
 import time
-from typing import Any
 
 from pyiocp import (
     AddressUnavailableError,
+    AddressValidation,
     CompletionPort,
     DatagramServer,
     DatagramSession,
@@ -47,13 +44,16 @@ FIELD = 100.0
 PLAYERS_MAX = 40
 """So many fit into 1,200 bytes, which pass every network whole."""
 
-HELLO = struct.Struct("<c16s16s")
+HELLO = struct.Struct(f"<c{AddressValidation.token_size}s16s")
+NAME_AT = 1 + AddressValidation.token_size
 MOVE = struct.Struct("<cbb")
 WELCOME = struct.Struct("<cH")
 PICTURE = struct.Struct("<cIH")
 ROW = struct.Struct("<Hff16s")
 FRAMES = LengthPrefixed(2)
-SECRET = secrets.token_bytes(32)
+
+AT_THE_DOOR_MAX = 20
+"""Connections over TCP that have not asked to be let in yet."""
 
 
 class World:
@@ -62,6 +62,8 @@ class World:
     def __init__(self, port: CompletionPort) -> None:
         self.port = port
         self.players: dict[int, Player] = {}
+        self.at_the_door: dict[TcpPlayer, None] = {}
+        """Who is connected and has not joined; who has waited longest is first."""
         self.numbers = itertools.cycle(range(1, 65536))
         self.tick = 0
         self.latest_s = 0.0
@@ -86,8 +88,8 @@ class World:
         udp = [player for player in players if isinstance(player, UdpPlayer)]
         tcp = [player for player in players if isinstance(player, TcpPlayer)]
         self.port.broadcast(udp, picture)  # whom it does not reach, the next one does
-        behind = self.port.broadcast([p for p in tcp if not p.behind], FRAMES.wrap(picture))
-        for player in behind:
+        told = self.port.broadcast([p for p in tcp if not p.behind], FRAMES.wrap(picture))
+        for player in told.behind:
             player.behind = True
         upcoming = self.begun + (self.tick + 1) * TICK_S
         self.port.call_later(max(0.0, upcoming - time.monotonic()), self.step)
@@ -122,7 +124,7 @@ class Player:
         kind, size = bytes(message[:1]), len(message)
         if kind == b"J" and size == HELLO.size:
             if not self.number and len(self.world.players) < PLAYERS_MAX:
-                players, self.name = self.world.players, bytes(message[17:])
+                players, self.name = self.world.players, bytes(message[NAME_AT:])
                 self.number = next(n for n in self.world.numbers if n not in players)
                 players[self.number] = self
                 print(f"{shown(self.name)} has come, {len(players)} are here", flush=True)
@@ -140,7 +142,7 @@ class Player:
 
 
 class UdpPlayer(Player, DatagramSession):
-    """A player over UDP. Its session begins when it has brought its cookie back."""
+    """A player over UDP. Its session begins when it has brought its token back."""
 
     idle_timeout = 5.0
 
@@ -164,11 +166,28 @@ class TcpPlayer(Player, FramedSession):
     high_water = 1 << 13
     low_water = 1 << 11
     idle_timeout = 5.0
+    send_limit = 1 << 16
     behind = False
+
+    def on_connect(self) -> None:
+        """Wait at the door; if too many do, the first one has to go."""
+        door = self.world.at_the_door
+        door[self] = None
+        if len(door) > AT_THE_DOOR_MAX:
+            first = next(iter(door))
+            del door[first]
+            first.abort()
+
+    def on_close(self, error: OSError | None) -> None:
+        """The connection has ended, of a player or of one who never joined."""
+        self.world.at_the_door.pop(self, None)
+        super().on_close(error)
 
     def on_frame(self, frame: memoryview) -> None:
         """A frame is a message."""
         self.take(frame)
+        if self.number:
+            self.world.at_the_door.pop(self, None)
 
     def tell(self, message: bytes) -> None:
         """A message is a frame."""
@@ -183,26 +202,20 @@ class TcpPlayer(Player, FramedSession):
         self.behind = False
 
 
-def admit(address: Any, data: memoryview) -> bool | bytes:
-    """Let in who has the cookie that was sent to its address; answer others with less than asked.
-
-    An address in a datagram may be a lie, and nothing is remembered of those that are.
-    """
-    if len(data) != HELLO.size or bytes(data[:1]) != b"J":
-        return False
-    cookie = hmac.digest(SECRET, repr(address).encode(), hashlib.sha256)[:16]
-    return True if hmac.compare_digest(data[1:17], cookie) else b"C" + cookie
-
-
 def open_both(
     port: CompletionPort, world: World, host: str, number: int, attempts: int = 10
 ) -> tuple[Listener, DatagramServer]:
     """Listen for TCP and UDP at one port number."""
-    limits = Limits(sessions=PLAYERS_MAX, per_second=100)
-    listener = port.listen((host, number), lambda: TcpPlayer(world), limits=limits)
+    # Over TCP a few more: those who have to go from the door are not gone at once.
+    most = PLAYERS_MAX + 2 * AT_THE_DOOR_MAX
+    tcp_limits = Limits(sessions=most, per_second=100)
+    udp_limits = Limits(sessions=PLAYERS_MAX, per_second=100)
+    # An address in a datagram may be a lie, and nothing is remembered of those that are.
+    validation = AddressValidation(hello=b"J", retry=b"C")
+    listener = port.listen((host, number), lambda: TcpPlayer(world), limits=tcp_limits)
     try:
         return listener, port.serve_datagrams(
-            listener.address[:2], lambda: UdpPlayer(world), admit=admit, limits=limits
+            listener.address[:2], lambda: UdpPlayer(world), admit=validation, limits=udp_limits
         )
     except AddressUnavailableError:
         listener.close()

@@ -12,7 +12,8 @@ nc 127.0.0.1 9000. A line is one of
     {"event": "rescan"}                                 something was left out: list it again
 
 Something is left out when more changes at a time than the kernel remembers, or for a client
-that reads too slowly. Ctrl-C ends both.
+that reads too slowly. Ctrl-C ends both. Clients say nothing, so one whose machine has gone is
+found by keep-alive.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from pyiocp import (
     Delimited,
     DirectoryCompletion,
     FramedSession,
+    Limits,
     OperationCancelledError,
     Overflow,
     Session,
 )
 
-LINES = Delimited(b"\n")
+LINES = Delimited(b"\n", maximum=1 << 18)
 
 
 def line(event: str, **more: str) -> bytes:
@@ -53,6 +55,7 @@ class Watcher(Session):
 
     def on_connect(self) -> None:
         """Join those who are told, and only then say so: nothing may be lost in between."""
+        self.set_keep_alive(60, 10)
         self.watchers.add(self)
         self.send(line("watching", directory=str(self.folder)))
 
@@ -80,7 +83,8 @@ def serve(folder: Path, host: str, number: int) -> None:
             else:
                 lines.append(line(change.action.value, name=change.name))
         # One buffer for all of them. Whoever is behind is left out until it has read that.
-        watchers.difference_update(port.broadcast(watchers, b"".join(lines)))
+        told = port.broadcast(watchers, b"".join(lines))
+        watchers.difference_update(told.behind, told.gone)
         error = completion.error
         if error is not None and not isinstance(error, OperationCancelledError):  # as by Ctrl-C
             print(f"the watch is over: {error}", flush=True)
@@ -89,7 +93,8 @@ def serve(folder: Path, host: str, number: int) -> None:
     with CompletionPort() as port:
         directory = port.directory(folder, recursive=True)
         directory.watch(tell)
-        listener = port.listen((host, number), lambda: Watcher(folder, watchers))
+        limits = Limits(sessions=200, sessions_per_address=50)
+        listener = port.listen((host, number), lambda: Watcher(folder, watchers), limits=limits)
         print(f"watching {folder}, listening at {listener.address}", flush=True)
         try:
             port.run(threads=1)  # so that what one hook does to `watchers` no other one disturbs
@@ -106,9 +111,17 @@ class Follower(FramedSession):
         self.port = port
 
     def on_frame(self, frame: memoryview) -> None:
-        """An event came."""
-        event = json.loads(bytes(frame))
-        print(" ".join(f"{value}" for value in event.values()), flush=True)
+        """An event came; or anything, if that is no such server."""
+        try:
+            event = json.loads(bytes(frame))
+            words = [value for value in event.values() if isinstance(value, str)]
+        except (ValueError, AttributeError, RecursionError):
+            print("this is no server of this program", flush=True)
+            self.abort()
+            return
+        # A file may have any name: a terminal would obey what is not printable.
+        text = " ".join(words)
+        print("".join(letter for letter in text if letter.isprintable()), flush=True)
 
     def on_close(self, error: OSError | None) -> None:
         """The server has ended."""

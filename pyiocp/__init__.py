@@ -85,6 +85,7 @@ from .servers.tcp.sending import SendQueueOverflowError as SendQueueOverflowErro
 from .servers.tcp.sending import SendStalledError as SendStalledError
 from .servers.tcp.listener import Listener as Listener
 from .servers.admission import Limits as Limits
+from .servers.broadcast_result import BroadcastResult as BroadcastResult
 from .servers.clients.connection_pool import ConnectionPool as ConnectionPool
 from .servers.clients.reconnecting import ReconnectingClient as ReconnectingClient
 from .servers.clients.backoff import Backoff as Backoff
@@ -115,6 +116,7 @@ from .servers.tls.tls import (
 # Sessions over UDP
 from .servers.udp.datagram_session import DatagramSession as DatagramSession
 from .servers.udp.datagram_server import DatagramServer as DatagramServer
+from .servers.udp.address_validation import AddressValidation as AddressValidation
 from .servers.udp.datagram_statistics import (
     DatagramSessionStatistics as DatagramSessionStatistics,
     DatagramServerStatistics as DatagramServerStatistics,
@@ -170,6 +172,7 @@ from .winapi import FunctionUnavailableError as FunctionUnavailableError
 __version__ = "0.1.0"
 
 __all__ = [
+    "AddressValidation",
     "Backoff",
     "BufferPool",
     "Change",

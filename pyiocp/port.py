@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .handles.handle import Handle
     from .servers.admission import Limits
     from .servers.blocking_pool import Work
+    from .servers.broadcast_result import BroadcastResult
     from .servers.clients.backoff import Backoff
     from .servers.monitor import Monitor
     from .servers.udp.datagram_server import Admit
@@ -793,7 +794,8 @@ class CompletionPort:
         admit: called with the address and the first datagram, a view that is valid during the
             call, of a peer that has no session. It returns True to let it in, False not to,
             or bytes to send there instead. It is called by one thread at a time, and other
-            datagrams wait for it.
+            datagrams wait for it. An `AddressValidation` is one, which lets in who proves that
+            the address is its own; without one, anybody can make addresses up.
         datagram_size: bytes of the longest datagram, 1 to 65,527; what is longer comes to
             ``on_truncated``.
         receive_buffer: bytes that the system keeps of what has come and has yet to be
@@ -804,6 +806,7 @@ class CompletionPort:
             over that is dropped.
         limits: how many sessions there may be, and how fast they may begin; see `Limits`. By
             default 10,000 sessions: an address costs a peer nothing. ``Limits()`` is no limit.
+            When there is no room, the peer goes that came first and has sent one datagram only.
         exclusive, dual_stack: as for `listen`.
         report_unreachable: count in ``statistics()`` how often the system has told that nobody
             has a port that was sent to.
@@ -864,18 +867,19 @@ class CompletionPort:
         client.start()
         return client.session
 
-    def broadcast(self, sessions: Iterable[_S], data: Buffer) -> list[_S]:
+    def broadcast(self, sessions: Iterable[_S], data: Buffer) -> BroadcastResult[_S]:
         """Send the same bytes to many sessions, which share them.
 
         sessions: any, such as ``port.sessions``, of streams and of datagrams; what it contains
             may change meanwhile.
         data: any buffer. ``bytes`` are taken as they are, everything else is copied once.
 
-        Returns those sessions whose ``send`` said False, and those that are not connected
-        yet, which get nothing: who is behind, or gone. Any thread may call it.
+        Returns a `BroadcastResult`: which sessions are ``behind``, ``gone``, or ``connecting``.
+        Any thread may call it. One session whose ``send`` raises is logged, aborted and
+        counted as gone; the others get theirs.
 
         Raises TypeError for what is no buffer; ValueError for what no datagram can carry, if
-        one of the sessions is a `DatagramSession`: then nobody gets it.
+        one of the sessions is an open `DatagramSession`: then nobody gets it.
         """
         return self._service.broadcast(sessions, data)
 

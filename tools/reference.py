@@ -38,6 +38,7 @@ _BETWEEN_RINGS = {
     *("open", "of_handle", "of_share", "of_socket", "owning"),
     *("cancel_locked", "give_back", "take", "take_wait"),
     *("prepare", "refused", "renew"),
+    *("stop_waiting", "take_over"),
 }
 """Methods that the rings have for each other, and no user calls."""
 

@@ -26,6 +26,7 @@ from .association import file_mode, is_directory, object_type, socket_protocol
 from .files.file import File
 from .pipes.pipe import Pipe
 from .sockets.datagram import Datagram
+from .sockets.socket_handle import SocketHandle
 from .sockets.stream import Stream
 from .waits.event import Event
 from .waits.job import Job
@@ -66,7 +67,8 @@ def adopt(home: CompletionQueue, source: Any, key: Any) -> Handle:
         if source.fileno() < 0:
             raise ValueError(f"{source!r} is closed")
         handle = _adopt_number(home, source.fileno(), key)
-        source.detach()
+        assert isinstance(handle, SocketHandle), "that is what Python's sockets become"
+        handle.take_over(source)
         return handle
     if isinstance(source, int) and not isinstance(source, bool):
         return _adopt_number(home, source, key)

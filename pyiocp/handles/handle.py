@@ -141,8 +141,12 @@ class Handle:
 
         Windows 8.1 and later take it off, and it may join another port. Elsewhere it stays
         on this port for as long as it is open: ``associated`` then remains True, and what
-        is posted on it by other means comes as a completion without an operation. Either way
-        it goes on leaving out the packets of operations that succeed at once, if it did here.
+        is posted on it by other means comes as a completion without an operation.
+
+        What pyiocp has changed for its own use is as it was: a socket waits, or not, as it did
+        when it came (see ``SocketHandle.set_blocking``). One thing nothing can undo: it goes
+        on leaving out the packets of operations that succeed at once, and not signalling the
+        handle itself, if it did so here (``skips_on_success``).
 
         Raises RuntimeError while operations are in flight, `HandleClosedError` if it is
         closed or detached already. Any thread may call it.
@@ -153,10 +157,14 @@ class Handle:
             if self.closed:
                 raise closed_error(self, "there is nothing to give back", HandleClosedError)
             self.check_idle("detached")
+            self._restore()
             self.associated = not self._leave_port()
             self.closed = True
         self.home.handles.discard(self)
         return self.number
+
+    def _restore(self) -> None:
+        """Undo what this class has changed of the handle's modes; called with the lock."""
 
     def _leave_port(self) -> bool:
         """Take the handle off the port; tell whether the system could."""

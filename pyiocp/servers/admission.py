@@ -231,6 +231,27 @@ class Admission:
             address.due = self._address_rate.next(address.due, now)
         return None
 
+    def refusing(self, peer: Any) -> str | None:
+        """Return the limit that would refuse a connection, counting nothing.
+
+        Of several it is the one that somebody else's end would help least: a rate, then the
+        address's sessions, then all sessions.
+        """
+        limits = self._limits
+        with self._lock:
+            now = self._monotonic()
+            if not self._waits and self._rate is not None and self._rate.wait(self._due, now):
+                return "per_second"
+            address = self._addresses.get(network_of(peer)) if self._by_address else None
+            if address is not None:
+                if self._address_rate is not None and self._address_rate.wait(address.due, now):
+                    return "per_second_per_address"
+                most = limits.sessions_per_address
+                if most is not None and address.sessions >= most:
+                    return "sessions_per_address"
+            full = limits.sessions is not None and self._sessions >= limits.sessions
+        return "sessions" if full else None
+
     def leave(self, peer: Any) -> None:
         """Stop counting a connection that has no slot."""
         with self._lock:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable
 
+    from ..handles.sockets.stream import Stream
     from .session_state import SessionState
     from .tcp.session import Session
     from .tcp.session_statistics import SessionStatistics
@@ -84,6 +85,11 @@ class Layer:
     def queued_bytes(self) -> int:
         """How many bytes wait to be taken by the system."""
         return self.below.queued_bytes
+
+    @property
+    def socket(self) -> Stream:
+        """The socket, for its options."""
+        return self.below.socket
 
     @property
     def tls(self) -> TlsInfo | None:

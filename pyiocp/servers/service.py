@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import PortClosedError
 from .blocking_pool import BlockingPool
+from .broadcast_result import BroadcastResult
 from .clients.reconnecting import ReconnectingClient
 from .framing.framed_session import FramedSession, Framer
-from .layer import Layer, connect_layers
+from .layer import Layer, connect_layers, connection_of
 from .monitor import Monitor
 from .resolver import Resolver
 from .session_state import SessionState
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from ..observing.statistics import Statistics
     from .host import Member
     from .tls.tls_side import TlsSide
+
+logger = logging.getLogger("pyiocp")
 
 _M = TypeVar("_M", Listener, DatagramServer, ReconnectingClient)
 _S = TypeVar("_S", bound=Session | DatagramSession)
@@ -140,19 +144,44 @@ class Service:
         if self.home.closing:
             self.home.wake()  # close() waits for the last one
 
-    def broadcast(self, sessions: Iterable[_S], data: Buffer) -> list[_S]:
+    def broadcast(self, sessions: Iterable[_S], data: Buffer) -> BroadcastResult[_S]:
         """Send the same bytes to many sessions; see `CompletionPort.broadcast`."""
         message = data if isinstance(data, bytes) else bytes(memoryview(data))
         members = list(sessions)
         if len(message) > DATAGRAM_BYTES_MAX:
             for session in members:
-                if isinstance(session, DatagramSession):
+                if isinstance(session, DatagramSession) and session.state is SessionState.OPEN:
                     session.check_length(len(message))
-        return [
-            session
-            for session in members
-            if session.state is SessionState.CONNECTING or not session.send(message)
-        ]
+        missed: list[_S] = []
+        raised: list[_S] = []
+        for session in members:
+            try:
+                if not session.send(message):
+                    missed.append(session)
+            except Exception:  # noqa: BLE001, the others are served whatever one of them does
+                raised.append(session)
+        result: BroadcastResult[_S] = BroadcastResult([], [], [])
+        for session in raised:
+            # Who was not connected may be by now.
+            if session.state is SessionState.OPEN:
+                try:
+                    if session.send(message):
+                        continue
+                except Exception:
+                    logger.exception("%r is aborted: it cannot send", session)
+                    session.abort()
+                    result.gone.append(session)
+                    continue
+            missed.append(session)
+        for session in missed:
+            state = session.state
+            if state is SessionState.CONNECTING:
+                result.connecting.append(session)
+            elif state is SessionState.OPEN and not _has_sent_its_end(session):
+                result.behind.append(session)
+            else:
+                result.gone.append(session)
+        return result
 
     def monitor(
         self, address: Any, statistics: Callable[[], Statistics], watch: Callable[[], None]
@@ -200,3 +229,8 @@ class Service:
         if threading.get_ident() in self.home.dispatching:
             return False
         return bool(self.sessions or self.blocking_pool.busy)
+
+
+def _has_sent_its_end(session: Session | DatagramSession) -> bool:
+    """Tell whether a session that is open takes nothing more to send."""
+    return isinstance(session, Session) and connection_of(session).sends.ended

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from ..handles.sockets.datagram import Datagram
+    from ..handles.sockets.stream import Stream
     from .session_state import SessionState
     from .tcp.session_statistics import SessionStatistics
     from .tls.tls import TlsInfo
@@ -86,6 +88,10 @@ class Transport(_Below, Protocol):
     """What is below a `Session`. Any thread may call all of it."""
 
     @property
+    def socket(self) -> Stream:
+        """The socket, for its options."""
+
+    @property
     def sends(self) -> Sends:
         """What sends. Implemented as an attribute: a property would cost each send a call."""
 
@@ -117,6 +123,10 @@ class Transport(_Below, Protocol):
 
 class DatagramTransport(_Below, Protocol):
     """What is below a `DatagramSession`. Any thread may call all of it."""
+
+    @property
+    def socket(self) -> Datagram:
+        """The socket, for its options."""
 
     def send(self, data: Buffer) -> bool:
         """Send a datagram."""
@@ -155,6 +165,7 @@ class NoConnection:
     local_address: Any = None
     tls: TlsInfo | None = None
     queued_bytes = 0
+    socket: Any = _Missing()
     send: Any = _Missing()
     send_file: Any = _Missing()
     start_tls: Any = _Missing()

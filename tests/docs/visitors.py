@@ -153,6 +153,17 @@ def datagram_echoes(port: int) -> None:
                 assert client.recv(100) == b"%d to %d" % (n, client.getsockname()[1])
 
 
+def validated(port: int) -> None:
+    """A token comes to who asks, and who brings it back is let in."""
+    hello = b"J" + bytes(20) + b"Ann"
+    with datagram_socket(port, hello) as client:
+        client.send(hello)
+        retry = client.recv(100)
+        assert (retry[:1], len(retry)) == (b"C", 21)
+        client.send(b"J" + retry[1:] + b"Ann")
+        assert client.recv(100) == b"welcome, Ann"
+
+
 VISITORS: dict[str, Callable[[int], None]] = {
     visitor.__name__: visitor
     for visitor in (
@@ -166,5 +177,6 @@ VISITORS: dict[str, Callable[[int], None]] = {
         digest,
         store,
         datagram_echoes,
+        validated,
     )
 }

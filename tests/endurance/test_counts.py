@@ -58,8 +58,8 @@ CEILINGS = {
         "3.13": Counts(3469.4, 131.4, 83.5),
     },
     "broadcast, per session": {
-        "3.11": Counts(181.2, 4.1, 2.1),
-        "3.13": Counts(184.1, 4.1, 2.1),
+        "3.11": Counts(173.3, 3.1, 2.1),
+        "3.13": Counts(175.2, 3.1, 2.1),
     },
     "datagram received": {
         "3.11": Counts(718.0, 21.0, 19.0),

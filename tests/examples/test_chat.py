@@ -42,7 +42,7 @@ def test_names_are_checked(serve: Serve) -> None:
     server = serve("chat")
     with enter(server, "Ann"), server.connect() as other:
         other.line()
-        for name in ("", "two words", "x" * 21, "/who"):
+        for name in ("", "two words", "x" * 21, "/who", "*"):
             other.send(f"{name}\n".encode())
             assert other.line() == "A name has 1 to 20 letters, and no spaces. What is yours?"
         other.send(b"ANN\n")
@@ -66,7 +66,7 @@ def test_guests_cannot_do_harm(serve: Serve) -> None:
 
 def test_guest_who_does_not_read_has_to_go(serve: Serve) -> None:
     """The others read all that is said meanwhile, in order, and that this one has left."""
-    server = serve("chat")
+    server = serve("chat", "--rate", "1e6")
     with enter(server, "Ann") as ann, enter(server, "Bob") as bob, enter(server, "Slow"):
         assert [ann.line(), ann.line(), bob.line()] == [
             "* Bob has come",

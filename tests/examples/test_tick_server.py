@@ -18,9 +18,9 @@ PICTURE = struct.Struct("<cIH")
 ROW = struct.Struct("<Hff16s")
 
 
-def hello(name: str, cookie: bytes = b"") -> bytes:
+def hello(name: str, token: bytes = b"") -> bytes:
     """Return the message of who wants to be let in."""
-    return struct.pack("<c16s16s", b"J", cookie, name.encode())
+    return struct.pack("<c20s16s", b"J", token, name.encode())
 
 
 def udp_player(server: Server) -> socket.socket:
@@ -32,11 +32,11 @@ def udp_player(server: Server) -> socket.socket:
 
 
 def enter(player: socket.socket, name: str) -> int:
-    """Be let in over UDP, with the cookie; return the player's number."""
+    """Be let in over UDP, with the token; return the player's number."""
     player.send(hello(name))
-    cookie = player.recv(2000)
-    assert (len(cookie), cookie[:1]) == (17, b"C")
-    player.send(hello(name, cookie[1:]))
+    retry = player.recv(2000)
+    assert (len(retry), retry[:1]) == (21, b"C")
+    player.send(hello(name, retry[1:]))
     while True:
         message = player.recv(2000)
         if message[:1] == b"W":
@@ -108,19 +108,19 @@ def test_both_transports_see_one_world(serve: Serve) -> None:
     assert "Bob has left" in server.command.line_with("Bob has left")
 
 
-def test_nobody_is_let_in_without_a_cookie(serve: Serve) -> None:
+def test_nobody_is_let_in_without_a_token(serve: Serve) -> None:
     """Nor with that of another address; and no answer is longer than what it answers."""
     server = serve("tick_server")
     with udp_player(server) as ann, udp_player(server) as eve:
-        for nonsense in (b"", b"J", b"I\1\2", bytes(33), hello("Eve")[:-1], b"T" * 2000):
+        for nonsense in (b"", b"J", b"I\1\2", bytes(37), hello("Eve")[:-1], b"T" * 2000):
             eve.send(nonsense)
         ann.send(hello("Ann"))
-        cookie = ann.recv(2000)[1:]
-        eve.send(hello("Eve", cookie))
+        token = ann.recv(2000)[1:]
+        eve.send(hello("Eve", token))
         assert eve.recv(2000)[:1] == b"C"
-        ann.send(hello("Ann", cookie))
+        ann.send(hello("Ann", token))
         assert ann.recv(2000)[:1] == b"W"
-        for nonsense in (b"", b"J", b"I", b"I\1", b"T" * 2000, b"\xff" * 33):
+        for nonsense in (b"", b"J", b"I", b"I\1", b"T" * 2000, b"\xff" * 37):
             ann.send(nonsense)
         assert list(next_world(ann)[1]) == ["Ann"]
         eve.settimeout(0.2)

@@ -97,6 +97,8 @@ class Datagram(SocketHandle):
         super().__init__(home, number, family=family, key=key, skip_on_success=False)
         self._socket = SOCKET(number)
         self._sendto = home.kernel.sendto
+        #: What `detach` turns on again: the system does, for a new socket.
+        self._turned_off: set[int] = set()
         if report_unreachable:
             try:
                 self.report(unreachable=True)
@@ -104,12 +106,20 @@ class Datagram(SocketHandle):
                 home.handles.discard(self)  # the number stays the caller's
                 raise
         else:
-            # A provider that does not know this code reports nothing anyway.
-            with contextlib.suppress(IocpError):
-                self._control(SIO_UDP_CONNRESET, False)
+            self._turn_off(SIO_UDP_CONNRESET)
         # Always off: an expired hop limit says nothing about this socket.
+        self._turn_off(SIO_UDP_NETRESET)
+
+    def _turn_off(self, code: int) -> None:
+        """Have nothing reported; a provider that does not know the code reports nothing anyway."""
         with contextlib.suppress(IocpError):
-            self._control(SIO_UDP_NETRESET, False)
+            self.control(code, DWORD(False))
+            self._turned_off.add(code)
+
+    def _restore(self) -> None:
+        super()._restore()
+        while self._turned_off:
+            self.control(self._turned_off.pop(), DWORD(True))
 
     @classmethod
     def open(cls, home: Home, family: int, key: Any, report_unreachable: bool) -> Datagram:
@@ -137,7 +147,7 @@ class Datagram(SocketHandle):
         number, family = number_and_family(sock, socket.SOCK_DGRAM, family)
         datagram = cls(home, number, key=key, family=family, report_unreachable=report_unreachable)
         if isinstance(sock, socket.socket):
-            sock.detach()
+            datagram.take_over(sock)
         return datagram
 
     # Receiving
@@ -253,7 +263,8 @@ class Datagram(SocketHandle):
             name = IPV6_ECN if six else IP_ECN
             self._set_if_there("IP_ECN", "Windows 10 build 20348", level, name, ecn)
         if unreachable is not None:
-            self._control(SIO_UDP_CONNRESET, unreachable)
+            self.control(SIO_UDP_CONNRESET, DWORD(unreachable))
+            self._turned_off.discard(SIO_UDP_CONNRESET)  # as the user has it now
 
     def coalesce(self, size: int) -> None:
         """Let the system hand over several datagrams of one sender as one, of `size` at most.
@@ -304,7 +315,7 @@ class Datagram(SocketHandle):
         The system nearly always takes a datagram at once, into a buffer of its own. This way it
         does so without an operation: there is no completion, no page is locked, and it
         costs a fifth of what `send_to` does. From the first call on the socket is
-        non-blocking, which does not affect operations.
+        non-blocking, which does not affect operations; `detach` gives it back as it came.
 
         data: any buffer, up to 65,507 bytes over IPv4, 65,527 over IPv6. It is copied, and
             may change as soon as the call returns.
@@ -332,7 +343,7 @@ class Datagram(SocketHandle):
         with self.lock:
             if self.closed or self.may_wait:  # with the GIL, and the lock
                 self.check_open("sendto")
-                self.set_blocking(False)
+                self.stop_waiting()
             # Lifetime: the system copies both before it returns.
             sent = self._sendto(self._socket, message, len(message), 0, target, len(target))
             return self.home.kernel.last_error() if sent == SOCKET_ERROR else 0
@@ -475,12 +486,6 @@ class Datagram(SocketHandle):
         most = self.bytes_max
         if length > most:
             raise ValueError(f"a datagram here carries at most {most} bytes, not {length}")
-
-    def _control(self, code: int, value: bool) -> None:
-        """Switch something on or off that is not a socket option."""
-        setting, done = DWORD(value), DWORD()
-        arguments = ctypes.byref(setting), 4, None, 0, ctypes.byref(done), None, None
-        self.call("WSAIoctl", code, *arguments)
 
     def _set_if_there(self, name: str, since: str, level: int, option: int, value: int) -> None:
         """Set an option that not every Windows has."""

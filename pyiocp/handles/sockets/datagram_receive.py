@@ -262,7 +262,7 @@ class ImmediateReceive:
         with datagram.lock:
             if datagram.closed or datagram.may_wait:
                 datagram.check_open("recvfrom")
-                datagram.set_blocking(False)
+                datagram.stop_waiting()
             self._room.renew()
             for result, code in self._endless:  # noqa: B007, see `endless_calls`
                 break

@@ -19,17 +19,21 @@ from ...winapi import (
     ADDRESS_FAMILY,
     AF_UNIX,
     DWORD,
+    IPPROTO_TCP,
     SD_BOTH,
     SD_RECEIVE,
     SD_SEND,
+    SIO_KEEPALIVE_VALS,
     SO_LINGER,
     SOCKADDR,
     SOCKADDR_UN,
     SOCKET,
     SOL_SOCKET,
+    TCP_NODELAY,
     TF_REUSE_SOCKET,
     XP1_IFS_HANDLES,
     FunctionUnavailableError,
+    tcp_keepalive,
     wsabufs,
 )
 from ...winapi.errorcodes import WSAEINVAL
@@ -47,6 +51,9 @@ if TYPE_CHECKING:
     from ...engine.home import Home
 
 _ROOM_AFTER_UNIX_ADDRESS = 512
+
+_KEEP_ALIVE_MAX_S = 4_294_967
+"""The most milliseconds that a ULONG holds, in seconds."""
 
 _LINGER_0 = struct.pack("HH", 1, 0)
 """A LINGER of 0 seconds."""
@@ -98,6 +105,8 @@ class Stream(SocketHandle):
     """The class of a session's receives and sends."""
     takes_at_once: ClassVar[bool] = True
     """Whether a session may send with non-blocking calls, without an operation."""
+    _keep_alive: tcp_keepalive | None = None
+    """What `set_keep_alive` has set; most connections have none."""
 
     def __init__(
         self,
@@ -133,7 +142,7 @@ class Stream(SocketHandle):
         number, family = number_and_family(sock, socket.SOCK_STREAM, family)
         stream = cls(home, number, key=key, family=family)
         if isinstance(sock, socket.socket):
-            sock.detach()
+            stream.take_over(sock)
         return stream
 
     @classmethod
@@ -359,9 +368,11 @@ class Stream(SocketHandle):
     def set_option(self, level: int, option: int, value: int | Buffer) -> None:
         """Set a socket option to an integer or to the bytes of a structure.
 
-        It is set again if the socket is used for another connection.
+        value: an integer of 32 bits, or a buffer. It is set again if the socket is used for
+            another connection.
 
-        Raises an `IocpError` (``WSAENOPROTOOPT`` 10042, ``WSAEINVAL`` 10022).
+        Raises an `IocpError` (``WSAENOPROTOOPT`` 10042, ``WSAEINVAL`` 10022), ValueError for
+        a larger integer, TypeError for what is neither.
 
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-setsockopt
         """
@@ -369,6 +380,48 @@ class Stream(SocketHandle):
         if self._options is None:
             self._options = {}
         self._options[level, option] = value if isinstance(value, int) else bytes(value)
+
+    def set_no_delay(self, on: bool = True) -> None:
+        """Send small messages at once (``TCP_NODELAY``), or let Nagle's algorithm collect them.
+
+        By default TCP holds a small message back while an earlier one is not acknowledged.
+
+        Raises an `IocpError` if the system refuses (``WSAENOPROTOOPT`` 10042: not TCP).
+
+        Source: https://learn.microsoft.com/windows/win32/winsock/ipproto-tcp-socket-options
+        """
+        self.set_option(IPPROTO_TCP, TCP_NODELAY, int(bool(on)))
+
+    def set_keep_alive(self, idle: float | None, interval: float = 1.0) -> None:
+        """Have the system ask a silent peer whether it is there, and reset if it does not answer.
+
+        A peer whose machine or network has gone is noticed that way, also when nothing is
+        sent. After 10 probes without an answer operations end in a `PeerResetError`.
+
+        idle: seconds without anything from the peer after which the first probe goes out;
+            None: never, as it is on a new socket.
+        interval: seconds between two probes that nobody answers.
+
+        Both are more than 0 and at most 4,294,967, to a millisecond; some systems round them
+        to seconds. It is set again if the socket is used for another connection.
+
+        This is SIO_KEEPALIVE_VALS, which every Windows has. The number of probes is an option
+        since Windows 10 1703: ``set_option(IPPROTO_TCP, TCP_KEEPCNT, n)``.
+
+        Raises ValueError for times out of range, an `IocpError` if the system refuses
+        (``WSAEOPNOTSUPP`` 10045: not TCP).
+
+        Source: https://learn.microsoft.com/windows/win32/winsock/sio-keepalive-vals
+        """
+        times_ms = []
+        for name, seconds in (("idle", 1.0 if idle is None else idle), ("interval", interval)):
+            if not 0 < seconds <= _KEEP_ALIVE_MAX_S:
+                most = f"at most {_KEEP_ALIVE_MAX_S} seconds"
+                raise ValueError(f"{name} must be more than 0 and {most}, not {seconds}")
+            times_ms.append(max(1, round(seconds * 1000)))
+        values = tcp_keepalive(int(idle is not None), *times_ms)
+        self.control(SIO_KEEPALIVE_VALS, values)
+        self._keep_alive = values
 
     def share(self, process_id: int) -> bytes:
         """Hand the connection over to another process; return what that needs to open it.
@@ -390,6 +443,7 @@ class Stream(SocketHandle):
         with self.lock:
             self.check_open("share")
             self.check_idle("shared")
+            self._restore()
             if not self._leave_port():
                 raise FunctionUnavailableError(
                     "this system cannot take a socket off its port, which came with Windows 8.1:"
@@ -422,6 +476,8 @@ class Stream(SocketHandle):
         self._local = self._peer = None
         for (level, option), value in (self._options or {}).items():
             super().set_option(level, option, value)
+        if self._keep_alive is not None:
+            self.control(SIO_KEEPALIVE_VALS, self._keep_alive)
 
     def reset_on_close(self) -> None:
         """Have `close` reset the connection, so that nothing of it lingers here.

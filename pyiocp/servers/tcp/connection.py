@@ -17,6 +17,7 @@ from ...winapi import SD_SEND
 from ...winapi.errorcodes import WSAETIMEDOUT
 from ..life import Life
 from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
+from ..socket_options import no_socket
 from .receiving import BY_LAYER, BY_SENDS, BY_USER, Receiving
 from .send_progress import SendProgress
 from .sending import Sending, SendStalledError
@@ -232,6 +233,13 @@ class Connection(Life["Session"]):
     def drop_unread(self) -> int:
         """Drop what came before the first receive and was not handed over; return its bytes."""
         return self._receives.drop_first()
+
+    @property
+    def socket(self) -> Stream:
+        """The socket, for its options; RuntimeError before there is one."""
+        if self.stream is None:
+            raise no_socket(self.session, self.state is CONNECTING)
+        return self.stream
 
     @property
     def quiet(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..socket_options import configured
 from ..transport import NoConnection, show_session
 
 if TYPE_CHECKING:
@@ -228,6 +229,95 @@ class Session:
     def resume_receiving(self) -> None:
         """Receive again. Any thread may call it."""
         self._pyiocp.resume()
+
+    def set_no_delay(self, on: bool = True) -> bool:
+        """Send small messages at once (``TCP_NODELAY``), or let Nagle's algorithm collect them.
+
+        ``listen`` and ``connect`` turn it on by default.
+
+        Returns True, or False if the session has no socket any more. Any thread may call it.
+
+        Raises RuntimeError before ``on_connect``, an `IocpError` if the system refuses.
+
+        Source: https://learn.microsoft.com/windows/win32/winsock/ipproto-tcp-socket-options
+        """
+        return configured(self._pyiocp, lambda stream: stream.set_no_delay(on))
+
+    def set_keep_alive(self, idle: float | None, interval: float = 1.0) -> bool:
+        """Have the system ask a silent peer whether it is there, and reset if it does not answer.
+
+        That finds peers whose machine or network has gone, also those that may be silent for
+        as long as they like. After 10 probes without an answer ``on_close`` gets an error.
+
+        idle: seconds without anything from the peer after which the first probe goes out;
+            None: never, which is the default.
+        interval: seconds between two probes that nobody answers.
+
+        Both are more than 0 and at most 4,294,967; some systems round them to seconds.
+
+        Returns True, or False if the session has no socket any more. Any thread may call it.
+
+        Raises RuntimeError before ``on_connect``, ValueError for times out of range, an
+        `IocpError` if the system refuses.
+
+        Source: https://learn.microsoft.com/windows/win32/winsock/sio-keepalive-vals
+        """
+        return configured(self._pyiocp, lambda stream: stream.set_keep_alive(idle, interval))
+
+    def set_buffer_sizes(self, *, receive: int | None = None, send: int | None = None) -> bool:
+        """Set how many bytes the system keeps for the socket; None leaves it as it is.
+
+        receive: what came and has not been received yet (``SO_RCVBUF``). Windows adapts it to
+            the connection by itself, until it is set.
+        send: what has been sent and is not acknowledged (``SO_SNDBUF``).
+
+        Each is 0 to 2,147,483,647. Returns True, or False if the session has no socket any
+        more. Any thread may call it.
+
+        Raises RuntimeError before ``on_connect``, ValueError for a size out of range, an
+        `IocpError` if the system refuses.
+
+        Source: https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options
+        """
+        return configured(
+            self._pyiocp, lambda stream: stream.set_buffer_sizes(receive=receive, send=send)
+        )
+
+    def set_option(self, level: int, option: int, value: int | Buffer) -> bool:
+        """Set any socket option to an integer of 32 bits or to the bytes of a structure.
+
+        level, option: such as ``IPPROTO_TCP, TCP_KEEPCNT``; ``pyiocp.winapi`` has the numbers.
+
+        Returns True, or False if the session has no socket any more. Any thread may call it.
+
+        Raises RuntimeError before ``on_connect``, ValueError for a larger integer, TypeError
+        for a value that is neither, an `IocpError` if the system refuses (``WSAENOPROTOOPT``
+        10042: it does not have that option).
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-setsockopt
+        """
+        return configured(self._pyiocp, lambda stream: stream.set_option(level, option, value))
+
+    def get_option(self, level: int, option: int) -> int:
+        """Return a socket option that is an integer. Any thread may call it.
+
+        Raises RuntimeError before ``on_connect``, `HandleClosedError` if the session has no
+        socket any more, an `IocpError` as `set_option`.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockopt
+        """
+        return self._pyiocp.socket.get_option(level, option)
+
+    def get_option_bytes(self, level: int, option: int, size: int) -> bytes:
+        """Return a socket option that is a structure, as its bytes. Any thread may call it.
+
+        size: how many bytes there is room for, 1 to 65,536; fewer may come.
+
+        Raises what `get_option` raises, and ValueError for a bad `size`.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockopt
+        """
+        return self._pyiocp.socket.get_option_bytes(level, option, size)
 
     @property
     def peer_address(self) -> Any:

@@ -2,8 +2,9 @@
 
 Every address that sends to the socket is a peer, but addresses can be forged. So an address costs
 as little as possible until it has been admitted. First `admit` decides, if there is one, from
-the address and the datagram alone: a game answers with a cookie there, and admits who sends it
-back. Then the limits decide. Only an admitted address has a session, and is remembered.
+the address and the datagram alone: `AddressValidation` answers with a token there, and admits who
+sends it back. Then the limits decide. Only an admitted address has a session, and is remembered;
+and when there is no room for the next one, the oldest goes that has sent one datagram only.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .datagram_receives import DatagramReceives, check_size
 from .datagram_sends import DatagramSends
 from .datagram_session import DatagramSession
 from .datagram_statistics import DatagramServerStatistics, DatagramSessionStatistics
+from .newcomers import Newcomers
 from .peer import Peer
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ _DEFAULT_LIMITS = Limits(sessions=10_000)
 """Sessions take memory, and forging an address costs nothing."""
 
 
+_LIMITS_OF_ROOM = ("sessions", "sessions_per_address")
+"""The limits for which somebody else can make room."""
+
+
 def peer_key(family: int, address: bytes) -> bytes:
     """Return what identifies a peer: its socket address, without what may vary."""
     if family == AF_INET6:
@@ -66,7 +72,9 @@ class DatagramServer:
     under it, for its options, and for groups.
 
     ``accepted`` counts the sessions so far, ``not_admitted`` the datagrams that ``admit``
-    refused, ``refused`` those that a limit did; the rest is in `statistics`.
+    refused, ``refused`` those that a limit did, ``evicted`` the sessions that were ended for
+    a new one, because the server was full and they had sent one datagram only; the rest is
+    in `statistics`.
 
     Thread safety: any thread may read these, and call any method, also from a hook.
     """
@@ -89,6 +97,8 @@ class DatagramServer:
             raise TypeError(f"admit must be callable, or None, not {admit!r}")
         if limits is not None and not isinstance(limits, Limits):
             raise TypeError(f"limits must be a Limits, not {limits!r}")
+        if limits is not None and limits.send_queue_bytes is not None:
+            raise ValueError("send_queue_bytes is for listeners; here sends= bounds what waits")
         if not 1 <= sends <= _SENDS_MAX:
             raise ValueError(f"sends must be between 1 and {_SENDS_MAX}, not {sends}")
         check_size(datagram_size)
@@ -100,13 +110,15 @@ class DatagramServer:
         limits = _DEFAULT_LIMITS if limits is None else limits
         self._service = service
         home = service.home
-        self.accepted = self.not_admitted = self.refused = self.failed = 0
+        self.accepted = self.not_admitted = self.refused = self.failed = self.evicted = 0
         self._truncated_first = 0
         self._factory = factory
         self._admit = admit
         self._admission = Admission(limits, home.kernel.monotonic, waits=False)
         self._refusals = RefusalLog(limits, home.kernel.monotonic)
+        self._limits = limits
         self._peers: dict[bytes, Peer] = {}
+        self._newcomers = Newcomers(by_network=limits.sessions_per_address is not None)
         self._past = _NOTHING
         self._lock = threading.Lock()
         self._closed = False
@@ -265,6 +277,7 @@ class DatagramServer:
             sends_dropped=total.sends_dropped,
             not_admitted=self.not_admitted,
             refused=self.refused,
+            evicted=self.evicted,
             truncated_first=self._truncated_first,
             failed=self.failed,
             unreachable=self._receives.unreachable,
@@ -302,6 +315,8 @@ class DatagramServer:
             self.not_admitted += 1
             return None
         limit = self._admission.enter(address)
+        while limit is not None and self._make_room(address):
+            limit = self._admission.enter(address)
         if limit is not None:
             self.refused += 1
             self._refusals.refused(self, self.refused, limit)
@@ -321,11 +336,40 @@ class DatagramServer:
             else:
                 peer.abort()
             raise
+        self._newcomers.add(peer)
         self.accepted += 1
         self._service.sessions.add(session)
         peer.inbox.put(peer.begin)
         self._end_if_late(session)
         return peer
+
+    def _make_room(self, address: Any) -> bool:
+        """End the oldest peer that has sent one datagram only, if that lets this address in."""
+        limit = self._admission.refusing(address)
+        if limit not in _LIMITS_OF_ROOM:
+            return False
+        peer = self._newcomers.oldest(address if limit == "sessions_per_address" else None)
+        if peer is None:
+            return False
+        if self._give_up_place(peer):  # or else it has just ended
+            self.evicted += 1
+            if self.evicted == 1:
+                logger.warning(
+                    "%r is full (%s=%s): peers that have sent one datagram only are ended for"
+                    " new ones; an AddressValidation would keep out those that are made up",
+                    *(self, limit, getattr(self._limits, limit)),
+                )
+            peer.make_room()
+        return True
+
+    def _give_up_place(self, peer: Peer) -> bool:
+        """Take a peer out of the table and out of the limits; False if it is not in there."""
+        with self._lock:
+            if self._peers.get(peer.key) is not peer:
+                return False
+            del self._peers[peer.key]
+        self._admission.leave(peer.peer_address)
+        return True
 
     def _end_if_late(self, session: DatagramSession) -> None:
         """End a session that began while the server ended, and was perhaps missed by that."""
@@ -346,12 +390,11 @@ class DatagramServer:
         peer = session._pyiocp
         assert isinstance(peer, Peer), "its end is told by it"
         with self._lock:
-            ours = self._peers.get(peer.key) is peer  # and not called again: see `Life`
-            if ours:
+            if not peer.summed_up:  # it may be told again: see `Life`
+                peer.summed_up = True
                 self._past = _sum(self._past, peer.statistics())
-                del self._peers[peer.key]
-        if ours:
-            self._admission.leave(peer.peer_address)
+        self._newcomers.discard(peer)
+        self._give_up_place(peer)
         if self._shutting_down:
             self._close_if_over()
         self._service.forget(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..socket_options import configured
 from ..transport import NoConnection, show_session
 
 if TYPE_CHECKING:
@@ -106,6 +107,65 @@ class DatagramSession:
     def check_length(self, count: int) -> None:
         """Raise ValueError if that many bytes are more than one datagram carries."""
         self._pyiocp.check_length(count)
+
+    def set_buffer_sizes(self, *, receive: int | None = None, send: int | None = None) -> bool:
+        """Set how many bytes the system keeps for the socket; None leaves it as it is.
+
+        All sessions of a server share its socket.
+
+        receive: what came and has not been received yet (``SO_RCVBUF``); a datagram that finds
+            no room is lost.
+        send: what has been sent and is not on its way yet (``SO_SNDBUF``).
+
+        Each is 0 to 2,147,483,647. Returns True, or False if the session has no socket any
+        more. Any thread may call it.
+
+        Raises RuntimeError before ``on_connect``, ValueError for a size out of range, an
+        `IocpError` if the system refuses.
+
+        Source: https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options
+        """
+        return configured(
+            self._pyiocp, lambda datagram: datagram.set_buffer_sizes(receive=receive, send=send)
+        )
+
+    def set_option(self, level: int, option: int, value: int | Buffer) -> bool:
+        """Set any socket option to an integer of 32 bits or to the bytes of a structure.
+
+        All sessions of a server share its socket.
+
+        level, option: such as ``IPPROTO_IP, IP_TTL``; ``pyiocp.winapi`` has the numbers.
+
+        Returns True, or False if the session has no socket any more. Any thread may call it.
+
+        Raises RuntimeError before ``on_connect``, ValueError for a larger integer, TypeError
+        for a value that is neither, an `IocpError` if the system refuses (``WSAENOPROTOOPT``
+        10042: it does not have that option).
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-setsockopt
+        """
+        return configured(self._pyiocp, lambda datagram: datagram.set_option(level, option, value))
+
+    def get_option(self, level: int, option: int) -> int:
+        """Return a socket option that is an integer. Any thread may call it.
+
+        Raises RuntimeError before ``on_connect``, `HandleClosedError` if the session has no
+        socket any more, an `IocpError` as `set_option`.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockopt
+        """
+        return self._pyiocp.socket.get_option(level, option)
+
+    def get_option_bytes(self, level: int, option: int, size: int) -> bytes:
+        """Return a socket option that is a structure, as its bytes. Any thread may call it.
+
+        size: how many bytes there is room for, 1 to 65,536; fewer may come.
+
+        Raises what `get_option` raises, and ValueError for a bad `size`.
+
+        Source: https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockopt
+        """
+        return self._pyiocp.socket.get_option_bytes(level, option, size)
 
     @property
     def peer_address(self) -> Any:

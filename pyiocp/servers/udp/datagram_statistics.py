@@ -38,7 +38,8 @@ class DatagramServerStatistics(NamedTuple):
 
     Datagrams of addresses without a session: ``not_admitted`` were kept out by ``admit``,
     ``refused`` by a limit or because the server was shutting down, ``truncated_first`` were
-    longer than the buffer, and for ``failed`` no session could be made.
+    longer than the buffer, and for ``failed`` no session could be made. ``evicted`` sessions
+    of peers that had sent one datagram only were ended for new ones, when there was no room.
 
     ``unreachable`` counts how often a peer's host has answered that the port is not in use, if
     that is to be reported; ``receive_errors`` are receives that ended in any other error.
@@ -57,6 +58,7 @@ class DatagramServerStatistics(NamedTuple):
     sends_dropped: int
     not_admitted: int
     refused: int
+    evicted: int
     truncated_first: int
     failed: int
     unreachable: int

@@ -14,8 +14,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ...errors import failed
+from ...winapi.errorcodes import WSAECONNABORTED
 from ..life import Life
 from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
+from ..socket_options import no_socket
 from .datagram_statistics import DatagramSessionStatistics
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ...engine.home import Home
+    from ...handles.sockets.datagram import Datagram
     from .datagram_receives import DatagramReceives
     from .datagram_sends import DatagramSends, PeerSend
     from .datagram_session import DatagramSession
@@ -57,6 +60,7 @@ class Peer(Life["DatagramSession"]):
         "_truncated",
         "key",
         "queued_bytes",
+        "summed_up",
     )
 
     def __init__(
@@ -70,12 +74,14 @@ class Peer(Life["DatagramSession"]):
         """The bytes of the peer's socket address, by which its datagrams are recognized."""
         self.queued_bytes = 0
         """How many bytes the system has yet to take."""
+        self.summed_up = False
+        """Whether its server has added it to those that have ended."""
         self._receives: DatagramReceives | None = None
         self._sends: DatagramSends | None = None
         #: Held to send, and to change the state.
         self._lock = threading.Lock()
         self._sending = 0
-        #: Whether `abort` has been called, which takes effect within the inbox.
+        #: Whether `abort` or `make_room` was called, which takes effect within the inbox.
         self._doomed = False
         self._bytes_received = self._messages_received = self._truncated = 0
         self._bytes_sent = self._messages_sent = self._sends_dropped = 0
@@ -132,6 +138,13 @@ class Peer(Life["DatagramSession"]):
         if (watch := self.watch) is not None:
             watch.active_at = watch.now()
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no more than one datagram has come from it, and it has not begun to end."""
+        # Before it has begun, that is among what waits in the inbox.
+        waiting = len(self.inbox) - (self.state is CONNECTING)
+        return self.state in (CONNECTING, OPEN) and self._messages_received + waiting <= 1
+
     def _hand_over(self, data: bytes, truncated: bool) -> None:
         if self.state is not OPEN:
             self._dropped_late += 1
@@ -145,6 +158,13 @@ class Peer(Life["DatagramSession"]):
             self.session.on_receive(memoryview(data))
 
     # From any thread
+
+    @property
+    def socket(self) -> Datagram:
+        """The socket, for its options; RuntimeError before there is one."""
+        if self._receives is None or self.state is CLOSED:
+            raise no_socket(self.session, self.state is CONNECTING)
+        return self._receives.datagram
 
     def check_length(self, count: int) -> None:
         """Raise ValueError for more bytes than a datagram of this socket can carry."""
@@ -162,10 +182,10 @@ class Peer(Life["DatagramSession"]):
             self.check_length(size)
         if self.state is CONNECTING:
             raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
-        assert self._sends is not None, "it has been connected"
         with self._lock:
             if self.state is not OPEN:
                 return False
+            assert self._sends is not None, "only who never opened may lack a socket"
             # Never before what is still under way by an operation.
             if not self._sending and self._sends.take(self.key, message):
                 self._messages_sent += 1
@@ -215,6 +235,11 @@ class Peer(Life["DatagramSession"]):
         """End it at once; see `DatagramSession.abort`."""
         self._doomed = True
         super().abort()
+
+    def make_room(self) -> None:
+        """End it at once: the server is full, and needs its place."""
+        self._doomed = True
+        self.submit(self.break_off, self._error_in("make_room", WSAECONNABORTED), True)
 
     def statistics(self) -> DatagramSessionStatistics:
         """Return what has been received and sent; see `DatagramSession.statistics`."""

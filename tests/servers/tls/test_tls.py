@@ -646,7 +646,8 @@ def test_what_tls_does_not_know_is_refused(port: CompletionPort) -> None:
         with pytest.raises(AttributeError, match="send_anything"):
             getattr(session._pyiocp, "send_anything")  # noqa: B009, mypy knows that there is none
         assert type(session._pyiocp.sends) is TlsLayer
-    same = {"abort", "local_address", "peer_address", "sends", "start_tls"}
+    # The socket is for its options, which are those of the connection below.
+    same = {"abort", "local_address", "peer_address", "sends", "socket", "start_tls"}
     asked_for = {name for name in dir(Transport) if not name.startswith("_")}
     assert asked_for - vars(TlsLayer).keys() == same
 

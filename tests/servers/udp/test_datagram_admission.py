@@ -19,11 +19,14 @@ from pyiocp.servers.admission import Admission
 def test_sessions_over_the_limit_are_dropped(
     port: CompletionPort, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two may come in; ten more datagrams are dropped, which is logged once; one leaves."""
+    """Two may come in, and talk; ten more datagrams are dropped, which is logged once; one leaves.
+
+    Who has sent one datagram only would have to go: see `test_newcomers`.
+    """
     server = port.serve_datagrams(LOCAL, Echo, limits=Limits(sessions=2))
     with served(port), peer_of(server) as a, peer_of(server) as b, peer_of(server) as c:
-        assert answer(a, b"one") == b"one"
-        assert answer(b, b"one") == b"one"
+        for peer, text in ((a, b"one"), (b, b"one"), (a, b"two"), (b, b"two")):
+            assert answer(peer, text) == text
         for _ in range(10):
             c.send(b"let me in")
         assert silent(c)
@@ -50,6 +53,7 @@ def test_sessions_of_one_address_are_limited(
                 sock.settimeout(10)
                 sock.connect((host, server.address[1]))
                 assert answer(sock, b"hello") == b"hello"
+                assert answer(sock, b"more") == b"more"
                 with socket.socket(sock.family, socket.SOCK_DGRAM) as second:
                     second.connect((host, server.address[1]))
                     second.send(b"me too")
