@@ -10,7 +10,10 @@ import contextlib
 import socket
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class HonestClient:
@@ -32,7 +35,7 @@ class HonestClient:
         """Why it gave up, if it did."""
         self._thread = threading.Thread(target=self._ask, name="honest client", daemon=True)
 
-    def __enter__(self) -> HonestClient:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
