@@ -21,7 +21,6 @@ class _Request:
         self.kind = kind
         self.connection = connection
         self.buffer = buffer
-        self.filled = 0
         self.overlapped = pywintypes.OVERLAPPED()
         self.overlapped.object = self
 
@@ -75,7 +74,6 @@ def serve_echo(control: Control) -> None:
         elif code or not count:
             request.connection.close()
         elif request.kind == "receive":
-            request.filled = count
             begin(request, "send", win32file.WSASend, memoryview(request.buffer)[:count])
         else:
             receive(request)
