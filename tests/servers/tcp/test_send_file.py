@@ -57,13 +57,15 @@ def test_files_keep_their_place(
     Sending.zero_byte_after = zero_byte_after
     sessions = Made(Sending)
     listener = port.listen(LOCAL, sessions)
-    with served(port), connect(listener) as peer:
-        expected = b"head" + content + b"between" + content[1000:6000] + b"tail"
-        assert receive_all(peer) == expected
-        assert eventually(lambda: all(file.closed for file in files))
-        now = sessions[0].statistics()
-        assert (now.bytes_sent, now.messages_sent, now.send_queue_bytes) == (len(expected), 6, 0)
-    assert sessions[0].closed.wait(0)
+    with served(port):
+        with connect(listener) as peer:
+            expected = b"head" + content + b"between" + content[1000:6000] + b"tail"
+            assert receive_all(peer) == expected
+            assert eventually(lambda: all(file.closed for file in files))
+            now = sessions[0].statistics()
+            sent = (now.bytes_sent, now.messages_sent, now.send_queue_bytes)
+            assert sent == (len(expected), 6, 0)
+        assert sessions[0].closed.wait(10)  # the peer has closed: while the port still serves
     assert sessions[0].answer is True
     assert sessions[0].error is None
 
