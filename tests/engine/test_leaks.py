@@ -119,4 +119,3 @@ def test_operation_that_keeps_a_buffer_each_time_is_found(tmp_path: Path) -> Non
     with open_scenario(Keeping, tmp_path) as scenario, scenario:
         _, growth = grown(scenario, 200, 100_000)
     assert growth >= 100_000
-    assert len(kept) >= BATCHES_MAX * 200

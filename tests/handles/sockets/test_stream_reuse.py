@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import time
@@ -28,7 +29,7 @@ from pyiocp.winapi import (
 
 half_reused = pytest.mark.skipif(
     WINE,
-    reason="Wine 8 reuses a socket only to receive: it cannot connect, send or take first data",
+    reason="Wine 8 reuses a socket only to receive, Wine 10 not even for that",
 )
 
 
@@ -62,21 +63,35 @@ def disconnected(stream: Stream, client: socket.socket) -> None:
 def test_stream_is_accepted_into_again(port: CompletionPort, listening: Stream) -> None:
     """C29: the same stream, key and socket, for three clients, with each one's address."""
     stream, client = accepted(listening)
+    with contextlib.ExitStack() as clients:
+        stream.key = "reused"
+        number = stream.number
+        for _ in range(3):
+            disconnected(stream, client)
+            again, client = accepted(listening, stream)
+            clients.enter_context(client)
+            assert again is stream
+            assert (stream.number, stream.key) == (number, "reused")
+            assert stream.peer_address() == client.getsockname()
+            assert stream.local_address() == listening.local_address()
+
+
+def test_reused_stream_receives(port: CompletionPort, listening: Stream) -> None:
+    """C29: what each of three clients sends, and nothing of the one before."""
+    stream, client = accepted(listening)
     stream.key = "reused"
-    number = stream.number
+    stream.key = "reused"
     for n in range(3):
         disconnected(stream, client)
-        again, client = accepted(listening, stream)
-        assert again is stream
-        assert (stream.number, stream.key) == (number, "reused")
-        assert stream.peer_address() == client.getsockname()
-        assert stream.local_address() == listening.local_address()
-        client.sendall(b"hello %d" % n)
-        stream.receive(bytearray(10))
-        completion = one(port)
-        assert (completion.key, completion.error) == ("reused", None)
-        assert bytes(completion.data) == b"hello %d" % n
-    client.close()
+        stream, client = accepted(listening, stream)
+        with client:
+            client.sendall(b"hello %d" % n)
+            stream.receive(bytearray(10))
+            completion = one(port)
+            assert (completion.key, completion.error) == ("reused", None)
+            if WINE and completion.bytes == 0:
+                pytest.skip("this Wine receives from the socket's last connection: Wine 10")
+            assert bytes(completion.data) == b"hello %d" % n
 
 
 @half_reused
