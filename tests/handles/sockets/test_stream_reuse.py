@@ -80,7 +80,6 @@ def test_reused_stream_receives(port: CompletionPort, listening: Stream) -> None
     """C29: what each of three clients sends, and nothing of the one before."""
     stream, client = accepted(listening)
     stream.key = "reused"
-    stream.key = "reused"
     for n in range(3):
         disconnected(stream, client)
         stream, client = accepted(listening, stream)
