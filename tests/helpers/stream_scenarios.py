@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from completions import one
+from deadline import DEADLINE_S
 from packets_as_sends import packets_as_sends
 from plain_socket import received, reset, wait_until_full
 from scenario import (
@@ -250,7 +251,7 @@ class Accept(Scenario):
         return self.handle.accept(len(self.first_data))
 
     def complete(self, operation: Any) -> None:
-        self.client = socket.create_connection(self.handle.local_address(), timeout=10)
+        self.client = socket.create_connection(self.handle.local_address(), timeout=DEADLINE_S)
         self.owns(self.client)
         self.client.sendall(self.first_data)
 
@@ -274,7 +275,7 @@ class AcceptWithData(Accept):
 
     def post_failing(self) -> Any:
         operation = self.post()
-        reset(socket.create_connection(self.handle.local_address(), timeout=10))
+        reset(socket.create_connection(self.handle.local_address(), timeout=DEADLINE_S))
         return operation
 
 

@@ -49,7 +49,7 @@ def test_it_runs_once(model: str) -> None:
         with pytest.raises(RuntimeError, match="runs already"):
             server.run()
         server.stop()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
         assert server.sessions == set()
     with pytest.raises(RuntimeError, match="has run"):
@@ -87,7 +87,7 @@ def test_ctrl_c_ends_it_at_once(model: str) -> None:
             assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
             pressed_at = time.monotonic()
             signal.raise_signal(signal.SIGINT)
-            assert sessions[0].closed.wait(10)
+            assert sessions[0].closed.wait(60)
 
     with models.serve(model, LOCAL, sessions) as server:
         presser = threading.Thread(target=press)
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_it_at_once(model: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             server.run()
         seconds = time.monotonic() - pressed_at
-        presser.join(10)
+        presser.join(60)
     assert seconds < 0.9  # a wait that nothing ends lasts for one
     assert sessions[0].hooks == ["connect", "close"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -119,7 +119,7 @@ def test_ctrl_c_waits_for_a_hook_and_a_second_one_does_not(model: str) -> None:
     def visit() -> None:
         with dial(server) as peer:
             peer.sendall(b"x")
-            over.wait(10)
+            over.wait(60)
 
     over = threading.Event()
     with models.serve(model, LOCAL, Slow) as server:
@@ -128,7 +128,7 @@ def test_ctrl_c_waits_for_a_hook_and_a_second_one_does_not(model: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             server.run()
         over.set()
-        visitor.join(10)
+        visitor.join(60)
     assert seen == ["the first has let it go on"]
 
 
@@ -252,7 +252,7 @@ def test_what_the_kernel_does_not_give_back_is_kept(
     with dial(server):
         assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
         server.close()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
     [table] = kept
     [operation] = table.values()

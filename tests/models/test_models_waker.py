@@ -39,7 +39,7 @@ def test_it_can_be_woken_again_after_it_was_drained() -> None:
     other = threading.Thread(target=waker.wake)
     waker._socket = Interrupted(real, other)
     waker.drain()
-    other.join(10)
+    other.join(60)
     waker.wake()
     assert real.recv(1) == b"w"
     waker.close()

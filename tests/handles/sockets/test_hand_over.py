@@ -75,7 +75,7 @@ def spoken_to(
     process.stdin.write(shared)
     process.stdin.flush()
     opened = process.stdout.readline()
-    assert opened.strip() == b"opened", process.communicate(timeout=10)
+    assert opened.strip() == b"opened", process.communicate(timeout=60)
     close()
     with peer:
         port = peer.getsockname()[1]
@@ -120,7 +120,7 @@ def leaves(kernel: FaultyKernel) -> None:
 @pytest.fixture
 def pair(port: CompletionPort) -> Iterator[tuple[Stream, socket.socket]]:
     ours, peer = socket.socketpair()
-    peer.settimeout(10)
+    peer.settimeout(60)
     with peer:
         yield port.stream(ours), peer
 
@@ -152,7 +152,7 @@ def test_shared_stream_takes_nothing_and_stays_open_until_it_is_closed(
 @pytest.mark.usefixtures("leaves")
 def test_shared_stream_is_closed_with_its_port(port: CompletionPort) -> None:
     ours, peer = socket.socketpair()
-    peer.settimeout(10)
+    peer.settimeout(60)
     with peer:
         shared = port.stream(ours).share(os.getpid())
         with socket.fromshare(shared):
@@ -169,7 +169,7 @@ def test_stream_that_cannot_leave_its_port_stays_as_it_was(
         stream.share(os.getpid())
     stream.receive(bytearray(10))
     peer.sendall(b"hello")
-    [completion] = port.wait(10)
+    [completion] = port.wait(60)
     assert bytes(completion.data) == b"hello"
 
 
@@ -180,7 +180,7 @@ def test_stream_with_operations_in_flight_is_not_shared(port: CompletionPort, pa
     with pytest.raises(RuntimeError, match="cannot be shared: in flight on it are receive"):
         stream.share(os.getpid())
     operation.cancel()
-    assert len(port.wait(10)) == 1
+    assert len(port.wait(60)) == 1
     with socket.fromshare(stream.share(os.getpid())):
         pass
 
@@ -210,7 +210,7 @@ def test_share_that_the_system_refuses_leaves_the_stream(
         stream.share(4)
     assert again == [(stream.number, port.handle)] * 4
     stream.send(b"hello")
-    assert [c.error for c in port.wait(10)] == [None]
+    assert [c.error for c in port.wait(60)] == [None]
     assert peer.recv(10) == b"hello"
 
 

@@ -44,7 +44,7 @@ def listening(port: CompletionPort) -> Stream:
 def accepted(listening: Stream, into: Stream | None = None) -> tuple[Stream, socket.socket]:
     """Return a stream with a client, and the client."""
     operation = listening.accept(into=into)
-    client = socket.create_connection(listening.local_address(), timeout=10)
+    client = socket.create_connection(listening.local_address(), timeout=60)
     completion = one(listening.port)  # type: ignore[arg-type]
     assert (completion.operation, completion.error) == (operation, None)
     assert operation.accepted is not None
@@ -254,7 +254,7 @@ def test_stream_closed_under_an_accept(port: CompletionPort, listening: Stream) 
     completions = port.wait(0.05)  # the system may notice, or take the client first
     if not completions:
         with socket.create_connection(listening.local_address()):
-            completions = port.wait(10)
+            completions = port.wait(60)
     [completion] = completions
     assert completion.error is not None
     assert operation.accepted is None
