@@ -71,8 +71,13 @@ def ends(port: CompletionPort) -> Iterator[Ends]:
 
 
 def ended_within_a_tick(operation: Operation) -> bool:
-    """Tell whether the kernel took a write at once; it may be a moment before it says so."""
-    time.sleep(0.02)
+    """Tell whether the kernel took a write at once; it may be a moment before it says so.
+
+    Half a second for one that waits for a reader: nothing tells that it does.
+    """
+    until = time.monotonic() + 0.5
+    while operation.status == STATUS_PENDING and time.monotonic() < until:
+        time.sleep(0.001)
     return operation.status != STATUS_PENDING
 
 

@@ -205,7 +205,7 @@ def test_the_end_of_a_job_is_noticed_although_its_messages_are_lost(
     begun = time.monotonic()
     [completion] = port.wait(60)
     assert (completion.operation, completion.error) == (operation, None)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30  # nothing but the asking would end it
 
 
 def test_a_message_is_not_believed(port: CompletionPort, start: Callable[[], Child]) -> None:
