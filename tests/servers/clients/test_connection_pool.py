@@ -257,11 +257,11 @@ def test_connection_that_is_used_is_not_closed_for_idleness(
     port: CompletionPort, echoes: Made
 ) -> None:
     """Acquired again just in time, it is kept for longer than it may be idle."""
-    pool = pool_of(port, echoes, idle_timeout=0.2)
+    pool = pool_of(port, echoes, idle_timeout=1.0)
     session = got(pool.acquire())
     pool.release(session)
     assert got(pool.acquire()) is session
-    assert not session.closed.wait(0.4)
+    assert not session.closed.wait(2.0)
     assert ask(session, b"ping") == b"ping"
 
 

@@ -597,7 +597,7 @@ def test_a_client_that_does_not_talk_tls(port: CompletionPort, no_errors_logged:
 def test_a_client_that_never_finishes_the_handshake(port: CompletionPort) -> None:
     """It is thrown out after the deadline; who has finished is not."""
     sessions = Made(Journal)
-    listener = port.listen(LOCAL, sessions, tls=server_context(), handshake_timeout=0.5)
+    listener = port.listen(LOCAL, sessions, tls=server_context(), handshake_timeout=3.0)
     with served(port), client(listener) as good, connect(listener) as bad:
         bad.sendall(b"\x16\x03\x01")
         assert eventually(lambda: len(sessions) == 2)
