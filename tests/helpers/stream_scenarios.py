@@ -57,7 +57,7 @@ class OfAPair(Scenario):
 
     def set_up(self) -> None:
         ours, self.peer = socket.socketpair()
-        self.peer.settimeout(10)
+        self.peer.settimeout(DEADLINE_S)
         self.owns(self.peer)
         small_buffers(ours, self.peer)
         self.handle: Stream = self.owns(self.port.stream(ours))
@@ -293,7 +293,7 @@ class Connect(Scenario):
 
     def set_up(self) -> None:
         self.server = self.owns(socket.create_server((HOST, 0)))
-        self.server.settimeout(10)
+        self.server.settimeout(DEADLINE_S)
         self.handle: Stream = self.owns(self.port.stream())
 
     def post(self) -> Any:
@@ -309,7 +309,7 @@ class Connect(Scenario):
     def complete(self, operation: Any) -> None:
         self.peer, _ = self.server.accept()
         self.owns(self.peer)
-        self.peer.settimeout(10)
+        self.peer.settimeout(DEADLINE_S)
 
     def post_failing(self) -> Any:
         self.server.close()

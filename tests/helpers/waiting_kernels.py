@@ -106,7 +106,7 @@ class PacketKernel(FaultyKernel):
     def stop(self) -> None:
         """End the thread that carries the packets."""
         winapi.PostQueuedCompletionStatus(self._relay, 0, 0, None)
-        self._thread.join(10)
+        self._thread.join(60)
         winapi.CloseHandle(self._relay)
 
     def _create(self, receives: Any, access: int, attributes: None) -> int:

@@ -315,7 +315,7 @@ def test_a_peer_that_does_not_close_is_reset_after_a_while(variant: str) -> None
 
 
 def test_an_idle_session_is_aborted(variant: str) -> None:
-    """idle_timeout: after a message and a second of silence, which no machine takes to deliver it."""
+    """idle_timeout: after a message, which takes no machine that long, and a second of silence."""
 
     class Impatient(Echo):
         idle_timeout = 1.0
