@@ -161,7 +161,7 @@ class SendFile(Send):
     def cancel(self, operation: Any) -> bool:
         """Ask again, as a port does that closes: Wine forgets a cancel while bytes are moving."""
         asked = super().cancel(operation)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while operation._part.unwritten and time.monotonic() < until:
             time.sleep(0.01)  # it is over within one; bounded above
             operation.cancel()

@@ -44,7 +44,7 @@ def packets_queued(port: CompletionPort) -> int:
 
 def wait_until_queued(port: CompletionPort, count: int = 1) -> None:
     """Wait until the kernel has so many packets for the port, which nobody dequeues."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while packets_queued(port) < count:
         assert time.monotonic() < until, "no packet was queued"
         time.sleep(0.001)  # for another thread to queue it; bounded above

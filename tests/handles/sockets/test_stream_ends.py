@@ -134,7 +134,7 @@ def test_silent_client_is_seen_and_disconnected(port: CompletionPort, listening:
     assert accept.connected_seconds() is None
     with socket.create_connection(listening.local_address()) as client:
         client.settimeout(60)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while (seconds := accept.connected_seconds()) is None and time.monotonic() < until:
             time.sleep(0.01)  # for the system to take the connection; bounded above
         assert seconds in (0, 1, 2)
