@@ -130,7 +130,7 @@ def test_s_server_is_asked() -> None:
                 ended = json.loads(line_of(client))
             until = time.monotonic() + 60
             while server.poll() is None and time.monotonic() < until:
-                time.sleep(0.01)
+                time.sleep(0.01)  # for it to end by itself; bounded above
             assert server.returncode == 0
         finally:
             server.kill()

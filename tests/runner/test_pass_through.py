@@ -198,7 +198,7 @@ def test_children_end_with_run_py(number: signal.Signals) -> None:
         process.wait()
         deadline = time.monotonic() + 60
         while processes_with(mark) and time.monotonic() < deadline:
-            time.sleep(0.05)
+            time.sleep(0.05)  # for the system to end them; bounded above
         assert processes_with(mark) == []
 
 

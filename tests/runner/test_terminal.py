@@ -43,7 +43,7 @@ def wait_for_raw_mode(terminal: int, timeout_seconds: float = 60) -> None:
     deadline = time.monotonic() + timeout_seconds
     while termios.tcgetattr(terminal)[3] & termios.ICANON:
         assert time.monotonic() < deadline, "the terminal still edits lines itself"
-        time.sleep(0.01)
+        time.sleep(0.01)  # nothing tells of it; bounded above
 
 
 def test_shell_on_a_terminal() -> None:

@@ -21,7 +21,7 @@ PHNT = "https://github.com/winsiderss/phnt"
 
 NEWEST_KNOWN = 15
 """The newest version of mingw-w64 that this list was held against (10 is Debian 12's, 12 is
-Debian 13's). What newer headers have besides is proven against them, and named in the report."""
+Debian 13's). What newer ones have besides is proven against them."""
 
 
 @dataclass(frozen=True)

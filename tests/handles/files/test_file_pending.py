@@ -77,7 +77,7 @@ def ended_within_a_tick(operation: Operation) -> bool:
     """
     until = time.monotonic() + 0.5
     while operation.status == STATUS_PENDING and time.monotonic() < until:
-        time.sleep(0.001)
+        time.sleep(0.001)  # for the kernel to say so; bounded above
     return operation.status != STATUS_PENDING
 
 

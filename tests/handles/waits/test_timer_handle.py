@@ -187,7 +187,7 @@ def test_a_tick_that_comes_too_early_is_not_given_twice(kernel: WaitingKernel) -
 def test_there_is_one_tick_ready_at_most(port: CompletionPort) -> None:
     """After ten periods without a look there is one completion, which counts the others."""
     port.timer().every(0.005)
-    time.sleep(0.05)
+    time.sleep(0.05)  # ten periods
     completions = port.wait(60)
     assert len(completions) == 1
     assert only(completions).missed >= 8
@@ -208,7 +208,7 @@ def test_a_cancelled_series_may_begin_again(port: CompletionPort) -> None:
     assert operation.cancel() is True
     assert isinstance(only(port.wait(60)).error, OperationCancelledError)
     due = operation.due
-    time.sleep(0.02)
+    time.sleep(0.02)  # so that the new grid is another one
     operation.post()
     assert operation.due > due
     assert operation.cancel() is True
