@@ -319,9 +319,13 @@ class Measure:
         self._turns = max(1, round(self._turns * seconds / taken))
 
     def measure(self) -> None:
-        """Measure one round."""
+        """Measure one round, and go on until the clock of the processor has moved at all."""
         self._select()
-        self.costs_ns.append(self._time() / self._turns / self._case.operations * 1e9)
+        taken_s, turns = 0.0, 0
+        while taken_s == 0:
+            taken_s += self._time()
+            turns += self._turns
+        self.costs_ns.append(taken_s / turns / self._case.operations * 1e9)
 
     def count(self) -> counts.Counts:
         """Count what an operation takes."""

@@ -49,7 +49,9 @@ def put_load_on(server: ServerProcess, client: str, *numbers: float) -> dict[str
     if not result:
         killed = process.returncode < 0
         end = f"was not done in {CLIENT_MAX_S:.0f} s" if killed else "ended without a word"
-        raise ServerError(errors.strip() or f"the client {client} {end}")
+        told = errors.strip() or f"the client {client} {end}"
+        last_words = server.last_words_if_ended()
+        raise ServerError(f"{told}; the server has ended: {last_words}" if last_words else told)
     figures: dict[str, float] = json.loads(result)
     for key in ("user", "system"):
         taken_s = after[f"{key}_s"] - before[f"{key}_s"]

@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 _END_MAX_S = 30.0
 """Seconds that a server gets to end by itself."""
 
+_GONE_MAX_S = 5.0
+"""Seconds from the end of a server's connections to the end of its process."""
+
 
 class ServerError(Exception):
     """The server did not start, or ended before its time; the message is its last line."""
@@ -73,6 +76,14 @@ class ServerProcess:
         self._process.stdin.write(f"{question}\n")
         self._process.stdin.flush()
         return self.read()
+
+    def last_words_if_ended(self) -> str:
+        """Return why the server has ended, to be asked when its client has failed; "" if not."""
+        try:
+            self._process.wait(_GONE_MAX_S)
+        except subprocess.TimeoutExpired:
+            return ""
+        return self._last_words()
 
     def _last_words(self) -> str:
         self._errors.seek(0)

@@ -50,7 +50,7 @@ def settled(server: ServerProcess, holds: Callable[[dict[str, Any]], bool]) -> d
     """Ask until something holds, or for half a minute; return the last figures."""
     until = time.monotonic() + SETTLE_MAX_S
     while not holds(figures := server.ask("figures")) and time.monotonic() < until:
-        time.sleep(0.05)
+        time.sleep(0.05)  # for the server to see to what has come; bounded above
     return figures
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 from commands import Command, commands
+from deadline import DEADLINE_S
 
 from pyiocp import winapi
 from pyiocp.memory import kept_memory
@@ -114,7 +115,7 @@ def nothing_left() -> Iterator[None]:
     assert open_ports() == [], "a completion port was left open"
     left = [t for t in threading.enumerate() if t not in threads and t.is_alive()]
     for thread in left:
-        thread.join(5)
+        thread.join(DEADLINE_S)
     assert [t for t in left if t.is_alive()] == [], "a thread was left running"
     assert len(kept_memory.kept_for_ever) == kept, "operations were left in flight"
     assert not handles.exceeded(), "handles were left open"
@@ -165,7 +166,7 @@ def open_port(kernel: FaultyKernel) -> Iterator[Callable[[], CompletionPort]]:
 def pair(port: CompletionPort) -> Iterator[tuple[Stream, socket.socket]]:
     """A stream on the port and a plain socket, connected to each other."""
     ours, peer = socket.socketpair()
-    peer.settimeout(10)
+    peer.settimeout(DEADLINE_S)
     stream = port.stream(ours, key="ours")
     yield stream, peer
     stream.close()

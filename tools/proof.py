@@ -37,7 +37,11 @@ def report(verdict: Verdict) -> str:
     for kind in kinds:
         numbers = " ".join(f"{counts[kind]:7}" for counts in verdict.counts)
         lines.append(f"  {kind:{width}}{numbers}")
-    lines += ["", "Not in mingw-w64's headers, proven against tools/proving/absent.py:"]
+    lines += [
+        "",
+        f"Not in the headers of mingw-w64 {verdict.version}, proven against"
+        " tools/proving/absent.py:",
+    ]
     for entry in verdict.absent:
         lines += textwrap.wrap(
             ", ".join(entry.names), 96, initial_indent="  ", subsequent_indent="  "

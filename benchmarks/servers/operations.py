@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import socket
 
-from pyiocp import CompletionPort, Stream
+from pyiocp import CompletionPort, IocpError, Stream
 
 from .control import Control
 
@@ -31,16 +31,22 @@ def serve_echo(control: Control) -> None:
                 operation = completion.operation
                 if completion.key is over:
                     return
+                stream = operation.handle
                 if operation.kind == "accept":
-                    if operation.accepted is not None:
-                        serve(operation.accepted)
+                    stream = operation.accepted
                     operation.post()
-                elif operation.kind == "send":
-                    operation.handle.key.post()
-                elif completion.bytes:
-                    operation.handle.send(bytes(completion.data))
-                else:
-                    operation.handle.close()
+                try:
+                    if operation.kind == "send":
+                        stream.key.post()
+                    elif operation.kind == "receive":
+                        if completion.bytes:
+                            stream.send(bytes(completion.data))
+                        else:
+                            stream.close()
+                    elif stream is not None:
+                        serve(stream)
+                except IocpError:  # told on the spot: no completion will tell it
+                    stream.close()
 
 
 def serve_datagrams(control: Control) -> None:

@@ -21,7 +21,6 @@ class _Request:
         self.kind = kind
         self.connection = connection
         self.buffer = buffer
-        self.filled = 0
         self.overlapped = pywintypes.OVERLAPPED()
         self.overlapped.object = self
 
@@ -40,10 +39,17 @@ def serve_echo(control: Control) -> None:
         pending.add(request)
         win32file.AcceptEx(listening, connection, request.buffer, request.overlapped)
 
-    def receive(request: _Request) -> None:
-        request.kind = "receive"
+    def begin(request: _Request, kind: str, call: Any, buffer: Any) -> None:
+        request.kind = kind
         pending.add(request)
-        win32file.WSARecv(request.connection, request.buffer, request.overlapped, 0)
+        try:
+            call(request.connection, buffer, request.overlapped, 0)
+        except pywintypes.error:  # told on the spot: no completion will tell it
+            pending.discard(request)
+            request.connection.close()
+
+    def receive(request: _Request) -> None:
+        begin(request, "receive", win32file.WSARecv, request.buffer)
 
     for _ in range(ACCEPTS):
         accept()
@@ -68,10 +74,6 @@ def serve_echo(control: Control) -> None:
         elif code or not count:
             request.connection.close()
         elif request.kind == "receive":
-            request.kind = "send"
-            request.filled = count
-            pending.add(request)
-            data = memoryview(request.buffer)[:count]
-            win32file.WSASend(request.connection, data, request.overlapped, 0)
+            begin(request, "send", win32file.WSASend, memoryview(request.buffer)[:count])
         else:
             receive(request)

@@ -14,6 +14,6 @@ def run(program: str, python: str | None, *arguments: str) -> str:
     """Run one of the programs, and return what it has printed."""
     version = ["--python", python] if python and os.name != "nt" else []
     command = [sys.executable, str(BENCHMARKS / program), *version, *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout

@@ -219,7 +219,7 @@ class Chaos:
         """Close every stream, and take what is left."""
         for end in self.ends:
             end.stream.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self.pending:
             assert time.monotonic() < deadline, f"{len(self.pending)} never completed"
             for completion in self.port.wait(1.0):

@@ -32,10 +32,11 @@ from faulty_kernel import FaultyKernel
 from pyiocp import CompletionPort, IocpError, Session
 from pyiocp.engine import interrupt, poller, signals
 
-LONG_S = 10.0
+LONG_S = 45.0
 """Bounds what should come at once; a test that reaches it has failed."""
 
-AT_ONCE_S = 0.5
+AT_ONCE_S = 10.0
+"""What a busy machine may take: a wake-up that was left out shows after a minute only."""
 
 SENDERS = {
     "raise_signal": lambda: signal.raise_signal(signal.SIGINT),

@@ -75,7 +75,7 @@ def test_world_moves_on_a_grid(serve: Serve) -> None:
             seconds = (tick - first_tick) / 20
             for at, was, speed in zip(now["Ann"], first["Ann"], (10, -20), strict=True):
                 assert abs((at - was - speed * seconds + 50) % 100 - 50) < 0.01
-        assert 1.5 < time.monotonic() - begun < 4
+        assert 1.5 < time.monotonic() - begun < 20  # two seconds, and what a busy machine adds
     ticks = server.end()[-2]
     assert re.fullmatch(r"\d+ ticks, at most \d+ ms late", ticks), ticks
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from completions import one
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel, Refusal
 from footprint import Footprint
 from pipe_ends import unused_name
@@ -84,7 +85,7 @@ def test_failed_wait_is_raised_and_the_port_goes_on(
     port = open_port()
     port.post("kept")
     with pytest.raises(ResourceLimitError, match="GetQueuedCompletionStatusEx failed"):
-        port.wait(5)
+        port.wait(60)
     assert refusal.refused == 1
     assert one(port).key == "kept"
 
@@ -92,7 +93,7 @@ def test_failed_wait_is_raised_and_the_port_goes_on(
 def test_events_and_processes_say_what_failed(kernel: FaultyKernel, port: CompletionPort) -> None:
     child = subprocess.Popen([sys.executable, "-S", "-c", "pass"])
     event, process = port.event(), port.process(child)
-    child.wait(20)
+    child.wait(DEADLINE_S)
     for function, ask in (
         ("SetEvent", event.set),
         ("ResetEvent", event.reset),
@@ -130,7 +131,7 @@ def test_accepted_socket_that_cannot_be_set_up_is_closed(
     operation = listening.accept()
     refusal = Refusal(WSAENOBUFS, -1, times=1)
     kernel.wrap("setsockopt", refusal)
-    with socket.create_connection(listening.local_address(), timeout=10) as client:
+    with socket.create_connection(listening.local_address(), timeout=60) as client:
         completion = one(port)
         assert completion.operation is operation
         assert isinstance(completion.error, ResourceLimitError)
@@ -167,7 +168,7 @@ def test_a_pending_accept_is_not_posted_again(port: CompletionPort) -> None:
     operation = listening.accept()
     with pytest.raises(RuntimeError, match="still pending"):
         operation.post()
-    with socket.create_connection(listening.local_address(), timeout=10) as client:
+    with socket.create_connection(listening.local_address(), timeout=60) as client:
         assert one(port).operation is operation
         assert operation.accepted is not None
         assert operation.accepted.peer_address() == client.getsockname()

@@ -11,10 +11,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from deadline import DEADLINE_S
+
 INTERRUPTIBLE = str(Path(__file__).resolve().with_name("interruptible.py"))
 """The program that runs another one, to which Ctrl-C can be sent then."""
 
-TIMEOUT_S = 45
+TIMEOUT_S = 3 * DEADLINE_S
+"""How long a program may take to start, to answer or to end: starting Python takes seconds."""
 
 
 class Command:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from deadline import DEADLINE_S
 from journal import NOT_YET
 
 from pyiocp import DatagramServer, DatagramSession
@@ -47,7 +48,7 @@ class DatagramJournal(DatagramSession):
         self.error = error
         self.closed.set()
 
-    def wait_received(self, count: int, timeout: float = 10) -> list[bytes]:
+    def wait_received(self, count: int, timeout: float = DEADLINE_S) -> list[bytes]:
         """Wait until that many datagrams have come, and return what has."""
         with self._received_more:
             self._received_more.wait_for(lambda: len(self.received) >= count, timeout)
@@ -68,7 +69,7 @@ def peer_of(server: DatagramServer) -> Iterator[socket.socket]:
     host, port = server.address[:2]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as peer:
-        peer.settimeout(10)
+        peer.settimeout(DEADLINE_S)
         peer.connect(("127.0.0.1" if host == "0.0.0.0" else host, port))
         yield peer
 
@@ -87,5 +88,5 @@ def silent(peer: socket.socket, seconds: float = 0.1) -> bool:
     except TimeoutError:
         return True
     finally:
-        peer.settimeout(10)
+        peer.settimeout(DEADLINE_S)
     return False

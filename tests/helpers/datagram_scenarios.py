@@ -34,7 +34,7 @@ class OfAPair(Scenario):
         self.unbound: Datagram = self.owns(self.port.datagram())
         self.peer = self.owns(socket.socket(type=socket.SOCK_DGRAM))
         self.peer.bind((HOST, 0))
-        self.peer.settimeout(10)
+        self.peer.settimeout(60)
 
 
 class ReceiveFrom(OfAPair):

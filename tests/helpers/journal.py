@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from deadline import DEADLINE_S
+
 from pyiocp import CompletionPort, Listener, Session
 
 LINGER_0 = struct.pack("HH", 1, 0)
@@ -53,7 +55,7 @@ class Journal(Session):
         self.error = error
         self.closed.set()
 
-    def wait_received(self, count: int, timeout: float = 10) -> bytes:
+    def wait_received(self, count: int, timeout: float = DEADLINE_S) -> bytes:
         """Wait until that many bytes have come, and return what has."""
         with self._received_more:
             self._received_more.wait_for(lambda: len(self.received) >= count, timeout)
@@ -81,14 +83,14 @@ def served(port: CompletionPort, threads: int = 1) -> Iterator[threading.Thread]
         yield thread
     finally:
         port.stop()
-        thread.join(10)
+        thread.join(DEADLINE_S)
         assert not thread.is_alive(), "the workers did not stop"
 
 
 def connect(listener: Listener) -> socket.socket:
     """Return a plain socket, connected to the listener."""
-    peer = socket.create_connection(listener.address[:2], timeout=10)
-    peer.settimeout(10)
+    peer = socket.create_connection(listener.address[:2], timeout=DEADLINE_S)
+    peer.settimeout(DEADLINE_S)
     return peer
 
 
@@ -109,7 +111,7 @@ def receive_all(peer: socket.socket, count: int | None = None) -> bytes:
     return bytes(data)
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = DEADLINE_S) -> bool:
     """Wait until something holds that nothing announces; tell whether it does."""
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 
 from pyiocp import Session, models
 from pyiocp.models import ModelServer
@@ -45,7 +46,7 @@ def serving(variant: str, factory: Callable[[], Session], **settings: Any) -> It
         yield server
     finally:
         server.close()
-        thread.join(10)
+        thread.join(DEADLINE_S)
         assert not thread.is_alive(), "run() did not return"
     assert failures == []
     assert server.sessions == set()
@@ -53,8 +54,8 @@ def serving(variant: str, factory: Callable[[], Session], **settings: Any) -> It
 
 def dial(server: ModelServer) -> socket.socket:
     """Return a plain socket, connected to the server."""
-    peer = socket.create_connection(server.address, timeout=10)
-    peer.settimeout(10)
+    peer = socket.create_connection(server.address, timeout=DEADLINE_S)
+    peer.settimeout(DEADLINE_S)
     return peer
 
 

@@ -22,7 +22,7 @@ def completions_of(port: CompletionPort, *operations: Any) -> list[Any]:
     """Wait until the operations have ended; return their completions, in this order."""
     ended: dict[Any, Any] = {}
     while not ended.keys() >= set(operations):
-        completions = port.wait(10)
+        completions = port.wait(60)
         assert completions, f"only {ended} of {operations} came"
         for completion in completions:
             assert completion.operation not in ended, "a second completion"

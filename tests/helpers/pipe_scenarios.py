@@ -64,9 +64,9 @@ class Read(OfAPair):
 
     def everything(self) -> list[Any]:
         """Take what has come, until nothing is in flight."""
-        seen = [*self.port.wait(10)]
+        seen = [*self.port.wait(60)]
         while self.port.in_flight_by_kind():
-            seen += self.port.wait(10)
+            seen += self.port.wait(60)
         return [*seen, *self.port.wait(0)]
 
     def post_ready(self) -> Any:
@@ -231,7 +231,7 @@ class Connect(Scenario):
         """Return the connect's completion, and not that of the accept."""
         seen: list[Any] = []
         while not [c for c in seen if c.key == "connect"] or self.port.in_flight_by_kind():
-            completions = self.port.wait(10)
+            completions = self.port.wait(60)
             assert completions, f"only {seen} came"
             seen += completions
         [completion] = [c for c in seen if c.key == "connect"]

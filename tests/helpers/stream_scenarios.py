@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from completions import one
+from deadline import DEADLINE_S
 from packets_as_sends import packets_as_sends
 from plain_socket import received, reset, wait_until_full
 from scenario import (
@@ -56,7 +57,7 @@ class OfAPair(Scenario):
 
     def set_up(self) -> None:
         ours, self.peer = socket.socketpair()
-        self.peer.settimeout(10)
+        self.peer.settimeout(DEADLINE_S)
         self.owns(self.peer)
         small_buffers(ours, self.peer)
         self.handle: Stream = self.owns(self.port.stream(ours))
@@ -160,7 +161,7 @@ class SendFile(Send):
     def cancel(self, operation: Any) -> bool:
         """Ask again, as a port does that closes: Wine forgets a cancel while bytes are moving."""
         asked = super().cancel(operation)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while operation._part.unwritten and time.monotonic() < until:
             time.sleep(0.01)  # it is over within one; bounded above
             operation.cancel()
@@ -250,7 +251,7 @@ class Accept(Scenario):
         return self.handle.accept(len(self.first_data))
 
     def complete(self, operation: Any) -> None:
-        self.client = socket.create_connection(self.handle.local_address(), timeout=10)
+        self.client = socket.create_connection(self.handle.local_address(), timeout=DEADLINE_S)
         self.owns(self.client)
         self.client.sendall(self.first_data)
 
@@ -274,7 +275,7 @@ class AcceptWithData(Accept):
 
     def post_failing(self) -> Any:
         operation = self.post()
-        reset(socket.create_connection(self.handle.local_address(), timeout=10))
+        reset(socket.create_connection(self.handle.local_address(), timeout=DEADLINE_S))
         return operation
 
 
@@ -292,7 +293,7 @@ class Connect(Scenario):
 
     def set_up(self) -> None:
         self.server = self.owns(socket.create_server((HOST, 0)))
-        self.server.settimeout(10)
+        self.server.settimeout(DEADLINE_S)
         self.handle: Stream = self.owns(self.port.stream())
 
     def post(self) -> Any:
@@ -308,7 +309,7 @@ class Connect(Scenario):
     def complete(self, operation: Any) -> None:
         self.peer, _ = self.server.accept()
         self.owns(self.peer)
-        self.peer.settimeout(10)
+        self.peer.settimeout(DEADLINE_S)
 
     def post_failing(self) -> Any:
         self.server.close()

@@ -162,7 +162,7 @@ class WaitForJob(OfAChild):
         """Return the wait's completion, without the messages about the process."""
         seen: list[Any] = []
         while not any(completion.operation for completion in seen):
-            completions = self.port.wait(10)
+            completions = self.port.wait(60)
             assert completions, f"only {seen} came"
             seen += completions
         [completion] = [completion for completion in seen if completion.operation]

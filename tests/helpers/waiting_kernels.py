@@ -44,7 +44,7 @@ def packets_queued(port: CompletionPort) -> int:
 
 def wait_until_queued(port: CompletionPort, count: int = 1) -> None:
     """Wait until the kernel has so many packets for the port, which nobody dequeues."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while packets_queued(port) < count:
         assert time.monotonic() < until, "no packet was queued"
         time.sleep(0.001)  # for another thread to queue it; bounded above
@@ -106,7 +106,7 @@ class PacketKernel(FaultyKernel):
     def stop(self) -> None:
         """End the thread that carries the packets."""
         winapi.PostQueuedCompletionStatus(self._relay, 0, 0, None)
-        self._thread.join(10)
+        self._thread.join(60)
         winapi.CloseHandle(self._relay)
 
     def _create(self, receives: Any, access: int, attributes: None) -> int:

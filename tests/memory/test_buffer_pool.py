@@ -62,7 +62,7 @@ def test_slice_comes_back_when_its_completion_has_been_dequeued(
                 with pytest.raises(PoolExhaustedError):
                     pool.take()
                 peer.sendall(b"%d" % n)
-                [completion] = port.wait(5)
+                [completion] = port.wait(60)
                 assert (bytes(completion.data), in_use(pool)) == (b"%d" % n, 1)
                 del completion
                 assert in_use(pool) == 0
@@ -76,7 +76,7 @@ def test_view_of_the_data_keeps_the_slice(port: CompletionPort, pair: Pair) -> N
     with BufferPool(1000, slices=4) as pool:
         stream.receive(pool.take())
         peer.sendall(b"kept")
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         kept = completion.data[1:3]
         del completion
         others = [pool.take() for _ in range(8)]
@@ -117,7 +117,7 @@ def test_slice_released_while_the_kernel_has_it_comes_back_after(
         view.release()
         assert in_use(pool) == 1
         peer.sendall(b"late")
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert completion.bytes == 4
         assert in_use(pool) == 1
         del completion, operation
@@ -132,7 +132,7 @@ def test_slice_of_a_cancelled_and_of_a_refused_operation_comes_back(port: Comple
         operation = stream.receive(pool.take())
         assert operation.cancel()
         assert in_use(pool) == 1
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert completion.error is not None
         del operation, completion
         assert in_use(pool) == 0
@@ -317,7 +317,7 @@ def test_locked_pool_works_on_the_real_system(port: CompletionPort, pair: Pair) 
     with port.buffer_pool(2048, slices=32, locked=True) as pool:
         stream.receive(pool.take())
         peer.sendall(b"into locked pages")
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert bytes(completion.data) == b"into locked pages"
         del completion
         assert pool.statistics().bytes_locked == pool.statistics().bytes == 16 * PAGE_SIZE
@@ -473,7 +473,7 @@ def test_rounds_leave_nothing_behind(port: CompletionPort, pair: Pair, rounds: i
             peer.sendall(b"abc")
             ended = 0
             while ended < 2:
-                ended += len(port.wait(10))
+                ended += len(port.wait(60))
             assert peer.recv(3) != b""
         assert pool.statistics()[:5] == (1000, 8, 0, 2, 1)
         assert handle_count() - handles < 4

@@ -26,6 +26,12 @@ WAITS = {
 }
 """What a thread of the model waits in for a message, if it is not in the receive."""
 
+EDGE = 10
+"""Calls of the set-up or the end that may be counted or not: threads make them in their own time.
+
+One call more for each message would be ten times that.
+"""
+
 
 class Echo(Session):
     """Sends everything back."""
@@ -51,15 +57,13 @@ def test_the_calls_of_a_message(model: str) -> None:
             assert receive_all(peer, 1) == b"x"
         calls = dict(counts)
         took_s = time.monotonic() - begun
-    wait = WAITS[model]
-    waits = 0 if wait is None else calls.pop(wait)
-    # The last message's calls may be counted or not: it is back before the loop waits again.
-    most = float(ROUND_TRIPS + 5)
+    waits = sum(calls.pop(name, 0) for name in set(WAITS.values()) if name is not None)
+    most = float(ROUND_TRIPS if WAITS[model] else 0)
+    assert waits >= most - EDGE
     if model == "completion-routines":  # the end of the send wakes it, too; and it looks around
         most = 2 * most + took_s / completion_routines._LOOK_S
-    assert waits <= most
-    assert waits >= ROUND_TRIPS - 5 or wait is None
+    assert waits <= most + EDGE
     events = calls.pop("WSAEnumNetworkEvents", 0)
-    assert abs(events - (ROUND_TRIPS if model == "event-select" else 0)) <= 2
+    assert abs(events - (ROUND_TRIPS if model == "event-select" else 0)) <= EDGE
     assert calls.keys() == {"WSARecv", "send" if model == "completion-port" else "WSASend"}
-    assert all(abs(count - ROUND_TRIPS) <= 2 for count in calls.values())
+    assert all(abs(count - ROUND_TRIPS) <= EDGE for count in calls.values())

@@ -39,7 +39,7 @@ def only(sessions: Made) -> Any:
     """Return the one session that there is, as soon as there is one."""
     assert eventually(lambda: bool(sessions))
     [session] = sessions
-    assert session.connected.wait(10)
+    assert session.connected.wait(60)
     return session
 
 
@@ -54,7 +54,7 @@ def test_echoes_of_random_sizes_come_back_whole_and_in_order(
         sender.start()
         expected = b"".join(messages)
         assert receive_all(peer, len(expected)) == expected
-        sender.join(10)
+        sender.join(60)
 
 
 def test_hooks_come_in_order_and_once(variant: str, no_errors_logged: None) -> None:
@@ -70,7 +70,7 @@ def test_hooks_come_in_order_and_once(variant: str, no_errors_logged: None) -> N
             assert [session] == list(server.sessions)
             peer.shutdown(socket.SHUT_WR)
             assert peer.recv(1) == b""
-        assert session.closed.wait(10)
+        assert session.closed.wait(60)
         assert eventually(lambda: server.sessions == set())
         assert server.accepted == 1
     assert session.hooks == ["connect", "receive", "eof", "close"]
@@ -109,7 +109,7 @@ def test_the_last_words_arrive_before_the_end(variant: str) -> None:
     with serving(variant, sessions) as server:
         with dial(server) as peer:
             assert receive_all(peer) == words
-        assert only(sessions).closed.wait(10)
+        assert only(sessions).closed.wait(60)
     assert sessions[0].error is None
     assert sessions[0].hooks == ["connect", "close"]
 
@@ -121,7 +121,7 @@ def test_abort_resets_and_is_told(variant: str) -> None:
         session = only(sessions)
         session.abort()
         assert is_reset(peer)
-        assert session.closed.wait(10)
+        assert session.closed.wait(60)
     assert isinstance(session.error, ConnectionLostError)
     assert session.hooks == ["connect", "close"]
 
@@ -137,7 +137,7 @@ def test_a_reset_by_the_peer_ends_the_session(variant: str) -> None:
         peer = dial(server)
         session = only(sessions)
         reset(peer)
-        assert session.closed.wait(10)
+        assert session.closed.wait(60)
     if "eof" not in session.hooks:
         assert isinstance(session.error, ConnectionResetError)
         assert session.hooks == ["connect", "close"]
@@ -178,7 +178,7 @@ def test_a_hook_that_raises_ends_its_session_only(
             with contextlib.suppress(ConnectionError):  # it may have been reset by now
                 peer.sendall(b"now")
                 peer.shutdown(socket.SHUT_WR)
-            assert sessions[1].closed.wait(10)
+            assert sessions[1].closed.wait(60)
         raising = False
         other.sendall(b"two")
         assert receive_all(other, 3) == b"two"
@@ -203,7 +203,7 @@ def test_other_threads_may_send_and_their_bytes_do_not_mix(variant: str) -> None
             thread.start()
         data = receive_all(peer, 4 * 200 * size)
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
     messages = [data[at : at + size] for at in range(0, len(data), size)]
     assert sorted(messages) == [letter * size for letter in letters for _ in range(200)]
 
@@ -239,7 +239,7 @@ def test_a_slow_reader_is_noticed_and_on_writable_comes(variant: str) -> None:
             session = only(sessions)
             assert 0 < session.sent < total
             assert len(receive_all(peer)) == total
-        assert session.closed.wait(10)
+        assert session.closed.wait(60)
     assert session.error is None
     assert session.hooks.count("writable") >= 1
 
@@ -267,7 +267,7 @@ def test_who_sends_on_regardless_is_aborted_at_the_limit(variant: str) -> None:
             while not kind.at_once and session.send_queue_bytes <= session.send_limit:
                 if not session.send(bytes(1 << 18)) and session.state is not SessionState.OPEN:
                     break
-            assert session.closed.wait(10)
+            assert session.closed.wait(60)
         assert isinstance(session.error, SendQueueOverflowError)
 
 
@@ -287,7 +287,7 @@ def test_a_paused_session_receives_after_it_was_resumed(variant: str) -> None:
         with dial(server) as other:
             other.shutdown(socket.SHUT_WR)
             assert eventually(lambda: len(sessions) == 2)
-            assert sessions[1].connected.wait(10)
+            assert sessions[1].connected.wait(60)
             sessions[1].resume_receiving()
             assert other.recv(1) == b""
         assert session.received == b""
@@ -310,21 +310,21 @@ def test_a_peer_that_does_not_close_is_reset_after_a_while(variant: str) -> None
         session = only(sessions)
         session.close()
         assert peer.recv(1) == b""
-        assert session.closed.wait(10)
+        assert session.closed.wait(60)
     assert isinstance(session.error, NetworkTimeoutError)
 
 
 def test_an_idle_session_is_aborted(variant: str) -> None:
-    """idle_timeout: after a message and 0.2 s of silence."""
+    """idle_timeout: after a message, which takes no machine that long, and a second of silence."""
 
     class Impatient(Echo):
-        idle_timeout = 0.2
+        idle_timeout = 1.0
 
     sessions = Made(Impatient)
     with serving(variant, sessions) as server, dial(server) as peer:
         peer.sendall(b"here I am")
         assert receive_all(peer, 9) == b"here I am"
-        assert only(sessions).closed.wait(10)
+        assert only(sessions).closed.wait(60)
     assert isinstance(sessions[0].error, NetworkTimeoutError)
 
 
@@ -424,7 +424,7 @@ def test_closing_ends_every_session(variant: str) -> None:
         for count in range(1, 4):
             peers.enter_context(dial(server))
             assert eventually(lambda count=count: len(sessions) == count)
-            assert sessions[-1].connected.wait(10)
+            assert sessions[-1].connected.wait(60)
         server.close()
         for session in sessions:
             assert session.closed.is_set()

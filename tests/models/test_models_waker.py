@@ -9,6 +9,7 @@ import pytest
 from model_servers import dial, serving
 
 from pyiocp import Session
+from pyiocp.models import loop
 from pyiocp.models.waker import LoopWaker
 
 LOOPS = ("select", "poll", "event-select", "overlapped-events", "completion-routines")
@@ -39,22 +40,25 @@ def test_it_can_be_woken_again_after_it_was_drained() -> None:
     other = threading.Thread(target=waker.wake)
     waker._socket = Interrupted(real, other)
     waker.drain()
-    other.join(10)
+    other.join(60)
     waker.wake()
     assert real.recv(1) == b"w"
     waker.close()
 
 
 @pytest.mark.parametrize("model", LOOPS)
-def test_what_other_threads_send_is_sent_at_once(model: str) -> None:
-    """50 round trips by way of another thread; a wait that nobody ends would take a second."""
+def test_what_other_threads_send_is_sent_at_once(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """50 round trips by way of another thread; a wait that nobody ends would take a minute."""
+    monkeypatch.setattr(loop, "_WAIT_MAX_MS", 60_000)
 
     class Aside(Session):
         def on_receive(self, data: memoryview) -> None:
             threading.Thread(target=self.send, args=(bytes(data),)).start()
 
     with serving(model, Aside) as server, dial(server) as peer:
-        peer.settimeout(0.9)
+        peer.settimeout(30)
         for _ in range(50):
             peer.sendall(b"x")
             assert peer.recv(1) == b"x"

@@ -1,8 +1,7 @@
 """The declarations agree with the Windows SDK's headers, and the proof would notice if not.
 
-Every test runs ``tools/proof.py`` the way a person does; all of them share one folder of
-precompiled headers. The tests of what it notices run it on a copy of the package with one
-thing changed.
+Every test runs ``tools/proof.py`` the way a person does. The tests of what it notices run it on
+a copy of the package with one thing changed.
 """
 
 from __future__ import annotations
@@ -27,18 +26,6 @@ needs_compilers = pytest.mark.skipif(
 )
 
 Run = subprocess.CompletedProcess[str]
-
-
-@pytest.fixture(scope="session")
-def prove(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    """Run the proof with arguments."""
-    headers = tmp_path_factory.mktemp("headers")
-    command = [sys.executable, str(ROOT / "tools" / "proof.py"), "--headers", str(headers)]
-
-    def run(*arguments: str) -> Run:
-        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-
-    return run
 
 
 def copy_with(change: Change, folder: Path) -> Path:

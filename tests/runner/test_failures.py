@@ -113,7 +113,6 @@ def test_apt_get_fails(empty_checkout: Checkout) -> None:
 
 
 @not_on_windows
-@pytest.mark.timeout(120)
 def test_wine_crashes(make_checkout: Callable[[str], Checkout]) -> None:
     """A Wine that dies is named, with its last words."""
     checkout = make_checkout("crash")

@@ -37,7 +37,6 @@ def checkout(make_checkout: MakeCheckout) -> tuple[Checkout, list[str]]:
 
 
 @not_on_windows
-@pytest.mark.timeout(300)
 def test_two_at_once_set_up_once(checkout: tuple[Checkout, list[str]]) -> None:
     """Both of two first starts work, and each step of the set-up is done by one of them."""
     _, said = checkout
@@ -49,7 +48,6 @@ def test_two_at_once_set_up_once(checkout: tuple[Checkout, list[str]]) -> None:
 
 
 @not_on_windows
-@pytest.mark.timeout(300)
 def test_nothing_is_done_twice(checkout: tuple[Checkout, list[str]]) -> None:
     """A second start has nothing to say."""
     done = checkout[0].run("python", "-c", "print('again')")
@@ -57,7 +55,6 @@ def test_nothing_is_done_twice(checkout: tuple[Checkout, list[str]]) -> None:
 
 
 @not_on_windows
-@pytest.mark.timeout(300)
 def test_a_truncated_dll_is_repaired(checkout: tuple[Checkout, list[str]]) -> None:
     """An interpreter with a file cut short is built again, and its packages with it."""
     version = Version.running()
@@ -68,7 +65,6 @@ def test_a_truncated_dll_is_repaired(checkout: tuple[Checkout, list[str]]) -> No
 
 
 @not_on_windows
-@pytest.mark.timeout(300)
 def test_a_damaged_package_is_repaired(checkout: tuple[Checkout, list[str]]) -> None:
     """A package that lost a module is installed again, although pip thinks that it is there."""
     library = checkout[0].cache / f"cpython-{Version.running().text}" / "Lib"
@@ -79,7 +75,6 @@ def test_a_damaged_package_is_repaired(checkout: tuple[Checkout, list[str]]) -> 
 
 
 @not_on_windows
-@pytest.mark.timeout(300)
 def test_an_interpreter_that_does_not_start_is_repaired(
     checkout: tuple[Checkout, list[str]],
 ) -> None:
@@ -95,7 +90,6 @@ def test_an_interpreter_that_does_not_start_is_repaired(
 
 
 @not_on_windows
-@pytest.mark.timeout(300)
 def test_a_failing_program_is_no_damage(checkout: tuple[Checkout, list[str]]) -> None:
     """An interpreter whose program fails is left as it is."""
     done = checkout[0].run("python", "-c", "import sys; sys.exit(9)")
@@ -103,7 +97,6 @@ def test_a_failing_program_is_no_damage(checkout: tuple[Checkout, list[str]]) ->
 
 
 @not_on_windows
-@pytest.mark.timeout(300)
 def test_a_broken_wine_prefix_is_made_again(checkout: tuple[Checkout, list[str]]) -> None:
     """A Windows without its kernel32.dll is made anew."""
     (checkout[0].cache / "wine" / "drive_c" / "windows" / "system32" / "kernel32.dll").unlink()

@@ -28,7 +28,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.timeout(120)
 def test_the_wheel_is_pure(wheel: Path) -> None:
     """One wheel serves every version and platform: there is nothing in it to compile."""
     assert wheel.name == "pyiocp-0.1.0-py3-none-any.whl"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from datagram_journal import DatagramJournal
+from deadline import DEADLINE_S
 from journal import Journal, Made, connect, eventually, receive_all, served
 
 from pyiocp import BroadcastResult, CompletionPort, DatagramSession, Session, SessionState
@@ -29,7 +30,7 @@ def test_everybody_gets_the_same(port: CompletionPort, kind: Any) -> None:
         peers = [stack.enter_context(connect(listener)) for _ in range(20)]
         stack.enter_context(served(port))
         assert eventually(lambda: len(port.sessions) == 20)
-        assert all(session.connected.wait(10) for session in sessions)
+        assert all(session.connected.wait(DEADLINE_S) for session in sessions)
         data = kind(b"news")
         assert port.broadcast(port.sessions, data) == TO_ALL
         if not isinstance(data, bytes):
@@ -49,7 +50,7 @@ def test_slow_readers_share_one_buffer(port: CompletionPort) -> None:
             stack.enter_context(connect(listener))
         stack.enter_context(served(port))
         assert eventually(lambda: len(port.sessions) == 100)
-        assert all(session.connected.wait(10) for session in sessions)
+        assert all(session.connected.wait(DEADLINE_S) for session in sessions)
         tracemalloc.start()
         stack.callback(tracemalloc.stop)
         data = bytes(1 << 23)
@@ -102,7 +103,7 @@ def never_connected(port: CompletionPort) -> Iterator[list[Any]]:
         ]
         made[-1].abort()
         with served(port):
-            assert all(session.closed.wait(30) for session in made)
+            assert all(session.closed.wait(DEADLINE_S) for session in made)
         assert [session.hooks for session in made] == [["close"]] * 4
         yield made
 
@@ -151,10 +152,10 @@ def test_who_raises_is_ended_and_the_others_served(
         peers = [stack.enter_context(connect(listener)) for _ in range(3)]
         stack.enter_context(served(port))
         assert eventually(lambda: len(sessions) == 3)
-        assert all(session.connected.wait(10) for session in sessions)
+        assert all(session.connected.wait(DEADLINE_S) for session in sessions)
         result = port.broadcast(sessions, b"news")
         assert result == BroadcastResult([], [sessions[1]], [])
-        assert sessions[1].closed.wait(10)
+        assert sessions[1].closed.wait(DEADLINE_S)
         by_address = {peer.getsockname(): peer for peer in peers}
         for session in (sessions[0], sessions[2]):
             assert receive_all(by_address[session.peer_address], 4) == b"news"

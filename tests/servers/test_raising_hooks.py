@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from counts_back import come_back, figures
+from deadline import DEADLINE_S
 from journal import NOT_YET, Journal, Made, connect, eventually, receive_all, served
 from tls_context import client_context, server_context
 
@@ -177,7 +178,7 @@ def test_session_over_tls_ends_and_then_it_is_raised(
         client = other.connect(
             listener.address, Journal, tls=client_context(), server_hostname="localhost"
         )
-        assert client.connected.wait(10)
+        assert client.connected.wait(DEADLINE_S)
         client.send(b"ping")
         assert client.wait_received(4) == b"ping"
     caplog.clear()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from datagram_journal import DatagramJournal, Echo, answer, peer_of
+from deadline import DEADLINE_S
 from journal import Journal, Made, connect, eventually, served
 from tls_context import client_context, server_context
 
@@ -70,13 +71,13 @@ def test_options_of_both_ends(port: CompletionPort, kind: Any, tls: bool) -> Non
         listener.address, kind, tls=contexts[1], server_hostname="localhost" if tls else None
     )
     with served(port):
-        assert client.connected.wait(10)
+        assert client.connected.wait(DEADLINE_S)
         assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
         for session in (sessions[0], client):
             assert_options_work(session)
         sessions[0].abort()
         for session in (sessions[0], client):
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
             assert session.set_no_delay() is False
             assert session.set_keep_alive(60) is False
             assert session.set_buffer_sizes(send=1000) is False
@@ -123,7 +124,7 @@ def test_session_that_was_never_connected_has_none(port: CompletionPort) -> None
     for session in made:
         session.abort()
     with served(port):
-        assert all(session.closed.wait(10) for session in made)
+        assert all(session.closed.wait(DEADLINE_S) for session in made)
     for session in made:
         assert session.set_buffer_sizes(send=1000) is False
         with pytest.raises(HandleClosedError):
@@ -137,7 +138,7 @@ def test_options_of_datagram_sessions(port: CompletionPort) -> None:
     client: Any = port.connect_datagram(server.address, DatagramJournal)
     with served(port), peer_of(server) as peer:
         assert answer(peer, b"hello") == b"hello"
-        assert client.connected.wait(10)
+        assert client.connected.wait(DEADLINE_S)
         for session in (sessions[0], client):
             assert session.set_buffer_sizes(receive=300_000, send=200_000) is True
             assert session.get_option(SOL_SOCKET, SO_RCVBUF) == 300_000
@@ -146,6 +147,6 @@ def test_options_of_datagram_sessions(port: CompletionPort) -> None:
             assert session.get_option(IPPROTO_IP, IP_TTL) == 7
         assert server.datagram.get_option(IPPROTO_IP, IP_TTL) == 7
         sessions[0].close()
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
         assert sessions[0].set_option(IPPROTO_IP, IP_TTL, 9) is False
         assert server.datagram.get_option(IPPROTO_IP, IP_TTL) == 7

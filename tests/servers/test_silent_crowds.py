@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from journal import Journal, connect, eventually, receive_all, served
 from newcomers import Crowd, Newcomers
 from tls_context import client_context, server_context
@@ -147,7 +148,7 @@ def test_established_sessions_are_no_handshakes(port: CompletionPort) -> None:
             client = other.connect(
                 listener.address, Journal, tls=client_context(), server_hostname="localhost"
             )
-            assert client.connected.wait(10)
+            assert client.connected.wait(DEADLINE_S)
             assert eventually(lambda n=n: listener._admission._handshakes == 0)
             assert len(listener.sessions) == n + 1
     assert listener.refused == 0

@@ -222,7 +222,7 @@ def test_a_call_keeps_the_gil_if_told_to(keeps_gil: bool) -> None:
         seen = [tuple(map(operator.call, calls)) for _ in range(5)]
     finally:
         over.set()
-        thread.join(10)
+        thread.join(60)
         assert CloseHandle(event)
     assert {WAIT_TIMEOUT} == {result for _, result, _ in seen}
     assert keeps_gil == all(before == after for before, _, after in seen)

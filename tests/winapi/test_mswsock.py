@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from win32_helpers import Handles, dequeue, on_windows
+from wine import WINE
 from winsock_helpers import (
     FAMILIES,
     Sockets,
@@ -202,7 +203,10 @@ def test_a_disconnected_socket_can_be_used_again(sockets: Sockets, iocp: int) ->
     assert dequeue(iocp).ok
     assert local(again) == accepting.addresses()[1]
     send_exactly(again, b"reused")
-    assert b"reused" == receive_exactly(accepting.socket, 6)
+    received = receive_exactly(accepting.socket, 6)
+    if WINE and received == b"":
+        pytest.skip("this Wine receives from the socket's last connection: Wine 10")
+    assert received == b"reused"
 
 
 @pytest.fixture

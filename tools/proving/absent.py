@@ -1,18 +1,27 @@
-"""What mingw-w64's headers lack, stated from another source.
+"""What mingw-w64's headers lack, or older ones of them, stated from another source.
 
 Such a declaration is proven like every other, against the C given here, which
-was written from the source named and not from the declaration. A name that the headers
-have after all, or that nobody declares any more, makes the proof fail: this file holds
-what is needed and no more.
+was written from the source named and not from the declaration. Headers that have the name
+prove it themselves: an entry says from which version of mingw-w64 on that is so. A name that
+headers of a known version have or lack although its entry says otherwise, or that nobody
+declares any more, makes the proof fail: this file holds what is needed and no more.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 MICROSOFT = "https://learn.microsoft.com/windows"
 METADATA = "https://github.com/microsoft/win32metadata (Microsoft's own list of its headers)"
 PHNT = "https://github.com/winsiderss/phnt"
+
+NEWEST_KNOWN = 15
+"""The newest version of mingw-w64 that this list was held against (10 is Debian 12's, 12 is
+Debian 13's). What newer ones have besides is proven against them."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +31,31 @@ class Absent:
     names: tuple[str, ...]
     source: str
     c: str
+    until: int = 0
+    """The first version of mingw-w64 whose headers have them; 0 while none has."""
+
+    def contradicted(self, present: Collection[str], version: int) -> Iterator[str]:
+        """Yield what headers of `version`, which have the names `present`, prove wrong of it."""
+        for name in sorted(self.names):
+            if self.until and version >= self.until and name not in present:
+                yield (
+                    f"{name} is listed in absent.py until mingw-w64 {self.until}, and the"
+                    f" headers, of version {version}, do not have it"
+                )
+            if name in present and not self.expected(version):
+                yield (
+                    f"{name} is listed in absent.py, and the headers, of mingw-w64 {version},"
+                    " have it"
+                )
+
+    def expected(self, version: int) -> bool:
+        """Tell whether headers of `version` may have the names."""
+        return version >= (self.until or NEWEST_KNOWN + 1)
 
 
-def declared(names: str, source: str, c: str, **sizes: tuple[int, int]) -> Absent:
+def declared(
+    names: str, source: str, c: str, *, until: int = 0, **sizes: tuple[int, int]
+) -> Absent:
     """Return an entry for the types and functions `names`, which `c` declares.
 
     `sizes` are those of structures in bytes, on 64-bit and on 32-bit Windows.
@@ -33,13 +64,13 @@ def declared(names: str, source: str, c: str, **sizes: tuple[int, int]) -> Absen
         f'\n_Static_assert(sizeof({name}) == (sizeof(void *) == 8 ? {wide} : {narrow}), "");'
         for name, (wide, narrow) in sizes.items()
     )
-    return Absent(tuple(names.split()), source, c)
+    return Absent(tuple(names.split()), source, c, until)
 
 
-def numbers(source: str, **values: str | int) -> Absent:
+def numbers(source: str, *, until: int = 0, **values: str | int) -> Absent:
     """Return an entry for constants."""
     c = "".join(f"#define {name} {value}\n" for name, value in values.items())
-    return Absent(tuple(values), source, c)
+    return Absent(tuple(values), source, c, until)
 
 
 def _rio(name: str, result: str, parameters: str) -> str:
@@ -73,9 +104,10 @@ ABSENT: tuple[Absent, ...] = (
     # kernel32
     numbers(
         f"{MICROSOFT}/win32/api/synchapi/nf-synchapi-createwaitabletimerexw",
+        until=11,
         CREATE_WAITABLE_TIMER_HIGH_RESOLUTION=2,
     ),
-    numbers(METADATA, JOB_OBJECT_MSG_SILO_TERMINATED=13),
+    numbers(METADATA, until=11, JOB_OBJECT_MSG_SILO_TERMINATED=13, JOB_OBJECT_IMPERSONATE=0x20),
     declared(
         "FILE_NOTIFY_EXTENDED_INFORMATION PFILE_NOTIFY_EXTENDED_INFORMATION",
         f"{MICROSOFT}/win32/api/winnt/ns-winnt-file_notify_extended_information",
@@ -90,6 +122,7 @@ ABSENT: tuple[Absent, ...] = (
             WCHAR FileName[1];
         } FILE_NOTIFY_EXTENDED_INFORMATION, *PFILE_NOTIFY_EXTENDED_INFORMATION;
         """,
+        until=11,
         FILE_NOTIFY_EXTENDED_INFORMATION=(88, 88),
     ),
     declared(
@@ -100,6 +133,7 @@ ABSENT: tuple[Absent, ...] = (
             HANDLE, LPVOID, DWORD, BOOL, DWORD, LPDWORD, LPOVERLAPPED,
             LPOVERLAPPED_COMPLETION_ROUTINE, READ_DIRECTORY_NOTIFY_INFORMATION_CLASS);
         """,
+        until=11,
     ),
     # ntdll
     numbers(
@@ -211,6 +245,14 @@ ABSENT: tuple[Absent, ...] = (
         SO_PORT_SCALABILITY=0x3006,
         SO_REUSE_UNICASTPORT=0x3007,
         SO_REUSE_MULTICASTPORT=0x3008,
+        UDP_SEND_MSG_SIZE=2,
+        UDP_RECV_MAX_COALESCED_SIZE=3,
+        UDP_COALESCED_INFO=3,
+        SIO_GET_MULTIPLE_EXTENSION_FUNCTION_POINTER="_WSAIORW(IOC_WS2, 36)",
+    ),
+    numbers(
+        METADATA,
+        until=12,
         TCP_KEEPALIVE=3,
         TCP_KEEPIDLE=3,
         TCP_MAXSEG=4,
@@ -228,13 +270,10 @@ ABSENT: tuple[Absent, ...] = (
         TCP_KEEPINTVL=17,
         TCP_FAIL_CONNECT_ON_ICMP_ERROR=18,
         TCP_ICMP_ERROR_INFO=19,
-        UDP_SEND_MSG_SIZE=2,
-        UDP_RECV_MAX_COALESCED_SIZE=3,
-        UDP_COALESCED_INFO=3,
-        SIO_GET_MULTIPLE_EXTENSION_FUNCTION_POINTER="_WSAIORW(IOC_WS2, 36)",
     ),
     numbers(
         "https://github.com/microsoft/msquic, which defines it where it is missing",
+        until=14,
         SIO_UDP_NETRESET="_WSAIOW(IOC_VENDOR, 15)",
     ),
     declared(
@@ -249,6 +288,7 @@ ABSENT: tuple[Absent, ...] = (
     ),
     numbers(
         METADATA,
+        until=11,
         SOCK_NOTIFY_REGISTER_EVENT_NONE=0,
         SOCK_NOTIFY_REGISTER_EVENT_IN=1,
         SOCK_NOTIFY_REGISTER_EVENT_OUT=2,
@@ -282,6 +322,7 @@ ABSENT: tuple[Absent, ...] = (
             DWORD registrationResult;
         } SOCK_NOTIFY_REGISTRATION;
         """,
+        until=11,
         SOCK_NOTIFY_REGISTRATION=(24, 16),
     ),
     declared(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import package as kinds
-from .different import DIFFERENT, HIDDEN, MACROS, PADDING
+from .different import DIFFERENT, HIDDEN, MACROS, PADDING, Different
 from .layout import WIDTHS, Layouts
 from .spelling import Speller
 
@@ -75,10 +75,13 @@ class Checks:
         package: Package,
         pointer_size: int,
         headers: Contents,
+        version: int,
     ) -> None:
+        """`version` is that of mingw-w64, whose `headers` these are."""
         self._package = package
         self._pointer_size = pointer_size
         self._headers = headers
+        self._version = version
         self.differences_met: set[str] = set()
         self._layouts = Layouts(package, pointer_size, headers.members)
         self._functions, self._callbacks = package.conventions()
@@ -101,14 +104,17 @@ class Checks:
 
     def _same(self, subject: str, actual: str, declared: str) -> str:
         """Return C that holds if two types are the same, or differ exactly as listed."""
-        for entry in DIFFERENT:
-            if entry.subject == subject:
-                self.differences_met.add(subject)
-                return (
-                    f"PROOF_SAME({actual}, {entry.headers}) && PROOF_SAME({declared}, {entry.sdk})"
-                    f" && !PROOF_SAME({entry.headers}, {entry.sdk})"
-                )
+        entry = self._difference(subject)
+        if entry:
+            return entry.holds(actual, declared, "PROOF_SAME", self._version)
         return f"PROOF_SAME({actual}, {declared})"
+
+    def _difference(self, subject: str) -> Different | None:
+        """Return the entry for what the headers have otherwise than Microsoft, if there is one."""
+        entry = next((entry for entry in DIFFERENT if entry.subject == subject), None)
+        if entry:
+            self.differences_met.add(subject)
+        return entry
 
     def _alias(self, declaration: Declaration) -> Iterator[Check]:
         speller, spelled = self._speller(), declaration.spelled
@@ -239,7 +245,11 @@ class Checks:
                 expected &= 0xFFFFFFFF
             literal = f"{expected:#x}ULL" if expected >= 0 else f"({expected}LL)"
             number = f"PROOF_NUMBER({name})"
-            holds = f"{number} == {literal} && ({number} < 0) == {int(expected < 0)}"
+            entry = self._difference(name)
+            same = f"{number} == {literal}"
+            if entry:
+                same = entry.holds(number, literal, "==", self._version)
+            holds = f"({same}) && ({number} < 0) == {int(expected < 0)}"
             if name.startswith("STATUS_"):
                 # NTSTATUS is signed in C. Its constants are declared unsigned, the form
                 # that OVERLAPPED.Internal, documentation and logs show.

@@ -44,6 +44,7 @@ FLAGS = (
     "-ftrack-macro-expansion=0",  # an error in a macro's expansion is reported where it is used
     "-Werror=missing-field-initializers",
     "-Wno-pointer-to-int-cast",
+    "-Wno-error=incompatible-pointer-types",  # an error since gcc 14; types() reads it
 )
 
 MACRO_BODY = re.compile(r"^(#define \w+).*|^#.*\n", re.MULTILINE)
@@ -146,6 +147,11 @@ class Compiler:
         if done.returncode and not errors and not elsewhere:
             elsewhere = done.stderr
         return Answer(errors, warnings, elsewhere, sections)
+
+    def version(self) -> int:
+        """Return which major version of mingw-w64 the headers are of."""
+        [version] = self.numbers(["__MINGW64_VERSION_MAJOR"], "")
+        return version or 0
 
     def preprocessed(self) -> str:
         """Return the text of the headers with macros resolved, and the macros' names."""

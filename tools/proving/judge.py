@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import package as kinds
-from .absent import ABSENT
+from .absent import ABSENT, Absent
 from .check import PRELUDE, Check, Checks, Record
 from .contents import enumerations, look_up
 from .different import DIFFERENT, HIDDEN, MACROS, PADDING
@@ -29,6 +29,8 @@ class Findings:
     proven: set[tuple[str, str]] = field(default_factory=set)
     """Kind and name of what holds."""
     complaints: list[str] = field(default_factory=list)
+    stated: list[Absent] = field(default_factory=list)
+    """What the headers lack, so that it is proven against absent.py."""
 
     def holds(self, kind: str, subject: str) -> None:
         """Note that something is proven."""
@@ -46,15 +48,23 @@ class Judge:
         self._declared = {declaration.name for declaration in package.declarations}
         listed = {name for entry in ABSENT for name in entry.names}
         contents = look_up(package, compiler, listed)
-        self._superfluous = sorted(listed & contents.present)
-        stated = [entry for entry in ABSENT if not contents.present.issuperset(entry.names)]
+        version = compiler.version()
+        self._contradictions = [
+            complaint
+            for entry in ABSENT
+            for complaint in entry.contradicted(contents.present, version)
+        ]
+        self._findings.stated = [
+            entry for entry in ABSENT if not contents.present.issuperset(entry.names)
+        ]
+        stated = self._findings.stated
         c = "".join(f"{entry.c}\n" for entry in stated)
         contents.enumerations.update(enumerations(c))
         contents.present.update(name for entry in stated for name in entry.names)
         self._before = PRELUDE + c
         self._present = contents.present
         self._tags = contents.tags
-        self._checks = Checks(package, target.pointer_size, contents)
+        self._checks = Checks(package, target.pointer_size, contents, version)
 
     def judge(self) -> Findings:
         """Return what came of it."""
@@ -147,8 +157,7 @@ class Judge:
 
     def _review_lists(self) -> None:
         """Complain of entries of the lists that are not needed."""
-        for name in self._superfluous:
-            self._complain(f"{name} is listed in absent.py, and the headers have it")
+        self._findings.complaints += self._contradictions
         for entry in ABSENT:
             for name in sorted(set(entry.names) - self._declared):
                 self._complain(f"{name} is listed in absent.py, and nobody declares it")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import package as kinds
-from .absent import ABSENT, Absent
 from .check import FIELD
 from .compiler import TARGETS, Compiler, Target
 from .judge import Findings, Judge
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from .absent import Absent
     from .package import Package
 
 ORDER = (
@@ -43,6 +43,9 @@ class Verdict:
     proven: Sequence[str]
     """What holds on all targets, by kind and name."""
     absent: Sequence[Absent]
+    """What the headers lack, which is proven against absent.py."""
+    version: int
+    """Which version of mingw-w64 the headers are of."""
     disagreements: Sequence[str]
 
 
@@ -80,7 +83,8 @@ def prove(
         targets,
         [{kind: findings.counts[kind] for kind in ORDER} for findings in found],
         sorted(f"{kind} {name}" for kind, name in proven),
-        ABSENT,
+        found[0].stated,
+        judged[0][1].version(),
         disagreements,
     )
 

@@ -6,7 +6,7 @@ import ctypes
 from typing import TYPE_CHECKING, Any, cast
 
 from ..structure import Structure
-from ..types import INT, LONG, SHORT, SOCKET, UINT, ULONG, Pointer
+from ..types import INT, LONG, SHORT, SOCKET, UINT, ULONG, ConstPointer, Pointer
 from .library import ws2_32
 
 if TYPE_CHECKING:
@@ -183,7 +183,11 @@ def WSAPoll(fdArray: LPWSAPOLLFD, fds: ULONG, timeout: INT) -> INT:
 
 @ws2_32(since="Windows 95")
 def select(
-    nfds: INT, readfds: LPFD_SET, writefds: LPFD_SET, exceptfds: LPFD_SET, timeout: PTIMEVAL
+    nfds: INT,
+    readfds: LPFD_SET,
+    writefds: LPFD_SET,
+    exceptfds: LPFD_SET,
+    timeout: ConstPointer[TIMEVAL],
 ) -> INT:
     """Wait until one of several sockets is ready.
 

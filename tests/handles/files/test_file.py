@@ -106,12 +106,12 @@ def test_each_mode_does_what_it_does_in_open(
                 file.append(b"12345")
             else:
                 file.write(b"12345", 0)
-            [completion] = port.wait(5)
+            [completion] = port.wait(60)
             assert (completion.error, completion.bytes) == (None, 5)
         if expected.readable():
             expected.seek(0)
             file.read(bytearray(100), 0)
-            [completion] = port.wait(5)
+            [completion] = port.wait(60)
             assert bytes(completion.data) == expected.read()
     assert ours.read_bytes() == pythons.read_bytes()
 
@@ -250,7 +250,7 @@ def test_a_number_becomes_a_file(port: CompletionPort, path: Path) -> None:
     assert number
     with File(port._queue, number, key="adopted", name="content", mode="r") as file:
         file.read(bytearray(3), 1)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.key, bytes(completion.data)) == ("adopted", CONTENT[1:4])
         assert file.mode == "r"
         assert "content" in repr(file)
@@ -268,7 +268,7 @@ def test_several_reads_in_flight_each_bring_their_own_bytes(
         posted = {file.read(bytearray(1000), offset): offset for offset in range(15000, -1, -1000)}
         seen = []
         while len(seen) < len(posted):
-            completions = port.wait(5)
+            completions = port.wait(60)
             assert completions, "a completion never came"
             seen += completions
         assert {c.operation for c in seen} == set(posted)
@@ -290,7 +290,7 @@ def test_bytes_written_at_offsets_are_where_python_finds_them(
         file.write(memoryview(b"-third-")[1:-1], 100)
         seen = []
         while len(seen) < 3:
-            seen += port.wait(5)
+            seen += port.wait(60)
         assert sorted(c.bytes for c in seen) == [5, 5, 6]
         assert [c.error for c in seen] == [None] * 3
         assert file.size() == 105
@@ -300,7 +300,7 @@ def test_bytes_written_at_offsets_are_where_python_finds_them(
 def test_read_across_the_end_is_short(port: CompletionPort, path: Path) -> None:
     with port.file(path) as file:
         file.read(bytearray(100), len(CONTENT) - 7)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (bytes(completion.data), completion.error) == (CONTENT[-7:], None)
 
 
@@ -326,7 +326,7 @@ def test_end_of_file_is_zero_bytes_and_no_error(
     with port.file(path, key="file") as file:
         assert file.skips_on_success is ("no skip" not in way)
         operation = file.read(bytearray(10), offset)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.operation, completion.key) == (operation, "file")
         assert (completion.bytes, completion.error, bytes(completion.data)) == (0, None, b"")
         assert completion.status == STATUS_END_OF_FILE
@@ -334,7 +334,7 @@ def test_end_of_file_is_zero_bytes_and_no_error(
         assert port.in_flight_by_kind() == {}
         assert port.wait(0.05) == []
         operation.post()
-        assert len(port.wait(5)) == 1
+        assert len(port.wait(60)) == 1
 
 
 def test_read_done_on_the_spot_completes_once(
@@ -346,7 +346,7 @@ def test_read_done_on_the_spot_completes_once(
     with port.file(path) as file:
         operation = file.read(bytearray(10), 3)
         assert port.in_flight_by_kind() == {}
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.operation, bytes(completion.data)) == (operation, CONTENT[3:13])
         assert port.wait(0.05) == []
         ended = file.read_operation(bytearray(10), len(CONTENT))
@@ -361,7 +361,7 @@ def test_zero_length_read_completes_with_nothing(
 ) -> None:
     with port.file(path) as file:
         operation = file.read(bytearray(), offset)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.operation, completion.bytes) == (operation, 0)
         assert completion.error is None
         assert port.wait(0.05) == []
@@ -372,13 +372,13 @@ def test_offsets_beyond_four_gigabytes(port: CompletionPort, tmp_path: Path) -> 
     path = tmp_path / "large"
     with port.file(path, "x+") as file:
         file.control(FSCTL_SET_SPARSE)
-        assert [c.error for c in port.wait(5)] == [None]
+        assert [c.error for c in port.wait(60)] == [None]
         operation = file.write(b"around the edge", 2**32 - 6)
         assert operation.offset == 2**32 - 6
-        assert [c.bytes for c in port.wait(5)] == [15]
+        assert [c.bytes for c in port.wait(60)] == [15]
         assert file.size() == 2**32 + 9
         file.read(bytearray(100), 2**32)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert bytes(completion.data) == b" the edge"
         with path.open("rb") as python:
             python.seek(2**32 - 6)
@@ -399,7 +399,7 @@ def test_appends_in_flight_do_not_overwrite_each_other(
         assert "at the end of" in repr(operation)
         seen = []
         while len(seen) < len(lines):
-            seen += port.wait(5)
+            seen += port.wait(60)
         assert {(c.bytes, c.error) for c in seen} == {(9, None)}
     written = path.read_bytes().splitlines(keepends=True)
     assert written[0] == b"start\n"
@@ -416,7 +416,7 @@ def test_operation_is_posted_again_at_another_place(port: CompletionPort, path: 
             operation.post()
             with pytest.raises(RuntimeError, match="still pending"):
                 operation.offset = 0
-            [completion] = port.wait(5)
+            [completion] = port.wait(60)
             seen += bytes(completion.data)
         assert seen == CONTENT
         assert operation.offset == len(CONTENT)
@@ -424,7 +424,7 @@ def test_operation_is_posted_again_at_another_place(port: CompletionPort, path: 
             operation.offset = 2**63 - 4095
     with port.file(path, "r+") as file:
         append = file.append(b"x")
-        port.wait(5)
+        port.wait(60)
         with pytest.raises(ValueError, match="has no offset"):
             append.offset = 0
 
@@ -503,7 +503,7 @@ def test_buffer_is_held_until_its_completion(port: CompletionPort, path: Path) -
                 buffer.append(0)
         seen = []
         while len(seen) < 2:
-            seen += port.wait(5)
+            seen += port.wait(60)
         del seen
         incoming.append(0)
         outgoing.append(0)
@@ -555,7 +555,7 @@ def test_flush_does_not_hold_up_the_file(
 
     def flush(real: Callable[..., int], number: Any) -> int:
         file.read(bytearray(5), 0)
-        read.extend(bytes(c.data) for c in port.wait(5))
+        read.extend(bytes(c.data) for c in port.wait(60))
         return real(number)
 
     kernel.wrap("FlushFileBuffers", flush)
@@ -591,7 +591,7 @@ def test_control_code_reaches_the_file_system(port: CompletionPort, path: Path) 
     """FSCTL_SET_SPARSE is taken; a code that no file system knows is an error, either way."""
     with port.file(path, "r+") as file:
         operation = file.control(FSCTL_SET_SPARSE)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.operation, completion.error) == (operation, None)
         assert port.wait(0.05) == []
         try:
@@ -599,7 +599,7 @@ def test_control_code_reaches_the_file_system(port: CompletionPort, path: Path) 
         except IocpError as refused:
             error: Any = refused
         else:
-            [completion] = port.wait(5)
+            [completion] = port.wait(60)
             error = completion.error
         assert error.function == "DeviceIoControl"
         assert error.winerror in (1, 50, 87)

@@ -42,7 +42,7 @@ def pair(port: CompletionPort, path: Path) -> Iterator[Pair]:
 
 def held(port: CompletionPort, operation: Operation) -> bool:
     """Wait for the one completion of a lock; tell whether it is held."""
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert completion.operation is operation
     return completion.error is None
 
@@ -81,7 +81,7 @@ def test_lock_completes_once_whatever_the_kernel_queues(
         posted = [file.lock_range(n, 1) for n in range(20)]
         seen = []
         while len(seen) < 20:
-            completions = port.wait(5)
+            completions = port.wait(60)
             assert completions, "a completion never came"
             seen += completions
         assert [c.operation for c in seen] == posted
@@ -160,7 +160,7 @@ def test_file_opened_for_appending_is_not_locked(port: CompletionPort, path: Pat
         except AccessDeniedError as refused:
             assert refused.function == "LockFileEx"  # noqa: PT017, Windows' answer
         else:
-            assert len(port.wait(5)) == 1
+            assert len(port.wait(60)) == 1
 
 
 # Waiting for a lock
@@ -185,7 +185,7 @@ def test_lock_that_is_waited_for_can_be_cancelled(port: CompletionPort, pair: Pa
     assert held(port, mine.lock_range(0, 10))
     operation = other.lock_range(5, 1)
     assert operation.cancel() is True
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert isinstance(completion.error, OperationCancelledError)
 
 
@@ -195,7 +195,7 @@ def test_closing_the_file_ends_the_wait_for_a_lock(port: CompletionPort, pair: P
     assert held(port, mine.lock_range(0, 10))
     other.lock_range(5, 1)
     other.close()
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert completion.error is not None
 
 
@@ -257,7 +257,7 @@ def test_pending_lock_is_cancelled(waiting: Waiting, path: Path) -> None:
     with port.file(path, "r+") as file:
         operation = file.lock_range(0, 10)
         assert operation.cancel() is True
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert isinstance(completion.error, OperationCancelledError)
         assert port.wait(0.05) == []
 
@@ -268,7 +268,7 @@ def test_pending_lock_may_be_refused_by_packet(waiting: Waiting, path: Path) -> 
     with port.file(path, "r+") as file:
         file.lock_range(0, 10, wait=False)
         waiting.end(0xC0000054)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert isinstance(completion.error, SharingViolationError)
 
 

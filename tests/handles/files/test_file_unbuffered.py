@@ -42,10 +42,10 @@ def test_unbuffered_reads_and_writes_whole_sectors(port: CompletionPort, path: P
         sector = file.sector_size
         memory = aligned(4 * PAGE + sector)
         file.read(memory, sector)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert bytes(completion.data) == CONTENT[sector:]
         file.write(aligned(sector, b"w"), 2 * sector)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.bytes, completion.error) == (sector, None)
     written = path.read_bytes()
     assert written == CONTENT[: 2 * sector] + b"w" * sector + CONTENT[3 * sector :]
@@ -83,12 +83,12 @@ def test_pages_are_gathered_and_scattered(port: CompletionPort, tmp_path: Path) 
     path = tmp_path / "new"
     with port.file(path, "x+", unbuffered=True) as file:
         operation = file.write_gather(aligned(PAGE, b"a"), aligned(2 * PAGE, b"b"), offset=PAGE)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.operation, completion.bytes) == (operation, 3 * PAGE)
         assert port.wait(0.05) == []
         first, second = aligned(2 * PAGE), aligned(PAGE)
         file.read_scatter(first, second, offset=PAGE)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.bytes, completion.error) == (3 * PAGE, None)
         assert first[:] == b"a" * PAGE + b"b" * PAGE
         assert second[:] == b"b" * PAGE
@@ -99,11 +99,11 @@ def test_scattered_read_across_the_end_and_behind_it(port: CompletionPort, path:
     with port.file(path, unbuffered=True) as file:
         first, second = aligned(PAGE), aligned(PAGE)
         file.read_scatter(first, second, offset=3 * PAGE)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.bytes, completion.error) == (PAGE + 4, None)
         assert (first[:], second[:4]) == (CONTENT[3 * PAGE : 4 * PAGE], b"tail")
         file.read_scatter(first, offset=8 * PAGE)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.bytes, completion.error) == (0, None)
         assert port.wait(0.05) == []
 
@@ -167,7 +167,7 @@ def test_pages_are_held_until_their_completion(port: CompletionPort, path: Path)
         gc.collect()
         with pytest.raises(BufferError):
             kept.close()
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert completion.operation.buffers[1][:] == CONTENT[PAGE : 2 * PAGE]
         del completion
         gc.collect()
@@ -204,7 +204,7 @@ def test_sector_size_is_a_page_where_nobody_tells_it(kernel: FaultyKernel, path:
         with pytest.raises(ValueError, match="offset must be a multiple of 4096"):
             file.read(aligned(PAGE), 512)
         file.read(aligned(PAGE), 0)
-        assert [c.bytes for c in port.wait(5)] == [PAGE]
+        assert [c.bytes for c in port.wait(60)] == [PAGE]
 
 
 @pytest.mark.parametrize(
@@ -219,9 +219,9 @@ def test_rounds_of_scattering_leave_nothing(port: CompletionPort, path: Path, ro
         handles = handle_count()
         for _ in range(rounds):
             file.read_scatter(page, offset=0)
-            assert [c.bytes for c in port.wait(5)] == [PAGE]
+            assert [c.bytes for c in port.wait(60)] == [PAGE]
             file.write_gather(page, offset=0)
-            assert [c.bytes for c in port.wait(5)] == [PAGE]
+            assert [c.bytes for c in port.wait(60)] == [PAGE]
         assert handle_count() <= handles
         assert port.in_flight_by_kind() == {}
     gc.collect()

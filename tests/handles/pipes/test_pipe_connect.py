@@ -47,7 +47,7 @@ def test_free_instance_is_had_at_once(port: CompletionPort) -> None:
 def test_busy_server_is_waited_for(port: CompletionPort, busy: tuple[PipeServer, Pipe]) -> None:
     """Pending while the instance has its client; done when it is there for another."""
     server, instance = busy
-    connect = port.connect_pipe(server.name, timeout=10)
+    connect = port.connect_pipe(server.name, timeout=60)
     assert port.wait(0.1) == []
     assert port.in_flight_by_kind() == {"connect": 1}
     instance.disconnect()
@@ -82,7 +82,7 @@ def test_nobody_is_blocked_meanwhile(port: CompletionPort, busy: tuple[PipeServe
     assert port.statistics().in_flight_by_kind["connect"].operations == 50
     for n in range(20):
         port.post(n)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert completion.key == n
     assert [connect.cancel() for connect in waiting] == [True] * 50
     completions = completions_of(port, *waiting)
@@ -112,7 +112,7 @@ def test_cancel_during_an_attempt_closes_what_it_opened() -> None:
         if busy.calls > 1:
             thread = threading.Thread(target=lambda: opened.append(connect.cancel()))
             thread.start()
-            thread.join(10)
+            thread.join(60)
         return number
 
     kernel.wrap("CreateFileW", open_)

@@ -406,7 +406,7 @@ def test_both_ends_know_the_others_process(port: CompletionPort) -> None:
         [completion] = completions_of(port, pipe.read(bytearray(20)))
         assert pipe.peer_process_id() == int(bytes(completion.data))
         completions_of(port, pipe.write(b"!"))
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
     ours, theirs = connected(port)
     assert (ours.peer_process_id(), theirs.peer_process_id()) == (os.getpid(), os.getpid())
 

@@ -51,7 +51,7 @@ def peer() -> Iterator[socket.socket]:
     """A plain socket of Python's that sends and receives datagrams."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
-        peer.settimeout(10)
+        peer.settimeout(60)
         yield peer
 
 
@@ -257,7 +257,7 @@ def test_packets_are_never_skipped_on_datagram_sockets(
 
     def collect() -> None:
         while len(seen) < len(posted):
-            completions = port.wait(10)
+            completions = port.wait(60)
             assert completions, "a completion never came"
             seen.extend(c.operation for c in completions)
 
@@ -434,7 +434,7 @@ def test_close_completes_what_is_pending(port: CompletionPort, ours: Datagram) -
     ours.close()
     seen: list[Any] = []
     while len(seen) < 2:
-        seen += port.wait(5)
+        seen += port.wait(60)
     assert {c.operation for c in seen} == operations
     assert [c.error is None for c in seen] == [False, False]
     with pytest.raises(HandleClosedError, match="takes no receive_from"):
@@ -512,7 +512,7 @@ def test_socket_can_be_connected_to_another_peer(port: CompletionPort, ours: Dat
         ours.send(b"hello")
         keys: set[Any] = set()
         while len(keys) < 2:
-            keys |= {c.key for c in port.wait(5)}
+            keys |= {c.key for c in port.wait(60)}
         assert keys == {"ours", peer.key}
 
 
@@ -527,7 +527,7 @@ def test_ipv6(port: CompletionPort) -> None:
     theirs.send_to(b"hello", ours.local_address())
     seen: dict[Any, Any] = {}
     while len(seen) < 2:
-        seen.update({c.key: c for c in port.wait(5)})
+        seen.update({c.key: c for c in port.wait(60)})
     assert bytes(seen["ours"].data) == b"hello"
     assert seen["ours"].address == theirs.local_address()
 
@@ -640,7 +640,7 @@ def test_many_receives_outstanding_take_a_datagram_each(
         peer.sendto(b"datagram %d" % n, ours.local_address())
     seen: list[Any] = []
     while len(seen) < 64:
-        completions = port.wait(5)
+        completions = port.wait(60)
         assert completions, "a completion never came"
         seen += completions
     assert {c.operation for c in seen} == operations
@@ -663,11 +663,11 @@ def test_threads_share_a_socket(port: CompletionPort, ours: Datagram) -> None:
         thread.start()
     seen: list[Any] = []
     while len(seen) < 300:
-        completions = port.wait(5)
+        completions = port.wait(60)
         assert completions, "a completion never came"
         seen += completions
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     received = [bytes(c.data) for c in seen if c.key == "target"]
     assert sorted(received) == sorted(b"%d" % n for n in range(150))
 

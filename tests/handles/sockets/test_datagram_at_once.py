@@ -33,7 +33,7 @@ def peer(family: int) -> Iterator[socket.socket]:
     """A plain socket of Python's."""
     with socket.socket(family, socket.SOCK_DGRAM) as peer:
         peer.bind(LOOPBACK[family])
-        peer.settimeout(10)
+        peer.settimeout(60)
         yield peer
 
 
@@ -81,7 +81,7 @@ def test_no_room_is_no_error() -> None:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
     ):
         peer.bind(("127.0.0.1", 0))
-        peer.settimeout(10)
+        peer.settimeout(60)
         datagram = port.datagram(family=socket.AF_INET)
         assert datagram.try_send_to(b"one", peer.getsockname()) is False
         assert datagram.try_send_to(b"two", peer.getsockname()) is True

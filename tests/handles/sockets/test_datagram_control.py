@@ -48,7 +48,7 @@ def both(port: CompletionPort) -> dict[Any, Any]:
     """Return the completions of a receive and a send, by key."""
     seen: dict[Any, Any] = {}
     while len(seen) < 2:
-        completions = port.wait(5)
+        completions = port.wait(60)
         assert completions, "a completion never came"
         seen.update({c.key: c for c in completions})
     return seen
@@ -107,7 +107,7 @@ def test_completion_keeps_its_control_data(port: CompletionPort) -> None:
     operation.post()
     operation.cancel()
     third: Any
-    [third] = port.wait(5)
+    [third] = port.wait(60)
     assert first.control.destination == "127.0.0.1"
     assert [c.control for c in (second, third)] == [ControlData(), ControlData()]
 
@@ -128,7 +128,7 @@ def test_too_little_room_for_control_data_is_said(port: CompletionPort, control_
         assert completion.address == peer.local_address()
         operation.post()
     operation.cancel()
-    port.wait(5)
+    port.wait(60)
 
 
 def test_flags_tell_which_part_was_truncated(kernel: FaultyKernel, port: CompletionPort) -> None:
@@ -142,11 +142,11 @@ def test_flags_tell_which_part_was_truncated(kernel: FaultyKernel, port: Complet
     kernel.wrap("WSARecvMsg", receive)
     ours, peer = bound(port, "ours"), bound(port, "peer")
     peer.send_to(b"hello", ours.local_address())
-    port.wait(5)
+    port.wait(60)
     ours.receive_from(peek=True)
-    port.wait(5)
+    port.wait(60)
     ours.receive_message(bytearray(4))
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert (completion.truncated, completion.control_truncated) == (True, False)  # type: ignore[attr-defined]
 
 
@@ -207,7 +207,7 @@ def test_each_argument_is_the_control_message_that_windows_knows(
     assert [c.messages for c in seen] == [(), (own, mark), (information, cut)]
     sent = 0
     while sent < 3:
-        sent += len(port.wait(5))
+        sent += len(port.wait(60))
 
 
 def test_marks_and_sizes_out_of_range_are_refused(port: CompletionPort) -> None:
@@ -252,12 +252,12 @@ def test_one_send_is_many_datagrams_and_one_receive_takes_them(port: CompletionP
         pytest.skip(f"{error} (Wine 8 has none)")
     data = bytes(range(250)) * 42
     peer.send_message(data, ours.local_address(), segment_size=1000)
-    port.wait(5)
+    port.wait(60)
     received = b""
     while len(received) < len(data):
         ours.receive_message(bytearray(65535))
         completion: Any
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert completion.error is None
         size = completion.control.segment_size
         assert size in (None, 1000)
@@ -283,11 +283,11 @@ def test_coalesced_size_and_mark_are_read(kernel: FaultyKernel, port: Completion
     kernel.wrap("WSARecvMsg", receive)
     ours, peer = bound(port, "ours"), bound(port, "peer")
     peer.send_to(b"hello", ours.local_address())
-    port.wait(5)
+    port.wait(60)
     ours.receive_from(peek=True)
-    port.wait(5)
+    port.wait(60)
     ours.receive_message(bytearray(10))
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     control = completion.control  # type: ignore[attr-defined]
     assert control.ecn is Ecn.CONGESTED
     assert control.segment_size == 1400

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from completions import one
 from datagram_journal import DatagramJournal, Echo
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel
 from journal import Journal, served
 
@@ -130,10 +131,10 @@ def test_session_connects_to_the_address_of_its_listener(host: str) -> None:
         number = listener.address[1]
         session: Any = port.connect(listener.address, Journal)
         with served(port):
-            assert session.connected.wait(10)
+            assert session.connected.wait(DEADLINE_S)
             assert session.peer_address[:2] == ("::1" if ":" in host else "127.0.0.1", number)
             session.abort()
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::"])

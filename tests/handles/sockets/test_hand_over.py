@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel, Refusal
 
 from pyiocp import (
@@ -43,11 +44,11 @@ with CompletionPort() as port:
     print("opened", flush=True)
     while True:
         stream.receive(bytearray(100))
-        [completion] = port.wait(20)
+        [completion] = port.wait(DEADLINE_S)
         if not completion.bytes:
             break
         stream.send(bytes(completion.data).upper())
-        assert port.wait(20)[0].key == "taken over"
+        assert port.wait(DEADLINE_S)[0].key == "taken over"
     print("done", stream.peer_address()[1], flush=True)
 """
 
@@ -75,7 +76,7 @@ def spoken_to(
     process.stdin.write(shared)
     process.stdin.flush()
     opened = process.stdout.readline()
-    assert opened.strip() == b"opened", process.communicate(timeout=10)
+    assert opened.strip() == b"opened", process.communicate(timeout=60)
     close()
     with peer:
         port = peer.getsockname()[1]
@@ -84,7 +85,7 @@ def spoken_to(
             assert peer.recv(10) == word.upper()
         peer.shutdown(socket.SHUT_WR)
         assert process.stdout.readline().split() == [b"done", b"%d" % port]
-    assert process.wait(20) == 0
+    assert process.wait(DEADLINE_S) == 0
 
 
 def test_other_process_takes_the_connection_of_a_python_socket_over(
@@ -120,7 +121,7 @@ def leaves(kernel: FaultyKernel) -> None:
 @pytest.fixture
 def pair(port: CompletionPort) -> Iterator[tuple[Stream, socket.socket]]:
     ours, peer = socket.socketpair()
-    peer.settimeout(10)
+    peer.settimeout(60)
     with peer:
         yield port.stream(ours), peer
 
@@ -152,7 +153,7 @@ def test_shared_stream_takes_nothing_and_stays_open_until_it_is_closed(
 @pytest.mark.usefixtures("leaves")
 def test_shared_stream_is_closed_with_its_port(port: CompletionPort) -> None:
     ours, peer = socket.socketpair()
-    peer.settimeout(10)
+    peer.settimeout(60)
     with peer:
         shared = port.stream(ours).share(os.getpid())
         with socket.fromshare(shared):
@@ -169,7 +170,7 @@ def test_stream_that_cannot_leave_its_port_stays_as_it_was(
         stream.share(os.getpid())
     stream.receive(bytearray(10))
     peer.sendall(b"hello")
-    [completion] = port.wait(10)
+    [completion] = port.wait(60)
     assert bytes(completion.data) == b"hello"
 
 
@@ -180,7 +181,7 @@ def test_stream_with_operations_in_flight_is_not_shared(port: CompletionPort, pa
     with pytest.raises(RuntimeError, match="cannot be shared: in flight on it are receive"):
         stream.share(os.getpid())
     operation.cancel()
-    assert len(port.wait(10)) == 1
+    assert len(port.wait(60)) == 1
     with socket.fromshare(stream.share(os.getpid())):
         pass
 
@@ -210,7 +211,7 @@ def test_share_that_the_system_refuses_leaves_the_stream(
         stream.share(4)
     assert again == [(stream.number, port.handle)] * 4
     stream.send(b"hello")
-    assert [c.error for c in port.wait(10)] == [None]
+    assert [c.error for c in port.wait(60)] == [None]
     assert peer.recv(10) == b"hello"
 
 

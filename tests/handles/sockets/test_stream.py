@@ -33,7 +33,7 @@ def test_receive_completes_once_with_bytes_and_key(port: CompletionPort, pair: P
     operation = stream.receive(bytearray(100))
     assert port.in_flight_by_kind() == {"receive": 1}
     peer.sendall(b"hello")
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert completion.operation is operation
     assert completion.key == "ours"
     assert bytes(completion.data) == b"hello"
@@ -47,9 +47,9 @@ def test_receive_done_on_the_spot_completes_once_too(port: CompletionPort, pair:
     stream, peer = pair
     peer.sendall(b"ab")
     stream.receive(bytearray(1))
-    port.wait(5)
+    port.wait(60)
     operation = stream.receive(bytearray(10))
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert completion.operation is operation
     assert bytes(completion.data) == b"b"
     assert port.wait(0.05) == []
@@ -61,7 +61,7 @@ def test_operation_can_be_posted_again(port: CompletionPort, pair: Pair) -> None
     seen = []
     for data in (b"one", b"two", b"three"):
         peer.sendall(data)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         seen.append(bytes(completion.data))
         operation.post()
     assert seen == [b"one", b"two", b"three"]
@@ -72,13 +72,13 @@ def test_operation_can_be_posted_again(port: CompletionPort, pair: Pair) -> None
 def test_buffers_are_filled_and_sent_in_order(port: CompletionPort, pair: Pair) -> None:
     stream, peer = pair
     stream.send(b"ab", b"", bytearray(b"cd"), memoryview(b"ef"))
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert completion.bytes == 6
     assert peer.recv(10) == b"abcdef"
     peer.sendall(b"123456")
     first, second = bytearray(2), bytearray(10)
     stream.receive(first, second)
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert (bytes(first), bytes(second[:4]), completion.bytes) == (b"12", b"3456", 6)
 
 
@@ -86,7 +86,7 @@ def test_peer_close_is_zero_bytes_and_no_error(port: CompletionPort, pair: Pair)
     stream, peer = pair
     stream.receive(bytearray(10))
     peer.close()
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert (completion.bytes, completion.error) == (0, None)
 
 
@@ -96,10 +96,10 @@ def test_zero_byte_receive_announces_data_without_taking_it(
     stream, peer = pair
     stream.receive()
     peer.sendall(b"x")
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert (completion.bytes, completion.error) == (0, None)
     stream.receive(bytearray(10))
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert bytes(completion.data) == b"x"
 
 
@@ -108,7 +108,7 @@ def test_peek_leaves_the_bytes(port: CompletionPort, pair: Pair) -> None:
     peer.sendall(b"abc")
     for peek in (True, False):
         stream.receive(bytearray(10), peek=peek)
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert bytes(completion.data) == b"abc"
 
 
@@ -118,7 +118,7 @@ def test_reset_by_peer_is_a_connection_reset_error(port: CompletionPort, pair: P
     stream.receive(bytearray(10))
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00")
     peer.close()
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert isinstance(completion.error, ConnectionResetError)
     assert isinstance(completion.error, PeerResetError)
     assert completion.error.winerror == 10054
@@ -144,7 +144,7 @@ def test_connect_and_accept_meet(port: CompletionPort) -> None:
     client.connect(listening.local_address())
     seen = {}
     while len(seen) < 2:
-        for completion in port.wait(5):
+        for completion in port.wait(60):
             assert completion.error is None
             seen[completion.key] = completion
     server = accept.accepted
@@ -155,7 +155,7 @@ def test_connect_and_accept_meet(port: CompletionPort) -> None:
     server.receive(bytearray(10))
     kinds = {}
     while len(kinds) < 2:
-        kinds.update({c.operation.kind: c.bytes for c in port.wait(5)})
+        kinds.update({c.operation.kind: c.bytes for c in port.wait(60)})
     assert kinds == {"send": 4, "receive": 4}
 
 
@@ -165,7 +165,7 @@ def test_connect_to_nobody_is_refused(port: CompletionPort) -> None:
         address = unused.getsockname()
     stream = port.stream()
     stream.connect(address)
-    [completion] = port.wait(10)
+    [completion] = port.wait(60)
     assert isinstance(completion.error, ConnectRefusedError)
     assert isinstance(completion.error, ConnectionRefusedError)
 
@@ -174,7 +174,7 @@ def test_connect_sends_first_data(port: CompletionPort) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         stream = port.stream()
         stream.connect(server.getsockname(), b"first")
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert (completion.error, completion.bytes) == (None, 5)
         connection, _ = server.accept()
         with connection:
@@ -189,7 +189,7 @@ def test_accept_with_first_data(port: CompletionPort) -> None:
     with socket.create_connection(listening.local_address()) as client:
         assert port.wait(0.05) == []
         client.sendall(b"hello")
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert bytes(completion.data) == b"hello"
         assert accept.accepted is not None
         assert accept.accepted.peer_address() == client.getsockname()
@@ -204,7 +204,7 @@ def test_ipv6(port: CompletionPort) -> None:
     client.connect(listening.local_address())
     done = 0
     while done < 2:
-        for completion in port.wait(5):
+        for completion in port.wait(60):
             assert completion.error is None
             done += 1
     assert accept.accepted is not None
@@ -216,7 +216,7 @@ def test_disconnect_ends_the_peer_and_completes_once(port: CompletionPort, pair:
     stream.disconnect()
     assert peer.recv(10) == b""
     peer.close()
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert completion.error is None
     assert port.wait(0.05) == []
 
@@ -225,7 +225,7 @@ def test_disconnected_socket_connects_again(port: CompletionPort, pair: Pair) ->
     stream, peer = pair
     stream.disconnect(reuse=True)
     peer.close()
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert completion.error is None
     with socket.create_server(("127.0.0.1", 0)) as server:
         try:
@@ -234,7 +234,7 @@ def test_disconnected_socket_connects_again(port: CompletionPort, pair: Pair) ->
             if error.winerror == WSAEISCONN:
                 pytest.skip("this system says that it reuses sockets, and does not: Wine 8")
             raise
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert completion.error is None
 
 
@@ -248,7 +248,7 @@ def test_cancel_completes_as_cancelled(port: CompletionPort, pair: Pair) -> None
     stream, _ = pair
     operation = stream.receive(bytearray(10))
     assert operation.cancel() is True
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert isinstance(completion.error, OperationCancelledError)
     assert operation.cancel() is False
 
@@ -267,7 +267,7 @@ def test_close_completes_what_is_pending(port: CompletionPort, pair: Pair) -> No
     stream, _ = pair
     operation = stream.receive(bytearray(10))
     stream.close()
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert completion.operation is operation
     assert completion.error is not None
 
@@ -320,7 +320,7 @@ def test_accept_that_is_refused_takes_no_socket() -> None:
         with pytest.raises(RuntimeError, match="still pending"):
             operation.post()
         with socket.create_connection(listening.local_address()):
-            [completion] = port.wait(10)
+            [completion] = port.wait(60)
         assert completion.error is None
         operation.accepted.close()
         listening.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import time
@@ -28,7 +29,7 @@ from pyiocp.winapi import (
 
 half_reused = pytest.mark.skipif(
     WINE,
-    reason="Wine 8 reuses a socket only to receive: it cannot connect, send or take first data",
+    reason="Wine 8 reuses a socket only to receive, Wine 10 not even for that",
 )
 
 
@@ -43,7 +44,7 @@ def listening(port: CompletionPort) -> Stream:
 def accepted(listening: Stream, into: Stream | None = None) -> tuple[Stream, socket.socket]:
     """Return a stream with a client, and the client."""
     operation = listening.accept(into=into)
-    client = socket.create_connection(listening.local_address(), timeout=10)
+    client = socket.create_connection(listening.local_address(), timeout=60)
     completion = one(listening.port)  # type: ignore[arg-type]
     assert (completion.operation, completion.error) == (operation, None)
     assert operation.accepted is not None
@@ -62,21 +63,34 @@ def disconnected(stream: Stream, client: socket.socket) -> None:
 def test_stream_is_accepted_into_again(port: CompletionPort, listening: Stream) -> None:
     """C29: the same stream, key and socket, for three clients, with each one's address."""
     stream, client = accepted(listening)
+    with contextlib.ExitStack() as clients:
+        stream.key = "reused"
+        number = stream.number
+        for _ in range(3):
+            disconnected(stream, client)
+            again, client = accepted(listening, stream)
+            clients.enter_context(client)
+            assert again is stream
+            assert (stream.number, stream.key) == (number, "reused")
+            assert stream.peer_address() == client.getsockname()
+            assert stream.local_address() == listening.local_address()
+
+
+def test_reused_stream_receives(port: CompletionPort, listening: Stream) -> None:
+    """C29: what each of three clients sends, and nothing of the one before."""
+    stream, client = accepted(listening)
     stream.key = "reused"
-    number = stream.number
     for n in range(3):
         disconnected(stream, client)
-        again, client = accepted(listening, stream)
-        assert again is stream
-        assert (stream.number, stream.key) == (number, "reused")
-        assert stream.peer_address() == client.getsockname()
-        assert stream.local_address() == listening.local_address()
-        client.sendall(b"hello %d" % n)
-        stream.receive(bytearray(10))
-        completion = one(port)
-        assert (completion.key, completion.error) == ("reused", None)
-        assert bytes(completion.data) == b"hello %d" % n
-    client.close()
+        stream, client = accepted(listening, stream)
+        with client:
+            client.sendall(b"hello %d" % n)
+            stream.receive(bytearray(10))
+            completion = one(port)
+            assert (completion.key, completion.error) == ("reused", None)
+            if WINE and completion.bytes == 0:
+                pytest.skip("this Wine receives from the socket's last connection: Wine 10")
+            assert bytes(completion.data) == b"hello %d" % n
 
 
 @half_reused
@@ -240,7 +254,7 @@ def test_stream_closed_under_an_accept(port: CompletionPort, listening: Stream) 
     completions = port.wait(0.05)  # the system may notice, or take the client first
     if not completions:
         with socket.create_connection(listening.local_address()):
-            completions = port.wait(10)
+            completions = port.wait(60)
     [completion] = completions
     assert completion.error is not None
     assert operation.accepted is None
@@ -255,7 +269,7 @@ def test_stream_closed_when_the_client_is_there_already(
     mine = port.stream()
     operation = listening.accept(into=mine)
     with socket.create_connection(listening.local_address()):
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while operation.status == STATUS_PENDING and time.monotonic() < until:
             time.sleep(0.001)  # for the system to take the connection; bounded above
         mine.close()

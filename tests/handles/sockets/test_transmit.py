@@ -323,11 +323,11 @@ def test_cancel_by_another_thread_while_the_next_part_starts(
     kernel.wrap("CancelIoEx", cancels)
     operation, file = pending(pair, tmp_path)
     with file:
-        pair[1].settimeout(10)
+        pair[1].settimeout(60)
         reader = threading.Thread(target=received, args=(pair[1], 1 << 20))
         reader.start()
         completion = one(port)
-        reader.join(10)
+        reader.join(60)
     assert isinstance(completion.error, OperationCancelledError)
     assert (len(calls), cancels.calls) == (2, 1)
 
@@ -638,7 +638,7 @@ def test_close_between_two_parts_on_another_thread_loses_no_completion(
     class Held(SendFileOperation):
         def _go_on(self) -> int:
             between.set()
-            assert closing.wait(10)
+            assert closing.wait(60)
             return super()._go_on()
 
     ours, peer = socket.socketpair()
@@ -650,14 +650,14 @@ def test_close_between_two_parts_on_another_thread_loses_no_completion(
         found: list[Any] = []
 
         def wait() -> None:
-            found.extend(port.wait(10))
+            found.extend(port.wait(60))
 
         thread = threading.Thread(target=wait)
         thread.start()
-        assert between.wait(10)
+        assert between.wait(60)
         threading.Timer(0.2, closing.set).start()
         found += port.close()
-        thread.join(10)
+        thread.join(60)
     assert [completion.operation for completion in found] == [operation]
     assert isinstance(found[0].error, OperationCancelledError)
     assert port.in_flight == {}

@@ -40,14 +40,14 @@ def test_connection_through_a_file(port: CompletionPort, tmp_path: Path) -> None
     client.connect(path, b"first")
     seen: dict[Any, Any] = {}
     while len(seen) < 2:
-        seen.update({c.key: c for c in port.wait(5)})
+        seen.update({c.key: c for c in port.wait(60)})
     assert [c.error for c in seen.values()] == [None, None]
     server = accept.accepted
     assert server is not None
     assert (server.local_address(), server.peer_address()) == (path, "")
     assert client.peer_address() == path
     server.receive(bytearray(10))
-    [completion] = port.wait(5)
+    [completion] = port.wait(60)
     assert bytes(completion.data) == b"first"
     assert [file.name for file in tmp_path.iterdir()] == ["socket"]
 
@@ -89,7 +89,7 @@ def test_connect_binds_to_no_path_and_names_the_file(
         unix = UnixOverTcp(kernel, server.getsockname())
         stream = port.stream(family=AF_UNIX)
         stream.connect(r"C:\temp\socket")
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert completion.error is None
     assert unix.bound == [(AF_UNIX, 2)]
     assert unix.connected == [(r"C:\temp\socket", ctypes.sizeof(SOCKADDR_UN))]
@@ -118,7 +118,7 @@ def test_accepted_peer_without_a_path_has_an_empty_address(
     finally:
         number.detach()
     with socket.create_connection(("127.0.0.1", address[1])):
-        [completion] = port.wait(5)
+        [completion] = port.wait(60)
         assert completion.error is None
         assert accept.accepted is not None
         assert accept.accepted.local_address() == "socket"

@@ -29,8 +29,8 @@ from pyiocp.winapi import (
 EARLY_S = 0.001
 """Windows may signal a timer before its time by the performance counter, by less than this."""
 
-LATE_S = 1.0
-"""What a loaded machine may add."""
+LATE_S = 10.0
+"""What a busy machine may add."""
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_time_comes_once_and_not_before(port: CompletionPort) -> None:
     timer = port.timer(key="timer")
     begun = time.perf_counter()
     operation = timer.after(0.05)
-    completion = only(port.wait(10))
+    completion = only(port.wait(60))
     elapsed = time.perf_counter() - begun
     assert (completion.operation, completion.key, completion.error) == (operation, "timer", None)
     assert 0.05 - EARLY_S <= elapsed < 0.05 + LATE_S
@@ -56,12 +56,12 @@ def test_a_time_comes_once_and_not_before(port: CompletionPort) -> None:
     assert completion.missed == 0
     assert port.wait(0.06) == []
     operation.post()
-    assert only(port.wait(10)).operation is operation
+    assert only(port.wait(60)).operation is operation
 
 
 def test_no_time_at_all_comes_at_once(port: CompletionPort) -> None:
     operation = port.timer().after(0)
-    assert only(port.wait(10)).operation is operation
+    assert only(port.wait(60)).operation is operation
 
 
 def test_a_timer_says_whether_it_is_exact(kernel: WaitingKernel, port: CompletionPort) -> None:
@@ -78,7 +78,7 @@ def test_a_timer_says_whether_it_is_exact(kernel: WaitingKernel, port: Completio
     assert flags == [CREATE_WAITABLE_TIMER_HIGH_RESOLUTION, 0]
     assert timer.high_resolution is False
     timer.after(0.001)
-    assert only(port.wait(10)).error is None
+    assert only(port.wait(60)).error is None
     kernel.wrap("CreateWaitableTimerExW", Refusal(ERROR_NOT_ENOUGH_MEMORY, None, times=1))
     with pytest.raises(ResourceLimitError, match="CreateWaitableTimerExW"):
         port.timer()
@@ -92,7 +92,7 @@ def test_a_timer_that_cannot_be_set_raises(kernel: WaitingKernel, port: Completi
         timer.after(0)
     assert port.in_flight_by_kind() == {}
     operation = timer.after(0)
-    assert only(port.wait(10)).operation is operation
+    assert only(port.wait(60)).operation is operation
 
 
 def test_a_timer_has_one_time_only(port: CompletionPort) -> None:
@@ -106,7 +106,7 @@ def test_a_timer_has_one_time_only(port: CompletionPort) -> None:
     with pytest.raises(TypeError, match="after"):
         timer.wait()
     assert operation.due == due
-    assert only(port.wait(10)).operation is operation
+    assert only(port.wait(60)).operation is operation
 
 
 @pytest.mark.parametrize("seconds", [-0.001, float("nan"), float("inf"), 2e9])
@@ -150,7 +150,7 @@ def test_ticks_keep_to_a_grid_and_are_counted(port: CompletionPort) -> None:
     assert operation.due == pytest.approx(first + passed * 0.005, abs=1e-9)
     assert operation.due >= time.perf_counter() - LATE_S
     assert operation.cancel() is True
-    assert isinstance(only(port.wait(10)).error, OperationCancelledError)
+    assert isinstance(only(port.wait(60)).error, OperationCancelledError)
     assert port.wait(0.02) == []
 
 
@@ -163,11 +163,11 @@ def test_lateness_is_told_and_missed_ticks_are_left_out(kernel: WaitingKernel) -
         assert operation.due == 1000.0
         wait_until_queued(port)
         now[0] = 1000.35
-        tick = only(port.wait(10))
+        tick = only(port.wait(60))
         assert (tick.late, tick.missed) == (pytest.approx(0.35), 3)
         assert operation.due == pytest.approx(1000.4)
         now[0] = 1000.41
-        tick = only(port.wait(10))
+        tick = only(port.wait(60))
         assert (tick.late, tick.missed) == (pytest.approx(0.01), 0)
         assert operation.due == pytest.approx(1000.5)
 
@@ -179,7 +179,7 @@ def test_a_tick_that_comes_too_early_is_not_given_twice(kernel: WaitingKernel) -
     with CompletionPort(kernel=kernel) as port:
         operation = port.timer().every(0.01)
         now[0] = 1000.0096
-        tick = only(port.wait(10))
+        tick = only(port.wait(60))
         assert (tick.late, tick.missed) == (pytest.approx(-0.0004), 0)
         assert operation.due == pytest.approx(1000.02)
 
@@ -187,8 +187,8 @@ def test_a_tick_that_comes_too_early_is_not_given_twice(kernel: WaitingKernel) -
 def test_there_is_one_tick_ready_at_most(port: CompletionPort) -> None:
     """After ten periods without a look there is one completion, which counts the others."""
     port.timer().every(0.005)
-    time.sleep(0.05)
-    completions = port.wait(10)
+    time.sleep(0.05)  # ten periods
+    completions = port.wait(60)
     assert len(completions) == 1
     assert only(completions).missed >= 8
 
@@ -196,7 +196,7 @@ def test_there_is_one_tick_ready_at_most(port: CompletionPort) -> None:
 def test_a_series_begins_when_it_is_told_to(port: CompletionPort) -> None:
     begun = time.perf_counter()
     operation = port.timer().every(3600, first=0.02)
-    tick = only(port.wait(10))
+    tick = only(port.wait(60))
     assert time.perf_counter() - begun < 0.02 + LATE_S
     assert tick.error is None
     assert operation.due == pytest.approx(begun + 0.02 + 3600, abs=LATE_S)
@@ -206,13 +206,13 @@ def test_a_cancelled_series_may_begin_again(port: CompletionPort) -> None:
     """Its grid then begins anew."""
     operation = port.timer().every(3600)
     assert operation.cancel() is True
-    assert isinstance(only(port.wait(10)).error, OperationCancelledError)
+    assert isinstance(only(port.wait(60)).error, OperationCancelledError)
     due = operation.due
-    time.sleep(0.02)
+    time.sleep(0.02)  # so that the new grid is another one
     operation.post()
     assert operation.due > due
     assert operation.cancel() is True
-    assert isinstance(only(port.wait(10)).error, OperationCancelledError)
+    assert isinstance(only(port.wait(60)).error, OperationCancelledError)
 
 
 def test_a_cancel_that_loses_against_a_tick_ends_the_series(port: CompletionPort) -> None:
@@ -220,7 +220,7 @@ def test_a_cancel_that_loses_against_a_tick_ends_the_series(port: CompletionPort
     operation = port.timer().every(0.01)
     wait_until_queued(port)
     operation.cancel()
-    assert only(port.wait(10)).error is None
+    assert only(port.wait(60)).error is None
     assert port.wait(0.05) == []
     assert port.in_flight_by_kind() == {}
 
@@ -230,7 +230,7 @@ def test_closing_a_timer_or_its_port_ends_a_series(kernel: WaitingKernel) -> Non
         timer = port.timer()
         operation = timer.every(3600)
         timer.close()
-        completion = only(port.wait(10))
+        completion = only(port.wait(60))
         assert completion.operation is operation
         assert isinstance(completion.error, OperationCancelledError)
         with pytest.raises(HandleClosedError):
@@ -248,23 +248,23 @@ def test_a_series_that_cannot_go_on_says_why(kernel: WaitingKernel, port: Comple
     wait_until_queued(port)
     refusal = Refusal(ERROR_NOT_ENOUGH_MEMORY, 0, times=1)
     kernel.wrap("SetWaitableTimer", refusal)
-    tick = only(port.wait(10))
+    tick = only(port.wait(60))
     assert isinstance(tick.error, ResourceLimitError)
     assert tick.late >= -EARLY_S
     assert port.in_flight_by_kind() == {}
     timer.after(0)
-    assert only(port.wait(10)).error is None
+    assert only(port.wait(60)).error is None
 
 
 def rounds_of_every_end(port: CompletionPort, rounds: int) -> None:
     for _ in range(rounds):
         timer = port.timer()
         timer.after(0)
-        assert only(port.wait(10)).error is None
+        assert only(port.wait(60)).error is None
         series = timer.every(3600, first=0)
-        assert only(port.wait(10)).error is None
+        assert only(port.wait(60)).error is None
         series.cancel()
-        assert isinstance(only(port.wait(10)).error, OperationCancelledError)
+        assert isinstance(only(port.wait(60)).error, OperationCancelledError)
         timer.close()
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from journal import Journal, Made, eventually, served
 from tls_context import client_context, server_context
 
@@ -184,7 +185,7 @@ def test_idle_connection_that_ends_is_dropped(port: CompletionPort, echoes: Made
     assert ask(session, b"ping") == b"ping"
     pool.release(session)
     getattr(echoes[0], end)()
-    assert session.closed.wait(10)
+    assert session.closed.wait(DEADLINE_S)
     assert eventually(lambda: pool.idle == 0)
     again = got(pool.acquire())
     assert again is not session
@@ -237,7 +238,7 @@ def test_released_in_a_hook_and_acquired_there(port: CompletionPort, echoes: Mad
     pool = ConnectionPool(port, echoes.listener.address, Asking)  # type: ignore[attr-defined]
     session = got(pool.acquire())
     session.send(b"ping")
-    assert done.wait(10)
+    assert done.wait(DEADLINE_S)
     assert taken == [session]
     assert (pool.busy, pool.idle) == (1, 0)
     assert not session.closed.is_set()
@@ -248,8 +249,8 @@ def test_idle_connection_is_closed_after_its_time(port: CompletionPort, echoes: 
     pool = pool_of(port, echoes, idle_timeout=0.1)
     session = got(pool.acquire())
     pool.release(session)
-    assert session.closed.wait(10)
-    assert echoes[0].closed.wait(10)
+    assert session.closed.wait(DEADLINE_S)
+    assert echoes[0].closed.wait(DEADLINE_S)
     assert (pool.busy, pool.idle) == (0, 0)
     assert echoes[0].error is None
 
@@ -258,11 +259,11 @@ def test_connection_that_is_used_is_not_closed_for_idleness(
     port: CompletionPort, echoes: Made
 ) -> None:
     """Acquired again just in time, it is kept for longer than it may be idle."""
-    pool = pool_of(port, echoes, idle_timeout=0.2)
+    pool = pool_of(port, echoes, idle_timeout=1.0)
     session = got(pool.acquire())
     pool.release(session)
     assert got(pool.acquire()) is session
-    assert not session.closed.wait(0.4)
+    assert not session.closed.wait(2.0)
     assert ask(session, b"ping") == b"ping"
 
 
@@ -273,7 +274,7 @@ def test_closed_session_gives_its_place_to_who_waits(port: CompletionPort, echoe
         session = got(pool.acquire())
         future = pool.acquire()
         session.abort()
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
         if give_back:
             pool.release(session)
         again = got(future)
@@ -316,7 +317,7 @@ def test_release_of_what_was_not_acquired(port: CompletionPort, echoes: Made, wh
     pool.release(session)
     if what == "foreign":
         session = port.connect(echoes.listener.address, Journal)  # type: ignore[attr-defined]
-        assert session.connected.wait(10)
+        assert session.connected.wait(DEADLINE_S)
     with pytest.raises(ValueError, match="has not been acquired"):
         pool.release(session)
     assert (pool.busy, pool.idle) == (0, 1)
@@ -339,9 +340,9 @@ def test_closed_pool(port: CompletionPort, echoes: Made) -> None:
         pool.acquire()
     assert ask(busy, b"ping") == b"ping"
     pool.release(busy)
-    assert busy.closed.wait(10)
+    assert busy.closed.wait(DEADLINE_S)
     pool.release(idle)
-    assert idle.closed.wait(10)
+    assert idle.closed.wait(DEADLINE_S)
 
 
 def test_port_closes_under_a_pool() -> None:
@@ -474,7 +475,7 @@ def test_dropped_future_with_callbacks_is_fulfilled(port: CompletionPort, echoes
 
     pool.acquire().add_done_callback(take)
     pool.release(session)
-    assert done.wait(10)
+    assert done.wait(DEADLINE_S)
     assert taken == [session]
     assert (pool.busy, pool.idle) == (1, 0)
 
@@ -541,7 +542,7 @@ def test_block_that_fails_gives_nothing_back(port: CompletionPort, echoes: Made)
         raise ZeroDivisionError
     with pool.connection() as another:
         assert another is not session
-    assert echoes[0].closed.wait(10)
+    assert echoes[0].closed.wait(DEADLINE_S)
 
 
 def test_block_that_gets_no_connection(port: CompletionPort, echoes: Made, refused: Any) -> None:
@@ -573,10 +574,10 @@ def test_hook_does_not_wait_for_a_connection(port: CompletionPort, echoes: Made)
 
     with pool.connection() as session:
         port.call_soon(in_a_hook)
-        assert done.wait(10)
+        assert done.wait(DEADLINE_S)
         done.clear()
     port.call_soon(in_a_hook)
-    assert done.wait(10)
+    assert done.wait(DEADLINE_S)
     assert "a hook cannot wait" in str(found[0])
     assert found[1] is session
     assert (pool.busy, pool.idle, pool.waiting) == (0, 1, 0)

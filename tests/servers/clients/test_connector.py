@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel, Refusal
 from journal import Journal, Made, eventually, receive_all, served
 from look_ups import FOUR
@@ -42,13 +43,13 @@ def test_connected_session_talks_both_ways(
         with served(port):
             peer, address = server.accept()
             with peer:
-                assert session.connected.wait(10)
+                assert session.connected.wait(DEADLINE_S)
                 assert session.local_address == address
                 session.send(b"question")
                 assert receive_all(peer, 8) == b"question"
                 peer.sendall(b"answer")
                 assert session.wait_received(6) == b"answer"
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
     assert session.hooks == ["connect", "receive", "eof", "close"]
     assert session.error is None
 
@@ -59,9 +60,9 @@ def test_name_is_looked_up(port: CompletionPort) -> None:
     with socket.create_server(address[:2], family=family) as server:
         session = port.connect(("localhost", server.getsockname()[1]), Journal)
         with served(port):
-            assert session.connected.wait(10)
+            assert session.connected.wait(DEADLINE_S)
             session.abort()
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 64])
@@ -69,7 +70,7 @@ def test_unknown_name_ends_in_on_close_alone(port: CompletionPort, host: str) ->
     """One that nobody has, and two that can be none."""
     session = port.connect((host, 80), Journal)
     with served(port):
-        assert session.closed.wait(30)
+        assert session.closed.wait(DEADLINE_S)
     assert session.hooks == ["close"]
     assert isinstance(session.error, OSError)
     assert port.sessions == set()
@@ -81,7 +82,7 @@ def test_refused_connection_ends_in_on_close_alone(
 ) -> None:
     session = port.connect(refused, Journal)
     with served(port):
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
         assert eventually(lambda: not port.sessions)
     assert session.hooks == ["close"]
     assert type(session.error) is ConnectRefusedError
@@ -92,7 +93,7 @@ def test_unanswered_connect_times_out(port: CompletionPort, unanswered: Unanswer
     """Nobody answers: after the time given, TimeoutError, and nothing is in flight."""
     session = port.connect(unanswered.address, Journal, timeout=0.2)
     with served(port):
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.hooks == ["close"]
     assert type(session.error) is NetworkTimeoutError
     assert isinstance(session.error, TimeoutError)
@@ -107,7 +108,7 @@ def test_connecting_session_can_be_ended(
     session = port.connect(unanswered.address, Journal, timeout=None)
     getattr(session, how)()
     with served(port):
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.hooks == ["close"]
     assert type(session.error) is ConnectionLostError
     assert port.in_flight_by_kind() == {}
@@ -140,7 +141,7 @@ def test_used_session_is_refused(port: CompletionPort) -> None:
             port.connect(server.getsockname(), lambda: session)
         session.abort()
         with served(port):
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
         with pytest.raises(ValueError, match="make a new one"):
             port.connect(server.getsockname(), lambda: session)
         with CompletionPort() as other, pytest.raises(ValueError, match="make a new one"):
@@ -191,7 +192,7 @@ def test_connect_from_a_hook(port: CompletionPort, no_errors_logged: None) -> No
 
     port.connect(listener.address, Chained)
     with served(port):
-        assert done.wait(10)
+        assert done.wait(DEADLINE_S)
         assert eventually(lambda: not port.sessions)
 
 
@@ -232,10 +233,10 @@ def test_address_of_four_parts_is_connected_to(port: CompletionPort) -> None:
     with socket.create_server(("::1", 0), family=socket.AddressFamily(23)) as server:
         session: Any = port.connect(server.getsockname(), Journal)
         with served(port):
-            assert session.connected.wait(10)
+            assert session.connected.wait(DEADLINE_S)
             assert session.peer_address == server.getsockname()
             session.abort()
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
 
 
 class Broken:
@@ -267,11 +268,11 @@ def test_unforeseen_failure_of_an_attempt_is_that_attempts(function: str, error:
             server.getsockname(), made, backoff=Backoff(first=0.01, maximum=0.01)
         )
         with served(port):
-            assert made[0].connected.wait(10)
+            assert made[0].connected.wait(DEADLINE_S)
             assert not client.closed
             assert len(made) == 1
             client.close()
-            assert made[0].closed.wait(10)
+            assert made[0].closed.wait(DEADLINE_S)
             assert [handle for handle in port.handles if not handle.internal] == []
     assert broken.left == 0
 
@@ -286,9 +287,9 @@ def test_unforeseen_failure_goes_to_the_next_address(
         monkeypatch.setattr(connector, "resolve_all", lambda *_: found)
         session: Any = port.connect(server.getsockname(), Journal)
         with served(port):
-            assert session.connected.wait(10)
+            assert session.connected.wait(DEADLINE_S)
             session.abort()
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
 
 
 @pytest.mark.parametrize("end", ["attempts", "port"])
@@ -310,7 +311,7 @@ def test_failure_of_the_connector_itself_is_an_attempts(
     with served(port):
         assert eventually(lambda: len(calls) == 3)
         if end == "attempts":
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
     port.close()
     assert session.hooks == ["close"]
     if end == "attempts":

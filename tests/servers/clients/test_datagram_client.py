@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from datagram_journal import LOCAL, DatagramJournal, Echo
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel, Refusal
 from journal import Made, eventually, served
 from look_ups import FOUR, SIX, look_ups
@@ -44,7 +45,7 @@ def test_client_and_server_on_one_port(port: CompletionPort, host: str) -> None:
         assert client.peer_address[1] == server.address[1]
         assert client.local_address[1] == sessions[0].peer_address[1]
         client.close()
-        assert client.closed.wait(10)
+        assert client.closed.wait(DEADLINE_S)
         assert eventually(lambda: port.sessions == {sessions[0]})
     assert (client.error, client.hooks) == (None, ["connect", "receive", "close"])
 
@@ -69,7 +70,7 @@ def test_client_that_is_ended_before_it_begins(port: CompletionPort, method: str
     client: Any = port.connect_datagram(("localhost", 9), Asking)
     getattr(client, method)()
     with served(port):
-        assert client.closed.wait(10)
+        assert client.closed.wait(DEADLINE_S)
         assert eventually(lambda: not port.sessions)
     assert client.hooks == ["close"]
     assert isinstance(client.error, ConnectionLostError)
@@ -79,7 +80,7 @@ def test_client_that_is_ended_before_it_begins(port: CompletionPort, method: str
 def test_name_that_nobody_has_comes_by_on_close(port: CompletionPort) -> None:
     client: Any = port.connect_datagram(("no-such-host.invalid", 9), Asking)
     with served(port):
-        assert client.closed.wait(30)
+        assert client.closed.wait(DEADLINE_S)
     assert client.hooks == ["close"]
     assert isinstance(client.error, socket.gaierror)
 
@@ -90,7 +91,7 @@ def test_address_that_there_is_no_way_to_comes_by_on_close() -> None:
     with CompletionPort(kernel=kernel) as port:
         client: Any = port.connect_datagram(LOCAL, Asking)
         with served(port):
-            assert client.closed.wait(10)
+            assert client.closed.wait(DEADLINE_S)
         assert isinstance(client.error, UnreachableError)
         assert client.hooks == ["close"]
         assert (port.in_flight, port.handles) == ({}, set())
@@ -112,7 +113,7 @@ def test_nobody_there_is_told_unless_not_wanted(ended: bool) -> None:
         client: Any = port.connect_datagram(server.address, Asking, report_unreachable=ended)
         with served(port):
             if ended:
-                assert client.closed.wait(10)
+                assert client.closed.wait(DEADLINE_S)
             else:
                 assert client.wait_received(1) == [b"hello"]
     assert refusal.refused in ((1, 2, 3) if ended else (3,))
@@ -148,7 +149,7 @@ def test_first_hook_that_raises_ends_the_client(
 
     client: Any = port.connect_datagram(LOCAL, Failing)
     with served(port):
-        assert client.closed.wait(10)
+        assert client.closed.wait(DEADLINE_S)
         assert eventually(lambda: port.handles == set())
     assert isinstance(client.error.__cause__, ZeroDivisionError)
     caplog.clear()
@@ -179,7 +180,7 @@ def test_clients_that_come_and_go_leave_nothing(port: CompletionPort) -> None:
             client: Any = port.connect_datagram(server.address, Asking)
             assert client.wait_received(1) == [b"hello"]
             client.close()
-            assert client.closed.wait(10)
+            assert client.closed.wait(DEADLINE_S)
         server.close()
         assert eventually(lambda: port.handles == set() and not port.sessions)
         assert eventually(lambda: port.in_flight_by_kind() == {})
@@ -193,7 +194,7 @@ def test_error_of_the_system_is_an_iocp_error() -> None:
     with CompletionPort(kernel=kernel) as port:
         client: Any = port.connect_datagram(LOCAL, Asking)
         with served(port):
-            assert client.closed.wait(10)
+            assert client.closed.wait(DEADLINE_S)
     assert isinstance(client.error, IocpError)
     assert client.error.winerror == 10024
 
@@ -267,7 +268,7 @@ def test_client_goes_on_where_somebody_is(
             client._pyiocp.on_end.__self__._unreachable(port.datagram()).work()
             assert client.state is SessionState.OPEN
             client.close()
-            assert client.closed.wait(10)
+            assert client.closed.wait(DEADLINE_S)
     assert 1 <= nobody.refusal.refused <= times
     assert nobody.reports[:3] == [False, True, told]  # the server's; while there is another address
     assert (client.hooks, client.error) == (["connect", "receive", "close"], None)
@@ -281,7 +282,7 @@ def test_client_at_whose_addresses_nobody_is_ends(monkeypatch: pytest.MonkeyPatc
     with CompletionPort(kernel=kernel) as port:
         client: Any = port.connect_datagram(both(monkeypatch, 9), Asking)
         with served(port):
-            assert client.closed.wait(10)
+            assert client.closed.wait(DEADLINE_S)
             assert eventually(lambda: not port.sessions)
             assert client.peer_address == ("127.0.0.1", 9)
             assert [handle for handle in port.handles if not handle.internal] == []
@@ -302,7 +303,7 @@ def test_client_that_was_answered_stays(monkeypatch: pytest.MonkeyPatch) -> None
             nobody.six = {handle.number for handle in port.handles if handle.key is client}
             nobody.refusal.enabled = True
             client.send(b"more")
-            assert client.closed.wait(10)
+            assert client.closed.wait(DEADLINE_S)
             assert client.peer_address == server.address
     assert type(client.error) is PeerResetError
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from datagram_journal import DatagramJournal, Echo
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel, Refusal
 from journal import Journal, Made, eventually, served
 
@@ -56,12 +57,12 @@ def test_connection_comes_from_the_local_address(
     listener = port.listen((server, 0), sessions)
     session: Any = port.connect(listener.address, Journal, local_address=local)
     with served(port):
-        assert session.connected.wait(10)
+        assert session.connected.wait(DEADLINE_S)
         assert session.local_address[0] == seen
         assert eventually(lambda: bool(sessions))
         assert sessions[0].peer_address[:2] == session.local_address[:2]
         session.close()
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
 
 
 def test_connection_comes_from_a_port_of_ones_own(port: CompletionPort) -> None:
@@ -72,12 +73,12 @@ def test_connection_comes_from_a_port_of_ones_own(port: CompletionPort) -> None:
         local = free.getsockname()
     first: Any = port.connect(listener.address, Journal, local_address=local)
     with served(port):
-        assert first.connected.wait(10)
+        assert first.connected.wait(DEADLINE_S)
         assert first.local_address == local
         second: Any = port.connect(listener.address, Journal, local_address=local)
-        assert second.closed.wait(10)
+        assert second.closed.wait(DEADLINE_S)
         first.abort()
-        assert first.closed.wait(10)
+        assert first.closed.wait(DEADLINE_S)
     assert type(second.error) is AddressUnavailableError
     assert second.error.function == "bind"
 
@@ -86,7 +87,7 @@ def test_address_of_another_machine_comes_by_on_close(port: CompletionPort) -> N
     listener = port.listen(LOCAL, Session)
     session: Any = port.connect(listener.address, Journal, local_address=("192.0.2.1", 0))
     with served(port):
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert type(session.error) is AddressUnavailableError
     assert (session.error.function, session.hooks) == ("bind", ["close"])
 
@@ -103,7 +104,7 @@ def test_client_that_comes_back_comes_from_the_same_address(port: CompletionPort
         )
         for number in range(2):
             assert eventually(lambda: len(made) > number)  # noqa: B023
-            assert made[number].connected.wait(10)
+            assert made[number].connected.wait(DEADLINE_S)
             assert made[number].local_address[0] == "127.0.0.6"
             made[number].abort()
         client.close()
@@ -187,7 +188,7 @@ def test_local_ports_are_shared_before_the_bind(local: Any, shared: bool) -> Non
                 local = free.getsockname()
         session: Any = port.connect(server.getsockname(), Journal, local_address=local)
         with served(port):
-            assert session.connected.wait(10)
+            assert session.connected.wait(DEADLINE_S)
     number = kernel.calls[0][1]
     mine = [name for name, each in kernel.calls if each == number]
     assert mine[: mine.index("bind") + 1] == (["share", "bind"] if shared else ["bind"])
@@ -201,7 +202,7 @@ def test_streams_of_ring_2_share_local_ports() -> None:
         stream.connect(server.getsockname())
         assert kernel.calls == [("share", stream.number), ("bind", stream.number)]
         assert stream._options is None
-        assert port.wait(10)
+        assert port.wait(DEADLINE_S)
 
 
 def test_system_without_that_option_connects_all_the_same() -> None:
@@ -217,7 +218,7 @@ def test_system_without_that_option_connects_all_the_same() -> None:
     with CompletionPort(kernel=kernel) as port, socket.create_server(LOCAL) as server:
         session: Any = port.connect(server.getsockname(), Journal)
         with served(port):
-            assert session.connected.wait(10)
+            assert session.connected.wait(DEADLINE_S)
     assert refusal.refused == 1
 
 
@@ -233,7 +234,7 @@ def test_want_of_local_ports_is_told_as_that(function: str) -> None:
         refusal.enabled = True
         session: Any = port.connect(("127.0.0.1", 9), Journal)
         with served(port):
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
     assert type(session.error) is ResourceLimitError
     assert f"{function} failed with WSAENOBUFS (10055): no local port is left" in str(session.error)
     assert "locked" not in str(session.error)

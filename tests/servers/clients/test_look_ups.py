@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from datagram_journal import DatagramJournal
+from deadline import DEADLINE_S
 from journal import Journal, Made, eventually, served
 from look_ups import FOUR, SIX, look_ups
 
@@ -74,9 +75,9 @@ def test_look_ups_that_were_given_up_are_in_nobodys_way(
             assert eventually(lambda: len(names.asked) == 16)
             for session in slow:
                 session.abort()
-        assert all(session.closed.wait(10) for session in slow)
+        assert all(session.closed.wait(DEADLINE_S) for session in slow)
         other = port.connect(("quick.test", 9), Journal)
-        assert other.closed.wait(10)
+        assert other.closed.wait(DEADLINE_S)
         assert not names.known.is_set()
         names.known.set()
         assert eventually(lambda: threads(port) == 0)
@@ -94,13 +95,13 @@ def test_threads_of_look_ups_have_a_bound(
     with served(port):
         for number in range(60):
             session: Any = port.connect((f"slow{number}.test", 9), Journal, timeout=0.01)
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
         assert threads(port) == 20
         assert len(port._service.resolver._wanted) == 0  # nothing of the other 40 is kept
         other: Any = port.connect(("quick.test", 9), Journal)
         assert "quick.test" not in names.asked
         names.known.set()
-        assert other.closed.wait(10)
+        assert other.closed.wait(DEADLINE_S)
         assert eventually(lambda: threads(port) == 0)
     assert type(other.error) is ConnectRefusedError
 
@@ -114,9 +115,9 @@ def test_client_that_keeps_trying_holds_up_nobody(port: CompletionPort, names: N
         )
         assert eventually(lambda: len(names.asked) > 20)
         other: Any = port.connect(("quick.test", 9), Journal)
-        assert other.closed.wait(10)
+        assert other.closed.wait(DEADLINE_S)
         client.close()
-        assert made[0].closed.wait(10)
+        assert made[0].closed.wait(DEADLINE_S)
         names.known.set()
         assert eventually(lambda: threads(port) == 0)
     assert len(made) == 1
@@ -126,7 +127,7 @@ def test_time_out_of_a_look_up_says_so(port: CompletionPort, names: Names) -> No
     """C43: it is no connect that took too long."""
     session: Any = port.connect(("slow.test", 9), Journal, timeout=0.05)
     with served(port):
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert type(session.error) is NetworkTimeoutError
     assert session.error.function == "getaddrinfo"
     assert "getaddrinfo failed with WSAETIMEDOUT" in str(session.error)
@@ -136,7 +137,7 @@ def test_time_out_of_a_look_up_says_so(port: CompletionPort, names: Names) -> No
 def test_time_out_of_a_connect_says_so(port: CompletionPort, unanswered: Any) -> None:
     session: Any = port.connect(unanswered.address, Journal, timeout=0.05)
     with served(port):
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.error.function == "ConnectEx"
 
 
@@ -144,7 +145,7 @@ def test_unknown_name_is_in_the_error(port: CompletionPort) -> None:
     """C43: the function, the name and the code: by the system's own look-up."""
     session: Any = port.connect(("no-such-host.invalid", 9), Journal)
     with served(port):
-        assert session.closed.wait(30)
+        assert session.closed.wait(DEADLINE_S)
     assert type(session.error) is socket.gaierror
     assert session.error.errno == WSAHOST_NOT_FOUND
     assert "getaddrinfo('no-such-host.invalid') failed with WSAHOST_NOT_FOUND (11001)" in str(
@@ -155,7 +156,7 @@ def test_unknown_name_is_in_the_error(port: CompletionPort) -> None:
 def test_several_unknown_names_are_all_told(port: CompletionPort) -> None:
     session: Any = port.connect([("no-host.invalid", 9), ("a..b", 9)], Journal)
     with served(port):
-        assert session.closed.wait(30)
+        assert session.closed.wait(DEADLINE_S)
     assert "'a..b'" in str(session.error)
     assert [type(error) for error in session.error.__cause__.exceptions] == [socket.gaierror] * 2
     assert "no-host.invalid" in str(session.error.__cause__.exceptions[0])
@@ -174,10 +175,10 @@ def test_look_up_that_breaks_is_told_and_leaves_nothing(
     look_ups(monkeypatch, answer)
     with served(port):
         broken: list[Any] = [port.connect((f"{n}.test", 9), Journal) for n in range(40)]
-        assert all(session.closed.wait(10) for session in broken)
+        assert all(session.closed.wait(DEADLINE_S) for session in broken)
         assert all(isinstance(session.error.__cause__, MemoryError) for session in broken)
         good: Any = port.connect(("good.test", 9), Journal)
-        assert good.closed.wait(10)
+        assert good.closed.wait(DEADLINE_S)
         assert eventually(lambda: threads(port) == 0)
     assert type(good.error) is ConnectRefusedError
 
@@ -191,10 +192,10 @@ def test_name_with_flow_information_is_looked_up_in_its_family(
         names.families = [(FOUR, ("127.0.0.1", number)), (SIX, ("::1", number, 0, 0))]
         session: Any = port.connect(("both.test", number, 0, 0), Journal)
         with served(port):
-            assert session.connected.wait(10)
+            assert session.connected.wait(DEADLINE_S)
             assert session.peer_address == ("::1", number, 0, 0)
             session.abort()
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
 
 
 def test_name_without_an_address_of_the_family_is_unknown(
@@ -204,7 +205,7 @@ def test_name_without_an_address_of_the_family_is_unknown(
     with served(port):
         for address, local in ((("four.test", 9, 0, 0), None), (("four.test", 9), ("::1", 0))):
             session: Any = port.connect(address, Journal, local_address=local)
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
             assert type(session.error) is socket.gaierror
 
 
@@ -219,10 +220,10 @@ def test_local_address_chooses_the_family(
         ("both.test", number), Journal, local_address=("127.0.0.7", 0), timeout=30
     )
     with served(port):
-        assert session.connected.wait(10)
+        assert session.connected.wait(DEADLINE_S)
         assert session.local_address[0] == "127.0.0.7"
         session.abort()
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
 
 
 def test_errors_of_look_ups_are_no_iocp_errors(port: CompletionPort) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal import Journal, Made, connect, eventually, receive_all, served
@@ -500,7 +501,7 @@ def test_frames_arrive_one_by_one_and_on_receive_is_not_called(
         peer.shutdown(socket.SHUT_WR)
         assert peer.recv(1) == b""
         [session] = sessions
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.frames == frames
     assert session.hooks == ["connect", *["frame"] * len(frames), "eof", "close"]
     assert session.error is None
@@ -525,7 +526,7 @@ def test_what_is_no_frame_ends_the_session_with_its_own_error(
         peer.shutdown(socket.SHUT_WR)
         assert eventually(lambda: bool(sessions))
         [session] = sessions
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.frames == [b"good"]
     assert session.hooks == ["connect", "frame", "close"]
     assert type(session.error) is error
@@ -550,7 +551,7 @@ def test_no_frame_comes_after_close(port: CompletionPort, how: str) -> None:
         if how == "close":
             assert peer.recv(1) == b""
             peer.close()
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert sessions[0].frames[:3] == [b"1", b"2", b"3"]
     if how == "close":
         assert len(sessions[0].frames) == 3
@@ -582,9 +583,9 @@ def test_frames_wait_while_the_session_is_paused(port: CompletionPort) -> None:
             assert eventually(lambda n=n: len(session.frames) >= n)  # type: ignore[misc]
             assert session.hooks == ["connect", *["frame"] * n]
             session.resume_receiving()
-        assert session.has_eof.wait(10)
+        assert session.has_eof.wait(DEADLINE_S)
         assert peer.recv(1) == b""
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.frames == frames
     assert session.error is None
 
@@ -600,7 +601,7 @@ def test_what_was_under_way_when_paused_waits_too(port: CompletionPort) -> None:
         peer.sendall(wrapped(b"1"))
         assert eventually(lambda: bool(sessions))
         [session] = sessions
-        assert session.got.wait(10)
+        assert session.got.wait(DEADLINE_S)
         assert eventually(lambda: "receive" in repr(port))
         session.pause_receiving()
         peer.sendall(wrapped(b"2", b"3"))
@@ -610,9 +611,9 @@ def test_what_was_under_way_when_paused_waits_too(port: CompletionPort) -> None:
         framer.connection.inbox.deliver(framer.on_eof)
         assert not session.has_eof.is_set()
         session.resume_receiving()
-        assert session.has_eof.wait(10)
+        assert session.has_eof.wait(DEADLINE_S)
         peer.shutdown(socket.SHUT_WR)
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.frames == [b"1", b"2", b"3"]
     assert session.hooks == ["connect", *["frame"] * 3, "eof", "close"]
 
@@ -661,7 +662,7 @@ def test_a_frame_hook_that_raises_ends_that_session(
     with served(port), connect(listener) as peer:
         peer.sendall(wrapped(b"1", b"2"))
         assert eventually(lambda: bool(sessions))
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert "an answer to nothing" in str(sessions[0].error)
     assert [r.levelno for r in caplog.records] == [logging.ERROR]
     caplog.clear()

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from honest import HonestClient
 from journal import Journal, Made, connect, eventually, receive_all, reset, served
 from tls_context import client_context, server_context
@@ -64,7 +65,7 @@ def test_peer_that_does_not_read_is_not_read_from(port: CompletionPort, tls: boo
             peer.settimeout(30)
             assert len(receive_all(peer, received)) >= received
             assert eventually(lambda: session.received_bytes > received)
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
 
 
 def test_session_may_go_on_receiving(port: CompletionPort) -> None:
@@ -105,8 +106,8 @@ def test_two_sessions_that_flood_each_other_do_not_hang(port: CompletionPort, tl
             )
         else:
             port.connect(listener.address, clients)
-        assert eventually(lambda: bool(servers) and servers[0].closed.is_set(), seconds=30)
-        assert eventually(lambda: clients[0].closed.is_set(), seconds=30)
+        assert eventually(lambda: bool(servers) and servers[0].closed.is_set())
+        assert eventually(lambda: clients[0].closed.is_set())
     errors = [session.error for session in (servers[0], clients[0])]
     stalled = [error for error in errors if isinstance(error, SendStalledError)]
     assert stalled
@@ -131,7 +132,7 @@ def test_stalled_session_may_receive_again(port: CompletionPort) -> None:
         peer.sendall(bytes(sent))
         peer.shutdown(socket.SHUT_WR)
         assert len(receive_all(peer)) == sent
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert sessions[0].error is None
 
 
@@ -166,7 +167,7 @@ def test_full_session_notices_that_its_peer_has_gone(port: CompletionPort) -> No
         peer = connect(listener)
         fill(peer)
         reset(peer)
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
         assert isinstance(sessions[0].error, ConnectionError)
 
 
@@ -201,7 +202,7 @@ def test_pause_is_not_silence(port: CompletionPort, full: bool) -> None:
         else:
             session.resume_receiving()
             assert receive_all(peer, 8) == b"question"
-        assert session.closed.wait(10)  # now it is silent
+        assert session.closed.wait(DEADLINE_S)  # now it is silent
         assert isinstance(session.error, TimeoutError)
         assert not session.send_queue_bytes
 
@@ -221,7 +222,7 @@ def test_paused_session_with_something_to_send_may_be_idle(port: CompletionPort)
     sessions = Made(Paused)
     listener = port.listen(LOCAL, sessions)
     with served(port), connect(listener):
-        assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set(), seconds=30)
+        assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set())
         assert isinstance(sessions[0].error, TimeoutError)
 
 
@@ -293,7 +294,7 @@ def test_one_message_larger_than_the_limit_is_taken(
                 assert eventually(lambda: not session.send_queue_bytes)
             for _ in range(400):  # nobody reads
                 session.send(data)
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
     assert isinstance(session.error, SendQueueOverflowError)
 
 
@@ -310,7 +311,7 @@ def test_session_that_was_never_connected_takes_nothing(
         listener = port.listen(LOCAL, other)
         with served(port), connect(listener) as peer:
             port.connect(nobody.getsockname(), lambda: session)
-            assert session.closed.wait(30)
+            assert session.closed.wait(DEADLINE_S)
             with path.open("rb") as file:
                 assert session.send_file(file) is False
                 assert not file.closed
@@ -359,7 +360,7 @@ def test_largest_queues_go_first(port: CompletionPort, tls: bool) -> None:
             assert eventually(
                 lambda n=index: sessions[n].closed.is_set() or len(sessions[n].received) > 0
             )
-        assert sessions[1].closed.wait(10)
+        assert sessions[1].closed.wait(DEADLINE_S)
         error = sessions[1].error
         assert type(error) is SendQueueOverflowError
         assert "send_queue_bytes" in str(error)
@@ -406,5 +407,5 @@ def test_what_waits_behind_a_file_counts_too(port: CompletionPort, tmp_path: Any
         connect(listener) as raw,
         client_context().wrap_socket(raw, server_hostname="localhost"),
     ):
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert type(sessions[0].error) is SendQueueOverflowError

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from journal import Journal, Made, connect, eventually, served
 from tls_context import client_context, server_context
 
@@ -60,7 +61,7 @@ def test_transfer_that_goes_on_is_not_cut(
         peer = client_context().wrap_socket(raw, server_hostname="localhost") if tls else raw
         with peer:
             assert read_slowly(peer, 3.0) == SIZE
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
 
 
 @pytest.mark.parametrize("kind", ["send", "send_file"])
@@ -83,7 +84,7 @@ def test_peer_that_takes_nothing_is_not_waited_for(
     sessions = Made(Sending)
     listener = port.listen(LOCAL, sessions)
     with served(port), connect(listener):
-        assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set(), seconds=30)
+        assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set())
     assert isinstance(sessions[0].error, TimeoutError)
     assert "close" in str(sessions[0].error)
 
@@ -116,7 +117,7 @@ def test_trickle_does_not_hold_a_session(port: CompletionPort) -> None:
         thread = threading.Thread(target=trickle)
         thread.start()
         try:
-            assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set(), seconds=40)
+            assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set())
         finally:
             sessions_end.set()
             thread.join(10)
@@ -139,7 +140,7 @@ def test_peer_that_never_closes_is_left_after_the_time(port: CompletionPort) -> 
         assert peer.recv(1) == b""
         for _ in range(4):  # what it sends does not prolong it
             peer.sendall(b"x")
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert isinstance(sessions[0].error, TimeoutError)
 
 

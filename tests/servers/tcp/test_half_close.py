@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from deadline import DEADLINE_S
 from journal import Journal, Made, connect, eventually, receive_all, served
 from tls_context import client_context, server_context
 
@@ -37,7 +38,7 @@ def test_ended_session_goes_on_receiving(port: CompletionPort, no_errors_logged:
         peer.sendall(b"answer")
         assert session.wait_received(6) == b"answer"
         peer.shutdown(socket.SHUT_WR)
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.late is False
     assert session.error is None
     assert session.hooks[0] == "connect"
@@ -69,7 +70,7 @@ def test_session_closes_when_both_sides_have_ended(
         assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
         [session], [peer] = sessions, peers
         (session if first == "ours" else peer).send_eof()
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.error is None
     assert session.hooks == ["connect", "eof", "close"]
 
@@ -98,7 +99,7 @@ def test_what_waits_is_sent_before_both_sides_have_ended(port: CompletionPort, f
             session.send_eof()
         peer.shutdown(socket.SHUT_WR)
         assert receive_all(peer) == data
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.error is None
 
 
@@ -114,7 +115,7 @@ def test_closing_an_ended_session_waits_for_the_peer(port: CompletionPort) -> No
         session.close()
         peer.sendall(b"dropped")
         peer.shutdown(socket.SHUT_WR)
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.error is None
     assert session.hooks == ["connect", "close"]
 

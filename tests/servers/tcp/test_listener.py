@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel, Refusal, entries_of
 from journal import Journal, Made, connect, eventually, receive_all, reset, served
 
@@ -156,7 +157,7 @@ def test_refused_listener_can_be_closed(caplog: pytest.LogCaptureFixture) -> Non
             refused = refusal.refused
             done = threading.Event()
             port.call_later(0.3, done.set)  # after the next try would have been
-            assert done.wait(10)
+            assert done.wait(DEADLINE_S)
         assert refusal.refused <= refused + 1
     caplog.clear()
 
@@ -206,13 +207,13 @@ def test_factory_that_returns_a_session_again(
             assert receive_all(first, 3) == b"one"
             if when == "ended":
                 first.close()
-                assert only.closed.wait(10)
+                assert only.closed.wait(DEADLINE_S)
             with connect(listener) as second:
                 assert the_end(second) == b""
             if when == "alive":
                 first.sendall(b"two")
                 assert receive_all(first, 3) == b"two"
-        assert only.closed.wait(10)
+        assert only.closed.wait(DEADLINE_S)
     assert only.hooks.count("connect") == only.hooks.count("close") == 1
     assert (listener.accepted, listener.failed) == (1, 1)
     caplog.clear()
@@ -234,7 +235,7 @@ def test_first_hook_that_raises_closes_that_client_only(
     with served(port):
         with connect(listener) as peer:
             assert the_end(peer) == b""
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
         assert answers(listener)
     assert isinstance(sessions[0].error.__cause__, NoSession)
     assert sessions[0].hooks == ["close"]
@@ -257,7 +258,7 @@ def test_impossible_receive_size_ends_that_session_only(
         with connect(bad) as peer:
             assert the_end(peer) == b""
         assert eventually(lambda: bool(sessions))
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
         assert answers(good)
     assert sessions[0].hooks == ["close"]
     assert sessions[0].error is not None
@@ -332,7 +333,7 @@ def test_both_families_on_one_port(port: CompletionPort) -> None:
     clients = [port.connect(listener.address, Journal) for listener in listeners]
     with served(port):
         for client in clients:
-            assert client.connected.wait(10)
+            assert client.connected.wait(DEADLINE_S)
             client.send(b"hello")
             assert client.wait_received(5) == b"hello"
     assert {client.peer_address[0] for client in clients} == {"127.0.0.1", "::1"}

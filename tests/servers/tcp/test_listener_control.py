@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel, Refusal
 from journal import Journal, Made, connect, eventually, receive_all, served
 
@@ -137,7 +138,7 @@ def test_shutdown_lets_sessions_finish(port: CompletionPort, no_errors_logged: N
     text = bytes(1 << 20)
     with served(port), connect(listener) as peer:
         assert eventually(lambda: listener.accepted == 1)
-        assert sessions[0].connected.wait(10)
+        assert sessions[0].connected.wait(DEADLINE_S)
         sessions[0].send(text)
         listener.shutdown(timeout=30)
         assert listener.closed
@@ -146,7 +147,7 @@ def test_shutdown_lets_sessions_finish(port: CompletionPort, no_errors_logged: N
             connect(listener)
         assert receive_all(peer) == text
         peer.close()
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
         assert eventually(lambda: port._queue.timers.next_due() is None)
     assert sessions[0].error is None
     assert listener.sessions == set()
@@ -159,9 +160,9 @@ def test_shutdown_aborts_what_is_left_at_the_deadline(port: CompletionPort) -> N
     other = port.listen(LOCAL, Echo)
     with served(port), connect(listener), connect(other) as peer:
         assert eventually(lambda: listener.accepted == other.accepted == 1)
-        assert sessions[0].connected.wait(10)
+        assert sessions[0].connected.wait(DEADLINE_S)
         listener.shutdown(timeout=0.2)
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
         peer.sendall(b"other")
         assert receive_all(peer, 5) == b"other"
     assert type(sessions[0].error) is ConnectionLostError
@@ -192,7 +193,7 @@ def test_shutdown_of_the_port_ends_run(port: CompletionPort, threads: int) -> No
     listener = port.listen(LOCAL, sessions)
     with served(port, threads) as thread, connect(listener) as one, connect(listener):
         assert eventually(lambda: listener.accepted == 2)
-        assert all(session.connected.wait(10) for session in sessions)
+        assert all(session.connected.wait(DEADLINE_S) for session in sessions)
         port.shutdown(timeout=0.5)
         for attempt in (port.listen, port.connect, port.keep_connected):
             with pytest.raises(PortClosedError, match="shutting down"):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel
 from journal import Journal, Made, connect, eventually, receive_all, reset, served
 from tls_context import client_context, server_context
@@ -43,7 +44,7 @@ def test_session_begins_with_the_first_data(
         assert receive_all(peer, 3) == b"abc"
         peer.shutdown(socket.SHUT_WR)
         assert receive_all(peer) == b""
-    assert sessions[0].closed.wait(10)
+    assert sessions[0].closed.wait(DEADLINE_S)
     assert sessions[0].hooks == ["connect", "receive", "receive", "eof", "close"]
 
 
@@ -148,12 +149,12 @@ def test_handshake_may_be_the_first_data(port: CompletionPort, no_errors_logged:
             listener.address, Journal, tls=client_context(), server_hostname="localhost"
         )
         assert isinstance(client, Journal)
-        assert client.connected.wait(10)
+        assert client.connected.wait(DEADLINE_S)
         client.send(b"ping")
         assert client.wait_received(4) == b"ping"
         assert listener.sessions == set(sessions)
         client.close()
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert sessions[0].error is None
 
 
@@ -169,7 +170,7 @@ def test_first_hook_may_end_the_session_before_its_first_data(port: CompletionPo
         peer.sendall(b"unheard")
         assert receive_all(peer) == b""
         peer.close()
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert sessions[0].hooks == ["connect", "close"]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel
 from journal import Journal, Made, connect, eventually, receive_all, served
 
@@ -57,13 +58,17 @@ def test_files_keep_their_place(
     Sending.zero_byte_after = zero_byte_after
     sessions = Made(Sending)
     listener = port.listen(LOCAL, sessions)
-    with served(port), connect(listener) as peer:
-        expected = b"head" + content + b"between" + content[1000:6000] + b"tail"
-        assert receive_all(peer) == expected
-        assert eventually(lambda: all(file.closed for file in files))
-        now = sessions[0].statistics()
-        assert (now.bytes_sent, now.messages_sent, now.send_queue_bytes) == (len(expected), 6, 0)
-    assert sessions[0].closed.wait(0)
+    with served(port):
+        with connect(listener) as peer:
+            expected = b"head" + content + b"between" + content[1000:6000] + b"tail"
+            assert receive_all(peer) == expected
+            assert eventually(lambda: all(file.closed for file in files))
+            now = sessions[0].statistics()
+            sent = (now.bytes_sent, now.messages_sent, now.send_queue_bytes)
+            assert sent == (len(expected), 6, 0)
+        assert sessions[0].closed.wait(
+            DEADLINE_S
+        )  # the peer has closed: while the port still serves
     assert sessions[0].answer is True
     assert sessions[0].error is None
 
@@ -81,7 +86,7 @@ def test_file_that_is_not_sent_is_closed_too(port: CompletionPort, path: Path) -
             files.append(path.open("rb"))
             session.send_file(files[-1], close=True)
         session.abort()
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
         files.append(path.open("rb"))
         assert session.send_file(files[-1], close=True) is False
         assert eventually(lambda: all(file.closed for file in files))
@@ -170,7 +175,7 @@ def test_file_closed_too_early_ends_the_session(port: CompletionPort, path: Path
             session.send_file(file)
         assert not session.closed.is_set()
         assert len(receive_all(peer, 1 << 23)) == 1 << 23
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert isinstance(session.error, OSError)
     assert isinstance(session.error.__cause__, ValueError)
 
@@ -190,7 +195,7 @@ def test_error_of_the_file_ends_the_session(path: Path) -> None:
             assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
             file = path.open("rb")
             sessions[0].send_file(file, close=True)
-            assert sessions[0].closed.wait(10)
+            assert sessions[0].closed.wait(DEADLINE_S)
             assert eventually(lambda: file.closed)
     assert isinstance(sessions[0].error, IocpError)
     assert sessions[0].error.function == "GetFileSizeEx"

@@ -8,6 +8,7 @@ import ssl
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from journal import Journal, Made, eventually, served
 from tls_context import client_context, server_context
 
@@ -68,7 +69,7 @@ def test_client_that_comes_back_resumes(
             assert session.tls.peer_certificate == made[0].tls.peer_certificate
             assert session.tls.version == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
             getattr(session, end)()
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
         client.close()
         assert eventually(lambda: not port.sessions)
 
@@ -125,7 +126,7 @@ def test_session_whose_handshake_failed_is_not_resumed_again(port: CompletionPor
             with contextlib.closing(refusing.accept()[0]) as peer:
                 peer.recv(1)
         assert eventually(lambda: len(made) > 1)
-        assert made[1].closed.wait(10)
+        assert made[1].closed.wait(DEADLINE_S)
         assert "connect" not in made[1].hooks
         port.listen(address, Echo, tls=theirs)
         assert eventually(lambda: made[-1].received == b"question")

@@ -6,6 +6,7 @@ import ssl
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from journal import Journal, Made, served
 from look_ups import FOUR, look_ups
 from tls_context import client_context, server_context
@@ -66,9 +67,9 @@ def test_certificate_is_checked_against_the_host(
         server_hostname=server_hostname,
     )
     with served(port):
-        assert session.connected.wait(10)
+        assert session.connected.wait(DEADLINE_S)
         session.close()
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert server.names == [told]
 
 
@@ -86,7 +87,7 @@ def test_dot_at_the_end_of_a_host_does_not_count(
     listener = port.listen(LOCAL, Journal, tls=server.context)
     session: Any = port.connect(("name.test.", listener.address[1]), Journal, tls=client_context())
     with served(port):
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert (server.names, asked) == (["name.test"], ["name.test."])
     assert "is not valid for 'name.test'" in str(session.error.__cause__)
 
@@ -99,7 +100,7 @@ def test_zone_of_an_address_is_not_checked(
     listener = port.listen(("::1", 0), Journal, tls=server.context)
     session: Any = port.connect((host, listener.address[1]), Journal, tls=client_context())
     with served(port):
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert type(session.error) is TlsHandshakeError
     assert "IP address mismatch, certificate is not valid for '::1'" in str(session.error.__cause__)
     assert server.names == [None]
@@ -120,11 +121,11 @@ def test_addresses_of_several_hosts_need_a_name(port: CompletionPort, server: Na
     first: Any = port.connect(several, made, tls=context, server_hostname="localhost")
     same: Any = port.connect([("localhost", number), ("localhost.", 9)], made, tls=context)
     with served(port):
-        assert first.connected.wait(10)
-        assert same.connected.wait(10)
+        assert first.connected.wait(DEADLINE_S)
+        assert same.connected.wait(DEADLINE_S)
         for session in made:
             session.close()
-            assert session.closed.wait(10)
+            assert session.closed.wait(DEADLINE_S)
     assert server.names == ["localhost"] * 2
 
 
@@ -134,7 +135,7 @@ def test_context_that_checks_no_name_needs_none(port: CompletionPort, server: Na
     listener = port.listen(LOCAL, Journal, tls=server.context)
     session: Any = port.connect(listener.address, Journal, tls=context, server_hostname="")
     with served(port):
-        assert session.connected.wait(10)
+        assert session.connected.wait(DEADLINE_S)
         session.close()
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert server.names == [None]

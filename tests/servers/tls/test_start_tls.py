@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from journal import Journal, Made, connect, eventually, receive_all, served
 from tls_context import client_context, server_context
 
@@ -72,7 +73,7 @@ def test_both_sides_go_over_to_tls(port: CompletionPort, no_errors_logged: None)
     with served(port):
         port.connect(listener.address, clients)
         assert eventually(lambda: bool(clients) and clients[0].closed.is_set())
-        assert servers[0].closed.wait(10)
+        assert servers[0].closed.wait(DEADLINE_S)
     assert clients[0].error is None
     assert servers[0].error is None
     assert servers[0].hooks == ["connect", "STARTTLS", "tls", "EHLO early", "eof", "close"]
@@ -115,7 +116,7 @@ def test_handshake_that_fails_ends_the_session(port: CompletionPort) -> None:
         raw.sendall(b"STARTTLS\r\n")
         assert receive_all(raw, 25) == b"220 hello\r\n220 go ahead\r\n"
         raw.sendall(b"EHLO plain\r\n")
-        assert servers[0].closed.wait(10)
+        assert servers[0].closed.wait(DEADLINE_S)
     assert isinstance(servers[0].error, TlsHandshakeError)
     assert "tls" not in servers[0].hooks
 
@@ -153,7 +154,7 @@ def test_session_without_frames_goes_over_to_tls(port: CompletionPort, tmp_path:
         assert receive_all(raw, 6) == b"plain;"
         with client_context().wrap_socket(raw, server_hostname="localhost") as peer:
             assert receive_all(peer) == b"encrypted;" + path.read_bytes()
-        assert servers[0].closed.wait(10)
+        assert servers[0].closed.wait(DEADLINE_S)
     assert servers[0].error is None
 
 

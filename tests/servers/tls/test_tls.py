@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from journal import Journal, Made, connect, eventually, receive_all, reset, served
 from tls_context import CERTIFICATE, client_context, server_context
 
@@ -103,7 +104,7 @@ def test_a_server_over_tls(
         assert plain.recv(1) == b""
         plain.close()
         [session] = sessions
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.hooks[0] == "connect"
     assert session.hooks[-2:] == ["eof", "close"]
     assert session.received == data
@@ -139,7 +140,7 @@ def test_a_client_over_tls(
     with python_server(serve, only(version, server_context())) as address, served(port):
         session = port.connect(address, Asking, tls=client_context(), server_hostname="localhost")
         assert isinstance(session, Asking)
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert heard == [b"question", b""]
     assert session.hooks == ["connect", "receive", "close"]
     assert session.received == b"answer"
@@ -168,8 +169,8 @@ def test_both_sides_on_one_port(port: CompletionPort, no_errors_logged: None) ->
     with served(port, threads=2):
         session = port.connect(listener.address, Client, tls=client_context())
         assert isinstance(session, Client)
-        assert session.closed.wait(10)
-        assert sessions[0].closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert (session.error, sessions[0].error) == (None, None)
     assert session.received == b"x" * 100_000
 
@@ -218,7 +219,7 @@ def test_sending_waits_for_the_handshake(port: CompletionPort) -> None:
         with pytest.raises(RuntimeError, match="cannot send before on_connect"):
             session.send(b"x")
         session.close()  # nothing to close in order: it is aborted
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
         peer.close()
     assert session.hooks == ["close"]
     assert type(session.error) is ConnectionLostError
@@ -243,7 +244,7 @@ def test_frames_over_tls(port: CompletionPort, no_errors_logged: None) -> None:
         peer.sendall(data)
         assert receive_all(peer, len(data)) == data
         peer.unwrap().close()
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert sessions[0].hooks == ["connect", *["frame"] * 100, "eof", "close"]
     assert sessions[0].error is None
 
@@ -301,15 +302,15 @@ def test_pause_and_resume(port: CompletionPort) -> None:
         ended = threading.Thread(target=peer.unwrap)  # waits for our close_notify
         ended.start()
         for n in range(10):
-            assert session.paused.wait(10)
+            assert session.paused.wait(DEADLINE_S)
             session.paused.clear()
             assert session.received == b"0123456789"[: n + 1]
             assert "eof" not in session.hooks
             session.resume_receiving()
-        assert session.has_eof.wait(10)
+        assert session.has_eof.wait(DEADLINE_S)
         ended.join(10)
         peer.close()
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert session.error is None
 
 
@@ -358,7 +359,7 @@ def test_send_limit(port: CompletionPort, no_errors_logged: None) -> None:
     with served(port), connect(listener) as plain:
         peer = client_context().wrap_socket(plain, server_hostname="localhost")
         assert eventually(lambda: bool(sessions))
-        assert sessions[0].closed.wait(20)
+        assert sessions[0].closed.wait(DEADLINE_S)
         peer.close()
     assert type(sessions[0].error) is SendQueueOverflowError
 
@@ -375,7 +376,7 @@ def test_a_hook_that_raises_ends_that_session(
     with served(port), client(listener) as peer:
         peer.sendall(b"x")
         assert eventually(lambda: bool(sessions))
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert isinstance(sessions[0].error.__cause__, ZeroDivisionError)
     assert "Failing" in caplog.text
     caplog.clear()
@@ -403,7 +404,7 @@ def test_closing_says_close_notify_after_all_else(port: CompletionPort) -> None:
             vars(peer)["suppress_ragged_eofs"] = False
             assert receive_all(peer) == bytes(1 << 20) + b"goodbye"
             peer.unwrap().close()
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert sessions[0].hooks == ["connect", "close"]
     assert sessions[0].error is None
 
@@ -459,7 +460,7 @@ def test_one_side_may_end_while_the_other_goes_on(
         plain.sendall(outgoing.read())
         plain.shutdown(socket.SHUT_WR)
         assert receive_all(plain) == b""
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert sessions[0].error is None
     assert sessions[0].received == b"onetwothree"
     assert sessions[0].hooks[-2:] == ["eof", "close"]
@@ -476,7 +477,7 @@ def test_an_end_without_close_notify_is_told(
         peer.sendall(b"all that I")
         socket.socket.shutdown(peer, socket.SHUT_WR)  # an FIN, and no close_notify
         assert eventually(lambda: bool(sessions))
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert sessions[0].received == b"all that I"
     assert "eof" not in sessions[0].hooks
     error = sessions[0].error
@@ -495,7 +496,7 @@ def test_a_peer_that_is_gone_after_its_close_notify_ended_in_order(
         peer.sendall(b"x")
         plain = peer.unwrap()  # returns when our close_notify has come
         reset(plain)
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert sessions[0].error is None
     assert sessions[0].hooks == ["connect", "receive", "eof", "close"]
 
@@ -510,7 +511,7 @@ def test_bytes_that_are_no_tls_end_the_session(
         peer.sendall(b"x")
         assert eventually(lambda: bool(sessions) and sessions[0].received == b"x")
         socket.socket.send(peer, b"\x17\x03\x03\x00\x20" + bytes(32))
-        assert sessions[0].closed.wait(10)
+        assert sessions[0].closed.wait(DEADLINE_S)
     assert type(sessions[0].error) is TlsError
     assert isinstance(sessions[0].error.__cause__, ssl.SSLError)
 
@@ -526,12 +527,12 @@ def test_abort_and_a_peers_reset(port: CompletionPort) -> None:
         with client(listener):
             assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
             sessions[0].abort()
-            assert sessions[0].closed.wait(10)
+            assert sessions[0].closed.wait(DEADLINE_S)
         for n in range(1, 11):
             peer = client(listener)
             assert eventually(lambda n=n: len(sessions) > n and sessions[n].connected.is_set())
             reset(peer)
-            assert sessions[n].closed.wait(10)
+            assert sessions[n].closed.wait(DEADLINE_S)
             if type(sessions[n].error) is PeerResetError:
                 break
     first, *others, last = [type(session.error) for session in sessions]
@@ -553,8 +554,8 @@ def test_a_certificate_that_is_not_trusted(port: CompletionPort, no_errors_logge
         stranger = ssl.create_default_context()
         session = port.connect(listener.address, Journal, tls=stranger, server_hostname="localhost")
         assert isinstance(session, Journal)
-        assert session.closed.wait(10)
-        assert sessions[0].closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
+        assert sessions[0].closed.wait(DEADLINE_S)
         with client(listener) as peer:
             assert peer.version()
     assert session.hooks == ["close"]
@@ -572,7 +573,7 @@ def test_the_name_in_the_certificate_is_checked(port: CompletionPort) -> None:
             listener.address, Journal, tls=client_context(), server_hostname="example.org"
         )
         assert isinstance(session, Journal)
-        assert session.closed.wait(10)
+        assert session.closed.wait(DEADLINE_S)
     assert isinstance(session.error.__cause__, ssl.SSLCertVerificationError)
     assert "example.org" in str(session.error)
 
@@ -585,10 +586,10 @@ def test_a_client_that_does_not_talk_tls(port: CompletionPort, no_errors_logged:
         with connect(listener) as peer:
             peer.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert eventually(lambda: len(sessions) == 1)
-            assert sessions[0].closed.wait(10)
+            assert sessions[0].closed.wait(DEADLINE_S)
         connect(listener).close()
         assert eventually(lambda: len(sessions) == 2)
-        assert sessions[1].closed.wait(10)
+        assert sessions[1].closed.wait(DEADLINE_S)
     assert [type(s.error) for s in sessions] == [TlsHandshakeError] * 2
     assert isinstance(sessions[0].error.__cause__, ssl.SSLError)
     assert "the peer ended the connection" in str(sessions[1].error)
@@ -598,11 +599,11 @@ def test_a_client_that_does_not_talk_tls(port: CompletionPort, no_errors_logged:
 def test_a_client_that_never_finishes_the_handshake(port: CompletionPort) -> None:
     """It is thrown out after the deadline; who has finished is not."""
     sessions = Made(Journal)
-    listener = port.listen(LOCAL, sessions, tls=server_context(), handshake_timeout=0.5)
+    listener = port.listen(LOCAL, sessions, tls=server_context(), handshake_timeout=3.0)
     with served(port), client(listener) as good, connect(listener) as bad:
         bad.sendall(b"\x16\x03\x01")
         assert eventually(lambda: len(sessions) == 2)
-        assert sessions[1].closed.wait(10)
+        assert sessions[1].closed.wait(DEADLINE_S)
         good.sendall(b"alive")
         assert sessions[0].wait_received(5) == b"alive"
     assert sessions[1].hooks == ["close"]
@@ -642,7 +643,7 @@ def test_what_tls_does_not_know_is_refused(port: CompletionPort) -> None:
     listener = port.listen(LOCAL, Made(Journal), tls=server_context())
     with served(port):
         session = port.connect(listener.address, Journal, tls=client_context())  # type: ignore[assignment]
-        assert session.connected.wait(10)
+        assert session.connected.wait(DEADLINE_S)
         with pytest.raises(AttributeError, match="send_anything"):
             getattr(session._pyiocp, "send_anything")  # noqa: B009, mypy knows that there is none
         assert type(session._pyiocp.sends) is TlsLayer

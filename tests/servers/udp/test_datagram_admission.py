@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from datagram_journal import LOCAL, DatagramJournal, Echo, answer, peer_of, silent
+from deadline import DEADLINE_S
 from journal import Made, eventually, served
 
 from pyiocp import CompletionPort, Limits
@@ -240,7 +241,7 @@ def test_server_that_shuts_down_begins_no_session(port: CompletionPort) -> None:
     server = port.serve_datagrams(LOCAL, Slow)
     with served(port, threads=2), peer_of(server) as last, peer_of(server) as late:
         last.send(b"hello")
-        assert inside.wait(10)
+        assert inside.wait(DEADLINE_S)
         late.send(b"let me in")
         assert eventually(lambda: server.closed)
     assert server.accepted == 1

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import pytest
 from datagram_journal import LOCAL, DatagramJournal, Echo, answer, peer_of, silent
+from deadline import DEADLINE_S
 from honest_peers import HonestPeers
 from journal import Made, eventually, served
 
@@ -38,7 +39,7 @@ def test_who_has_sent_one_datagram_goes_first(
         assert answer(first, b"one") == b"one"
         assert answer(second, b"one") == b"one"
         assert answer(late, b"let me in") == b"let me in"
-        assert sessions[1].closed.wait(10)
+        assert sessions[1].closed.wait(DEADLINE_S)
         assert isinstance(sessions[1].error, ConnectionLostError)
         assert "make_room" in str(sessions[1].error)
         assert server.sessions == {sessions[0], sessions[2], sessions[3]}
@@ -78,14 +79,14 @@ def test_second_datagram_that_waits_for_a_hook_counts(
         def on_receive(self, data: memoryview) -> None:
             if data == b"first":
                 inside.set()
-                assert go_on.wait(10)
+                assert go_on.wait(DEADLINE_S)
             super().on_receive(data)
 
     inside, go_on = threading.Event(), threading.Event()
     server = port.serve_datagrams(LOCAL, Busy, limits=Limits(sessions=1))
     with served(port, threads=2), several(server, 2) as (one, late):
         one.send(b"first")
-        assert inside.wait(10)
+        assert inside.wait(DEADLINE_S)
         one.send(b"second")
         late.send(b"let me in")
         assert eventually(lambda: server.refused + server.evicted == 1)
