@@ -79,7 +79,12 @@ def test_demo_in_text_has_the_seed_a_line_a_second_and_a_verdict() -> None:
         r"server: process \d+, listening at 127\.0\.0\.1:\d+, 32 AcceptEx outstanding", lines[1]
     )
     measuring = [line for line in lines if "measuring" in line]
-    assert [line.split()[:2] for line in measuring] == [["1", "s"], ["2", "s"]]
+    seconds = [int(line.split()[0]) for line in measuring]
+    # A busy machine may come to the second line a second late.
+    assert seconds[0] >= 1
+    assert sorted(set(seconds)) == seconds
+    assert len(seconds) == 2
+    assert {line.split()[1] for line in measuring} == {"s"}
     assert lines[-1] == "passed: nothing was lost, changed, reordered or leaked"
     assert "\x1b" not in done.stdout
 
