@@ -60,6 +60,11 @@ class Layer:
         """
         self.connection.inbox.deliver(self.connection.break_off, error)
 
+    @property
+    def unread_bytes(self) -> int:
+        """How many bytes have come and were not handed over, here and below."""
+        return self.below.unread_bytes
+
     def drop_unread(self) -> int:
         """Drop what has come and was not handed over; return how many bytes that was."""
         return 0
@@ -95,6 +100,11 @@ class Layer:
     def tls(self) -> TlsInfo | None:
         """The result of a TLS handshake."""
         return self.below.tls
+
+    @property
+    def ended(self) -> bool:
+        """Whether this side has ended; see `Session.send_eof`."""
+        return self.below.ended
 
     def close(self) -> None:
         """Close in order; see `Session.close`."""
@@ -175,20 +185,23 @@ def connect_layers(
 
 
 def put_at_the_bottom(session: Session, make_layer: Callable[[Session, Hooks], _L]) -> _L:
-    """Put a layer between a session's connection and what is above it, from now on."""
+    """Put a layer between a session's connection and what is above it, from now on.
+
+    Called with the lock of the connection's sends, and not while a hook runs in another thread.
+    """
     connection = connection_of(session)
     layer = make_layer(session, connection.hooks)
-    above: Layer | None = None
-    lowest = session._pyiocp
-    while isinstance(lowest, Layer):
-        above, lowest = lowest, lowest.below
-    with connection.sends.lock:
-        layer.stand_on(connection, connection)
-        if above is None:
-            session._pyiocp = layer
-        else:
-            above.stand_on(layer, connection)
-        connection.hooks = layer
+    layers: list[Layer] = [layer]
+    below = session._pyiocp
+    while isinstance(below, Layer):
+        layers.insert(1, below)
+        below = below.below
+    top: Transport = connection
+    for each in layers:
+        each.stand_on(top, connection)
+        top = each
+    session._pyiocp = top
+    connection.hooks = layer
     return layer
 
 

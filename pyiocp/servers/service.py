@@ -12,7 +12,7 @@ from .blocking_pool import BlockingPool
 from .broadcast_result import BroadcastResult
 from .clients.reconnecting import ReconnectingClient
 from .framing.framed_session import FramedSession, Framer
-from .layer import Layer, connect_layers, connection_of
+from .layer import Layer, connect_layers
 from .monitor import Monitor
 from .resolver import Resolver
 from .session_state import SessionState
@@ -233,4 +233,4 @@ class Service:
 
 def _has_sent_its_end(session: Session | DatagramSession) -> bool:
     """Tell whether a session that is open takes nothing more to send."""
-    return isinstance(session, Session) and connection_of(session).sends.ended
+    return isinstance(session, Session) and session._pyiocp.ended

@@ -99,6 +99,14 @@ class Transport(_Below, Protocol):
     def tls(self) -> TlsInfo | None:
         """The result of a TLS handshake."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether this side has ended: `send` takes nothing more."""
+
+    @property
+    def unread_bytes(self) -> int:
+        """How many bytes have come and were not handed over."""
+
     def start_tls(
         self,
         context: ssl.SSLContext,
@@ -165,6 +173,8 @@ class NoConnection:
     local_address: Any = None
     tls: TlsInfo | None = None
     queued_bytes = 0
+    unread_bytes = 0
+    ended = False
     socket: Any = _Missing()
     send: Any = _Missing()
     send_file: Any = _Missing()

@@ -145,7 +145,7 @@ class ConnectionPool:
             while self._idle and found is None:
                 session, timer = self._idle.popitem()
                 timer.cancel()
-                if connection_of(session).quiet:
+                if connection_of(session).quiet and not session._pyiocp.unread_bytes:
                     self._busy.add(session)
                     found = session
                 else:

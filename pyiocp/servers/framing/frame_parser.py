@@ -24,7 +24,7 @@ _NOTHING = memoryview(b"")
 
 
 class FramingError(ConnectionError):
-    """What came on a stream is not a frame. What follows it cannot be made sense of."""
+    """What came on a stream is not a frame. What follows it cannot be parsed."""
 
 
 class FrameTooLongError(FramingError):

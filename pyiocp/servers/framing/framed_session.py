@@ -9,10 +9,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..layer import Layer
 from ..session_state import OPEN
 from ..tcp.session import Session
-from ..turn import turn
+from ..turn import TurnLayer, turn
 from .frame_parser import FramingError
 from .framing import Framing
 
@@ -71,7 +70,7 @@ class FramedSession(Session):
         return super().send(self.framing.wrap(frame))
 
 
-class Framer(Layer):
+class Framer(TurnLayer):
     """The layer that makes frames of what is received."""
 
     session: FramedSession
@@ -80,9 +79,6 @@ class Framer(Layer):
         super().__init__(session, hooks)
         self._framing: Framing | None = None
         self._parser = self._new_parser()
-        self._paused = False
-        #: Whether `_go_on` will come.
-        self._due = False
         self._eof = False
         self._finished = False
 
@@ -97,27 +93,9 @@ class Framer(Layer):
         self._framing = framing
         return framing.parser()
 
-    def pause(self) -> None:
-        """Hand over no further frame; see `Session.pause_receiving`."""
-        self._paused = True
-        self.below.pause()
-
-    def resume(self) -> None:
-        """Hand over what waits, then receive again; see `Session.resume_receiving`."""
-        self._paused = False
-        self._go_on_later()
-
-    def _go_on_later(self) -> None:
-        if not self._due:
-            self._due = True
-            self.connection.submit(self._go_on)
-
     def on_receive(self, data: memoryview) -> None:
         """Hand over the frames that are complete now."""
-        if self._paused or self._due:
-            # It was under way; or another thread's resume() has undone the pause below, and
-            # no more than this is received.
-            self.below.pause()
+        if self._keeps_back():
             self._parser.feed(data)
             self._parser.keep()
         else:
@@ -135,31 +113,14 @@ class Framer(Layer):
 
     def _hand_over(self, data: Buffer) -> None:
         """Hand over what is complete, for one turn; the rest comes in the next."""
-        session = self.session
-        below = self.below
         steps = turn(self.connection)
         try:
             frames = self._feed(data)
             for step in steps:
-                for frame in islice(frames, step):
-                    session.on_frame(frame)
-                    if (
-                        self._paused
-                        or below.state is not OPEN
-                        or session.framing is not self._framing
-                    ):
-                        break
-                if below.state is not OPEN:
-                    self._parser.take_rest()
-                    return
-                if self._paused:
+                if not self._hand_over_some(frames, step):
                     self._parser.keep()
                     return
-                if session.framing is not self._framing:
-                    frames = self._feed(b"")
-                if not self._parser.unparsed_bytes:
-                    self._parser.keep()  # nothing, but the parser lets go of the buffer
-                    return
+                frames = self._feed(b"")
         except FramingError as error:
             if error is not self._parser.error:
                 raise  # a hook did that
@@ -168,8 +129,27 @@ class Framer(Layer):
         finally:
             steps.close()
         self._parser.keep()
-        below.pause()
-        self._go_on_later()
+        self._end_turn()
+
+    def _hand_over_some(self, frames: Iterator[memoryview], count: int) -> bool:
+        """Hand over so many frames, or a few more; return whether others may follow now."""
+        session = self.session
+        below = self.below
+        while count:
+            for frame in islice(frames, count):
+                session.on_frame(frame)
+                if self._paused or below.state is not OPEN or session.framing is not self._framing:
+                    break
+            if below.state is not OPEN:
+                self._parser.take_rest()
+                return False
+            if self._paused or not self._parser.unparsed_bytes:
+                return False
+            if session.framing is self._framing:
+                break
+            frames = self._feed(b"")
+            count -= 1
+        return True
 
     def _go_on(self) -> None:
         """Go on after a pause, or with the next turn. Within the inbox."""
@@ -184,8 +164,10 @@ class Framer(Layer):
         else:
             self.below.resume()
 
-    def _may_go_on(self) -> bool:
-        return not self._paused and self.below.state is OPEN
+    @property
+    def unread_bytes(self) -> int:
+        """How many bytes have come and were not handed over."""
+        return self._parser.waiting_bytes + self.below.unread_bytes
 
     def drop_unread(self) -> int:
         """Drop what has come and was not handed over, and hand over no more of it."""

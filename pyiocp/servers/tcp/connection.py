@@ -217,18 +217,29 @@ class Connection(Life["Session"]):
             self.watch.active_at = self.watch.now()
         self.submit(self._receives.go_on)
 
-    def full(self, where: int) -> None:
-        """Receive nothing while so much waits to be sent. Called with the lock of the sends.
+    def pause_for(self, reason: int) -> None:
+        """Receive nothing, because too much waits to be sent. Called with the lock of the sends.
 
-        where: `BY_SENDS`, or `BY_LAYER`.
+        reason: `BY_SENDS`, or `BY_LAYER`.
         """
         session = self.session
-        if session.receive_when_full or self._receives.paused & where:
+        closing = self._close_watch is not None  # what comes then is dropped
+        if closing or session.receive_when_full or self._receives.paused & reason:
             return
-        self._receives.paused |= where
+        self._receives.paused |= reason
         seconds = session.stall_timeout
-        if seconds is not None and where == BY_SENDS:
+        if seconds is not None and reason == BY_SENDS:
             self._stall_watch = self._watch_sends(seconds, self._sends_stalled)
+
+    def resume_for(self, reason: int) -> None:
+        """End such a pause; `receive` has its effect. Called with the lock of the sends."""
+        if not self._receives.paused & reason:
+            return
+        self._receives.paused &= ~reason
+        if reason & BY_SENDS and self._stall_watch is not None:
+            self._stall_watch.stop()
+        if self.watch is not None:  # the pause was no silence
+            self.watch.active_at = self.watch.now()
 
     def drop_unread(self) -> int:
         """Drop what came before the first receive and was not handed over; return its bytes."""
@@ -242,8 +253,26 @@ class Connection(Life["Session"]):
         return self.stream
 
     @property
+    def ended(self) -> bool:
+        """Whether this side has ended."""
+        return self.sends.ended
+
+    @property
+    def unread_bytes(self) -> int:
+        """How many bytes of those before the first receive were not handed over."""
+        return self._receives.first_bytes
+
+    @property
+    def paused(self) -> bool:
+        """Whether the session, or a layer, has paused it."""
+        return bool(self._receives.paused & BY_USER)
+
+    @property
     def quiet(self) -> bool:
-        """Whether it is open, and nothing has come, not even its end, that no hook knows of."""
+        """Whether it is open, and nothing has come, not even its end, that no hook knows of.
+
+        Layers may have more: see `Transport.unread_bytes`.
+        """
         return self.state is OPEN and self._receives.quiet
 
     @property
@@ -267,16 +296,12 @@ class Connection(Life["Session"]):
     # Within the inbox
 
     def writable(self) -> None:
-        """Tell the session that there is room again, and receive again."""
+        """Tell the session that there is room again, and receive again, unless it is full again."""
         self.hooks.on_writable()
-        self.drained(BY_SENDS)
+        self.receive()
 
-    def drained(self, where: int) -> None:
-        """Receive again, after `full`."""
-        with self.sends.lock:
-            self._receives.paused &= ~where
-            if where & BY_SENDS and self._stall_watch is not None:
-                self._stall_watch.stop()
+    def receive(self) -> None:
+        """Post the receive, unless something pauses it."""
         self._receives.go_on()
 
     def _sends_stalled(self) -> None:
@@ -285,7 +310,9 @@ class Connection(Life["Session"]):
         if self.state is not OPEN:
             return
         if session.receive_when_stalled:
-            self.drained(BY_SENDS | BY_LAYER)
+            with self.sends.lock:
+                self.resume_for(BY_SENDS | BY_LAYER)
+            self.receive()
             return
         waiting = self.sends.queued_bytes
         text = f"the peer has taken none of {waiting} bytes for {session.stall_timeout} s"
@@ -315,6 +342,8 @@ class Connection(Life["Session"]):
     def go_on_closing(self) -> None:
         """Take the next step of closing both sides, or this one, if it is time for it."""
         closing = self.state is CLOSING
+        if closing:
+            self._receives.go_on()  # whatever has paused it: what comes is dropped
         if not (closing or self.sends.ended) or self.state is CLOSED or not self.sends.empty:
             return
         if self._receives.eof:
@@ -335,7 +364,6 @@ class Connection(Life["Session"]):
                 )
             if self._close_watch is not None:
                 self._close_watch.stop()
-            self._receives.go_on()
 
     def _close(self, reset: bool) -> None:
         if reset and self.stream is not None:

@@ -57,8 +57,11 @@ class Owner(Protocol):
     def go_on_closing(self) -> None:
         """Take the next step of closing in order, if it is time for one."""
 
-    def full(self, where: int) -> None:
-        """Too much waits to be sent, from now on. Called with the lock of the sends."""
+    def pause_for(self, reason: int) -> None:
+        """Receive nothing, because too much waits to be sent. Called with the lock of the sends."""
+
+    def resume_for(self, reason: int) -> None:
+        """End such a pause. Called with the lock of the sends."""
 
     def writable(self) -> None:
         """There is room again for what is to be sent."""

@@ -6,16 +6,16 @@ by those reports: so one that is slow gets pieces so small that it takes some in
 
 from __future__ import annotations
 
-_MOST = 1 << 16
-"""More would save nothing: a call for 64 KB costs less than copying them."""
-
+_FIRST = 1 << 16
 _LEAST = 1 << 12
+_MOST = 1 << 18
 
-_FAST_S = 0.05
-"""A piece that is taken in less may be followed by one of twice the size."""
+_FAST_S = 0.25
+"""A whole piece that is taken in less is followed by one of twice the size. It is longer than the
+way there and back, so that the pieces do not hold up a fast connection that is long."""
 
-_SLOW_S = 0.25
-"""A piece that takes longer is followed by one that should take as long as this."""
+_SLOW_S = 1.0
+"""A piece that takes longer is followed by one that should take half as long as this."""
 
 
 class Pace:
@@ -24,7 +24,7 @@ class Pace:
     __slots__ = ("size",)
 
     def __init__(self) -> None:
-        self.size = _MOST
+        self.size = _FIRST
         """Bytes of the next piece."""
 
     def taken(self, count: int, seconds: float) -> None:
@@ -33,4 +33,4 @@ class Pace:
             if count >= self.size:
                 self.size = min(2 * self.size, _MOST)
         elif seconds > _SLOW_S:
-            self.size = max(_LEAST, min(self.size, int(count * _SLOW_S / seconds)))
+            self.size = max(_LEAST, min(self.size, int(count * _SLOW_S / 2 / seconds)))

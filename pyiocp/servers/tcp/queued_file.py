@@ -27,7 +27,12 @@ class _InParts(SendFileOperation):
         super().__init__(stream, part, b"", b"")
         self._on_part = on_part
         self._now = stream.home.kernel.monotonic
+        self._began_at = 0.0
+
+    def _submit(self, announce: bool) -> bool:
+        """Start the first part."""
         self._began_at = self._now()
+        return super()._submit(announce)
 
     @property
     def call_max(self) -> int:  # type: ignore[override]  # it changes from part to part

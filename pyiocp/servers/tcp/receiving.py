@@ -160,8 +160,13 @@ class Receiving:
         if self._idle:
             self._awake()
 
+    @property
+    def first_bytes(self) -> int:
+        """How many bytes of that have not been handed over."""
+        return len(self._first)
+
     def drop_first(self) -> int:
-        """Drop what is left of that; return how many bytes it was."""
+        """Drop what is left of it; return how many bytes it was."""
         left, self._first = len(self._first), b""
         return left
 

@@ -23,7 +23,7 @@ _GRACE_S = 5.0
 
 _PIECE_RATE = 1 << 14
 """Bytes a second. The system reports a send when all of it is taken: a piece of 64 KB may take
-four seconds more, and the next one is smaller."""
+three seconds more, and the next one is smaller."""
 
 
 class SendCounter(Protocol):

@@ -18,14 +18,14 @@ class SendQueue(Protocol):
 
 
 class SendQueues:
-    """The bytes that wait, by session. Any thread may call it, with the lock of one session.
+    """The bytes that wait, by session. Any thread may call it, with the lock of that session.
 
     limit: bytes that may wait on all sessions together.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may send, too
         self._bytes_of: dict[SendQueue, int] = {}
         #: Those that are being aborted because of the limit.
         self._crowded_out: set[SendQueue] = set()
@@ -37,18 +37,22 @@ class SendQueues:
         with self._lock:
             if queue in self._crowded_out:
                 return
-            self.bytes += count - self._bytes_of.pop(queue, 0)
-            if count:
-                self._bytes_of[queue] = count
+            self._set(queue, count)
             while self.bytes > self._limit:
                 largest = max(self._bytes_of, key=self._bytes_of.__getitem__)
-                mine = self._bytes_of.pop(largest)
+                mine, all_bytes = self._bytes_of[largest], self.bytes
+                self._set(largest, 0)
                 self._crowded_out.add(largest)
-                largest.crowded_out(mine, self.bytes, self._limit)
-                self.bytes -= mine
+                largest.crowded_out(mine, all_bytes, self._limit)
+
+    def _set(self, queue: SendQueue, count: int) -> None:
+        before = self._bytes_of.pop(queue, 0)
+        self.bytes += count - before
+        if count:
+            self._bytes_of[queue] = count
 
     def leave(self, queue: SendQueue) -> None:
         """The session has ended."""
         with self._lock:
             self._crowded_out.discard(queue)
-            self.bytes -= self._bytes_of.pop(queue, 0)
+            self._set(queue, 0)

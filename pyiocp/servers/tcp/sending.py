@@ -89,6 +89,7 @@ class Sending:
         "_files",
         "_full_stop",
         "_held",
+        "_holder",
         "_large_end",
         "_over_high_water",
         "_queued_bytes_ever",
@@ -135,8 +136,9 @@ class Sending:
         self._files = 0
         #: How many bytes of the file being sent have gone: they count at its end.
         self._file_bytes = 0
-        #: How many turns of layers are holding what is sent.
+        #: How many turns of layers are holding what is sent, and the thread that has them.
         self._held = 0
+        self._holder = 0
         #: Where the bytes of a message end that was larger than the limit, when nothing waited.
         self._large_end = 0
         self._over_high_water = False
@@ -150,7 +152,7 @@ class Sending:
         return self._queued_bytes_ever - self.taken_bytes
 
     @property
-    def full(self) -> bool:
+    def over_high_water(self) -> bool:
         """Whether `send` says False until ``on_writable``."""
         return self._over_high_water
 
@@ -171,8 +173,9 @@ class Sending:
         return self._send is None or not self._send.queue
 
     def hold(self) -> None:
-        """Hold what is sent, up to a limit, until `release`. Within the inbox."""
+        """Hold what this thread sends, up to a limit, until `release`. Within the inbox."""
         self._held += 1
+        self._holder = threading.get_ident()
 
     def release(self) -> None:
         """Send what was held. Within the inbox."""
@@ -202,10 +205,13 @@ class Sending:
     def crowded_out(self, mine: int, all_bytes: int, limit: int) -> None:
         """Abort the session; see `SendQueue.crowded_out`."""
         self._full_stop = True
+        self._connection.submit(self._end_crowded_out, mine, all_bytes, limit)
+
+    def _end_crowded_out(self, mine: int, all_bytes: int, limit: int) -> None:
         text = f"{mine} bytes wait for a peer, more than for any other, {all_bytes} in all"
         limit_text = f"the listener's Limits have send_queue_bytes={limit}"
         error = SendQueueOverflowError(f"{text}; {limit_text} [{self._session!r}]")
-        self._connection.submit(self._connection.break_off, error, True)
+        self._connection.break_off(error, True)
 
     def rest(self) -> None:
         """Give the operation back, if there is nothing to send."""
@@ -270,7 +276,8 @@ class Sending:
             queued_bytes = self._queued_bytes_ever - self.taken_bytes
             if queued_bytes < session.high_water:
                 return not self._over_high_water
-            self._now_over_high_water()
+            if queued_bytes:  # with a high_water of 0 there may be none
+                self._now_over_high_water()
             overflowed = self._overflows
             self._full_stop |= overflowed
         if overflowed:
@@ -287,7 +294,7 @@ class Sending:
         self._queued_bytes_ever += size
         if large:
             self._large_end = max(self._large_end, self._queued_bytes_ever)
-        if len(queue) > GATHER_MAX:  # what is under way is not touched
+        if len(queue) > GATHER_MAX:  # fewer may be under way where they are
             last = queue[-1]
             if type(last) is bytes and len(last) + size <= MERGED_MAX:
                 queue[-1] = last + message
@@ -296,7 +303,8 @@ class Sending:
 
     @property
     def _may_hold(self) -> bool:
-        return self.queued_bytes < min(_HELD_MAX, self._session.high_water)
+        few = self.queued_bytes < min(_HELD_MAX, self._session.high_water)
+        return few and threading.get_ident() == self._holder
 
     @property
     def _overflows(self) -> bool:
@@ -326,7 +334,7 @@ class Sending:
         """`send` says False from now on. Called with the lock."""
         if not self._over_high_water:
             self._over_high_water = True
-            self._connection.full(BY_SENDS)
+            self._connection.pause_for(BY_SENDS)
 
     def _send_at_once(self, send: GatheredSend, message: Any) -> bool:
         """Let the system take what it can of a message without an operation; queue the rest.
@@ -455,13 +463,12 @@ class Sending:
         with self.lock:
             self._trying_again = False
             send = self._send
-            if self.sending or self.empty or send is None or connection.state is CLOSED:
-                return
-            taken = self.taken_bytes
-            self._flush(send, piece)
-            if self.taken_bytes == taken:
-                return
-        self._go_on()
+            waits = not (self.sending or self.empty)
+            if waits and send is not None and connection.state is not CLOSED:
+                self._flush(send, piece)
+            under_way = self.sending
+        if not under_way:  # then nothing else does this
+            self._go_on()
 
     def _count(self, count: int) -> None:
         """Count the bytes that the system has taken. Called with the lock."""
@@ -530,6 +537,8 @@ class Sending:
                 few_bytes = self.queued_bytes <= self._session.low_water
                 writable = few_bytes and self._files < FILES_MAX
                 self._over_high_water = not writable
+                if writable:  # before the hook, which may send as much again
+                    self._connection.resume_for(BY_SENDS)
             if writable:
                 self._connection.writable()
         self._connection.go_on_closing()

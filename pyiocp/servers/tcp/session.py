@@ -78,15 +78,15 @@ class Session:
     """Bytes a second that the peer has to take on average while the session closes, after five
     seconds; with less it is aborted. 0 for no such rule.
 
-    The system tells what has been taken in pieces, of 4 KB for slow peers and 64 KB for others:
-    a piece of 64 KB may take three seconds more than `close_timeout`.
+    The system tells what has been taken in pieces, of 4 KB for slow peers and up to 256 KB for
+    fast ones. One that is under way may take a second more for each 16 KB.
     """
 
     idle_timeout: float | None = None
     """Seconds without a byte received, or taken by the system, after which it is aborted.
 
-    A session that does not receive, because it is paused, is not idle, unless something waits to
-    be sent.
+    A session that is paused is not idle, unless something waits to be sent. While it receives
+    nothing because too much waits, `stall_timeout` counts instead.
     """
 
     data: Any = None

@@ -52,8 +52,9 @@ class TlsBacklog:
 
     def _report(self) -> None:
         sends = self._layer.connection.sends
-        sends.bytes_above = self.bytes
-        sends.report()
+        with sends.lock:
+            sends.bytes_above = self.bytes
+            sends.report()
 
     def file(self, part: FilePart, *, close: bool) -> TlsFile:
         """Return a file that can wait here; raises as `Session.send_file`."""

@@ -24,10 +24,9 @@ from typing import TYPE_CHECKING, Any
 from ...errors import error_of_code
 from ...handles.sockets.transmit import FilePart
 from ...winapi.errorcodes import WSAETIMEDOUT
-from ..layer import Layer
 from ..session_state import CLOSING, CONNECTING, OPEN, SessionState
-from ..tcp.receiving import BY_LAYER
-from ..turn import turn
+from ..tcp.receiving import BY_LAYER, BY_SENDS
+from ..turn import TurnLayer, turn
 from .tls import TlsError, TlsHandshakeError, TlsInfo, TlsTruncatedError
 from .tls_backlog import TlsBacklog
 
@@ -50,7 +49,7 @@ _ENCRYPT_AT_ONCE = 1 << 18
 """Bytes of a large message that are in memory twice while it is encrypted."""
 
 
-class TlsLayer(Layer):
+class TlsLayer(TurnLayer):
     """The layer that encrypts what a session sends, and decrypts what it receives.
 
     wrap: returns this side of a new connection, given what it reads from and writes to.
@@ -91,9 +90,10 @@ class TlsLayer(Layer):
         """Whether the handshake is over."""
         #: Whether the session was open before the handshake.
         self._upgrades = False
-        self._paused = False
-        #: Whether `_go_on` will come.
-        self._due = False
+        #: Whether the backlog has the connection receive nothing.
+        self._full = False
+        #: Bytes of one message that is longer than the limit, and found nothing before it.
+        self._large = 0
         #: Whether this side, and the peer, has sent its close_notify.
         self._closed = False
         self._peer_closed = False
@@ -117,13 +117,16 @@ class TlsLayer(Layer):
         return state
 
     def upgrade(self) -> None:
-        """Begin the handshake of a session that is open: what it sends waits for that."""
+        """Become the layer of a session that is open: what it sends waits for the handshake.
+
+        `on_connect` begins that. Called with the lock of the connection's sends.
+        """
         self._upgrades = True
-        sends = self.connection.sends
-        with sends.lock:
-            self._told_no = sends.full
-            self.has_room = not self._told_no
-        self.connection.submit(self.on_connect)
+        self._told_no = self.connection.sends.over_high_water
+        self.has_room = not self._told_no
+        if self.connection.paused:  # the handshake has to be received
+            self._paused = True
+            self.connection.resume()
 
     @property
     def queued_bytes(self) -> int:
@@ -145,15 +148,12 @@ class TlsLayer(Layer):
             if not self._takes_more:
                 return False
             if self._waits:
+                self._large = len(data) if not self._backlog else self._large
                 self._backlog.add(data)
                 return self._answer()
-            if len(data) <= _ENCRYPT_AT_ONCE:
-                went_on = self.encrypt(data) if data else self._send_below(b"")
-            else:
-                with self.connection.sends.one_message():
-                    went_on = self.encrypt(data)
-            self._told_no |= not went_on
-            return went_on
+            goes_on = self.encrypt(data) if data else self._send_below(b"")
+            self._told_no |= not goes_on
+            return goes_on
 
     def send_file(self, file: Any, offset: int, count: int | None, close: bool) -> bool:
         """Have a file read, encrypted and sent, in its turn; see `Session.send_file`."""
@@ -179,45 +179,65 @@ class TlsLayer(Layer):
     def _answer(self) -> bool:
         """Return whether more may be sent, with a backlog. Called with the lock."""
         queued_bytes = self.queued_bytes
-        if queued_bytes > self.session.send_limit:
+        if queued_bytes - self._large > self.session.send_limit:
             self._ending = True
             self.connection.sends.overflow(queued_bytes)
         if queued_bytes >= self.session.high_water or self._backlog.many_files:
             self._told_no = True
-            with self.connection.sends.lock:
-                self.connection.full(BY_LAYER)
+            self._pause_if_full()
         return not self._told_no
+
+    def _pause_if_full(self) -> None:
+        """Receive nothing while the backlog is long, but for a handshake. Called with the lock."""
+        if self._told_no and self._backlog and self.established:
+            self._full = True
+            with self.connection.sends.lock:
+                self.connection.pause_for(BY_LAYER)
 
     def encrypt(self, data: Buffer) -> bool:
         """Encrypt, queue, and return what the queue says to that. Called with the lock."""
-        went_on = True
         view = memoryview(data)
+        if len(view) <= _ENCRYPT_AT_ONCE:
+            return self._encrypt(view)
+        with self.connection.sends.one_message():
+            return self._encrypt(view)
+
+    def _encrypt(self, view: memoryview) -> bool:
+        goes_on = True
         try:
             while view and self.below.state is OPEN:
                 count = self._object.write(view[:_ENCRYPT_AT_ONCE])
                 view = view[count:]
-                went_on = self._send_below(self._outgoing.read())
-                self.has_room &= went_on
+                goes_on = self._send_below(self._outgoing.read())
+                self.has_room &= goes_on
         except ssl.SSLError as error:  # it broke off, and this thread is the first to notice
             self.connection.submit(self._fail, error)
             return False
-        return went_on
+        return goes_on
 
     def went_on(self) -> None:
         """Do what has waited for the backlog to shrink, within the inbox."""
         with self.lock:
-            if not self._backlog and self.below.state is OPEN:
-                if self._closing:
-                    self._close_below()
-                elif self._ending:
-                    self._send_eof_below()
-            few_bytes = self._backlog.bytes <= self.session.low_water
-            writable = self._told_no and self._takes_more and self.has_room
-            writable = writable and few_bytes and not self._backlog.many_files
+            backlog = self._backlog
+            if not backlog:
+                self._large = 0
+                if self.below.state is OPEN:
+                    if self._closing:
+                        self._close_below()
+                    elif self._ending:
+                        self._send_eof_below()
+            few = backlog.bytes <= self.session.low_water and not backlog.many_files
+            room = self.has_room and few
+            writable = self._told_no and self._takes_more and room
             self._told_no &= not writable
+            if resumes := self._full and room:  # before the hook, which may send as much again
+                self._full = False
+                with self.connection.sends.lock:
+                    self.connection.resume_for(BY_LAYER)
         if writable:
             self.hooks.on_writable()
-            self.connection.drained(BY_LAYER)
+        if resumes:
+            self.connection.receive()
 
     def close(self) -> None:
         """Say ``close_notify`` after all else, and close in order; see `Session.close`."""
@@ -228,7 +248,15 @@ class TlsLayer(Layer):
                 self._close_below()
             elif self.state is OPEN:
                 self._closing = True
-                self.connection.expect_progress()
+                self._receive_while_closing()
+
+    def _receive_while_closing(self) -> None:
+        """Go on receiving, to drop what comes, while the backlog is sent. Called with the lock."""
+        self._paused = self._full = False
+        with self.connection.sends.lock:
+            self.connection.expect_progress()
+            self.connection.resume_for(BY_SENDS | BY_LAYER)
+        self.below.resume()
 
     def _close_below(self) -> None:
         if self.below.state is OPEN:
@@ -237,6 +265,8 @@ class TlsLayer(Layer):
 
     def send_eof(self) -> None:
         """Say ``close_notify`` after all else; see `Session.send_eof`."""
+        if self.state is CONNECTING:
+            raise RuntimeError(f"{self.session!r} cannot send before on_connect()")
         with self.lock:
             self._ended = True
             if self._waits:
@@ -263,20 +293,23 @@ class TlsLayer(Layer):
                 self._object.unwrap()
             self._flush()
 
+    @property
+    def ended(self) -> bool:
+        """Whether this side has ended; see `Session.send_eof`."""
+        return self._ended or self.below.ended
+
+    @property
+    def unread_bytes(self) -> int:
+        """How many bytes have come and were not handed over, encrypted or not."""
+        with self.lock:
+            waiting = sum(map(len, self._waiting)) + self._incoming.pending + self._object.pending()
+        return waiting + self.below.unread_bytes
+
     def pause(self) -> None:
-        """Hand over nothing; see `Session.pause_receiving`."""
+        """Hand over nothing; see `Session.pause_receiving`. A handshake goes on."""
         self._paused = True
-        self.below.pause()
-
-    def resume(self) -> None:
-        """Hand over what waits, then receive again; see `Session.resume_receiving`."""
-        self._paused = False
-        self._go_on_later()
-
-    def _go_on_later(self) -> None:
-        if not self._due:
-            self._due = True
-            self.connection.submit(self._go_on)
+        if self.established:
+            self.below.pause()
 
     def _go_on(self) -> None:
         """Go on after a pause, or with the next turn, within the inbox."""
@@ -290,7 +323,7 @@ class TlsLayer(Layer):
 
     def on_connect(self) -> None:
         """Begin the handshake; the session is told when it is over."""
-        if self.below.state is not OPEN:  # it has ended before an upgrade
+        if self.below.state is not OPEN or self.established:  # which an upgrade may find
             return
         self._deadline = self.connection.open_stream.home.call_later(
             self._handshake_timeout, self._on_deadline
@@ -338,10 +371,15 @@ class TlsLayer(Layer):
             self._resumption.stands(self._object, self.lock)
         if self._upgrades:
             self._backlog.go_on()
+            with self.lock:
+                self._pause_if_full()
             self.session.on_tls()
         else:
             self.hooks.on_connect()
-        self._read()
+        if self._paused:
+            self.below.pause()
+        else:
+            self._read()
 
     def on_receive(self, data: memoryview) -> None:
         """Decrypt, and hand over what is complete."""
@@ -351,11 +389,7 @@ class TlsLayer(Layer):
             self._incoming.write(data)
         if not self.established:
             self._shake_hands()
-        elif self._paused or self._due:
-            # It was under way; or another thread's resume() has undone the pause below, and
-            # no more than this is received.
-            self.below.pause()
-        else:
+        elif not self._keeps_back():
             self._read()
 
     def _read(self) -> None:
@@ -367,8 +401,7 @@ class TlsLayer(Layer):
                     return
         finally:
             steps.close()
-        self.below.pause()
-        self._go_on_later()
+        self._end_turn()
 
     def _read_records(self, step: int) -> bool:
         """Hand over so many records at most; return whether there may be more."""

@@ -38,14 +38,16 @@ def upgrade(
     connection = connection_of(session)
     if isinstance(connection.hooks, TlsLayer):
         raise RuntimeError(f"{session!r} has TLS already")
-    layer = put_at_the_bottom(session, side.layer)
     unread = connection.drop_unread()
     while isinstance(below, Layer):
         unread += below.drop_unread()
         below = below.below
+    with connection.sends.lock:  # nobody sends before it is ready
+        layer = put_at_the_bottom(session, side.layer)
+        layer.upgrade()
     if unread:
         # Whoever sits between the two could have put it there, to be taken for the peer's.
         text = f"{unread} bytes came behind what started TLS, without being encrypted"
         layer.end(TlsError(f"{text} [{session!r}]"))
     else:
-        layer.upgrade()
+        connection.submit(layer.on_connect)

@@ -22,6 +22,7 @@ from pyiocp import (
     Session,
     SessionState,
 )
+from pyiocp.servers.tcp.send_queues import SendQueues
 
 LOCAL = ("127.0.0.1", 0)
 
@@ -409,3 +410,139 @@ def test_what_waits_behind_a_file_counts_too(port: CompletionPort, tmp_path: Any
     ):
         assert sessions[0].closed.wait(DEADLINE_S)
     assert type(sessions[0].error) is SendQueueOverflowError
+
+
+def test_session_that_refills_in_on_writable_is_paused_again(port: CompletionPort) -> None:
+    """The usual producer: on_writable sends until `send` says False; that pauses like the first."""
+
+    class Producer(Journal):
+        stall_timeout = 0.3
+
+        def on_connect(self) -> None:
+            super().on_connect()
+            self.on_writable()
+
+        def on_writable(self) -> None:
+            super().on_writable()
+            while self.send(bytes(1 << 16)):
+                pass
+
+    sessions = Made(Producer)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())
+        [session] = sessions
+        while session.hooks.count("writable") < 3:
+            peer.recv(1 << 20)
+        # From here on nobody reads: the session is full, receives nothing, and stalls.
+        assert session.closed.wait(DEADLINE_S)
+        assert "receive" not in session.hooks
+    assert isinstance(session.error, SendStalledError)
+
+
+def test_room_is_told_though_no_send_is_under_way(port: CompletionPort) -> None:
+    """More than a turn may send, all taken on the spot, and small ones behind it."""
+
+    class Sending(Journal):
+        low_water = 1 << 18
+
+        def on_receive(self, data: memoryview) -> None:
+            super().on_receive(data)
+            self.send(bytes(3 << 20))
+            self.send(b"a")
+            self.send(b"b")
+
+    sessions = Made(Sending)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        for _ in range(3):
+            peer.sendall(b"?")
+            assert len(receive_all(peer, (3 << 20) + 2)) == (3 << 20) + 2
+            assert eventually(lambda: sessions[0].send(b""))
+    assert sessions[0].hooks.count("receive") == 3
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_full_session_that_closes_reads_on(port: CompletionPort, tls: bool) -> None:
+    """The peer sends 24 MB before it reads its answer: what it sends is dropped, meanwhile."""
+
+    class Refusing(Journal):
+        high_water = 1 << 18
+
+        def on_receive(self, data: memoryview) -> None:
+            if not self.hooks.count("receive"):
+                super().on_receive(data)
+                self.send(bytes(8 << 20))
+                self.close()
+
+    listener = port.listen(LOCAL, sessions := Made(Refusing), tls=server_context() if tls else None)
+    with served(port):
+        raw: Any = connect(listener)
+        peer = client_context().wrap_socket(raw, server_hostname="localhost") if tls else raw
+        with peer:
+            peer.sendall(bytes(24 << 20))
+            assert len(receive_all(peer, 8 << 20)) == 8 << 20
+        assert sessions[0].closed.wait(DEADLINE_S)
+
+
+def test_high_water_of_nothing_does_not_stop_it(port: CompletionPort) -> None:
+    """`send` always says False; what was taken at once is nothing that waits."""
+
+    class Low(Echo):
+        high_water = low_water = 0
+        stall_timeout = 0.2
+
+    listener = port.listen(LOCAL, sessions := Made(Low))
+    with served(port), connect(listener) as peer:
+        for n in range(20):
+            peer.sendall(b"%02d" % n)
+            assert receive_all(peer, 2) == b"%02d" % n
+        assert not sessions[0].closed.wait(0.5)
+
+
+def test_sums_of_all_queues() -> None:
+    """The largest go until the others fit; who has gone is counted no more, whatever it reports."""
+    gone: list[tuple[Queue, int, int]] = []
+
+    class Queue:
+        def crowded_out(self, mine: int, all_bytes: int, limit: int) -> None:
+            assert limit == 100
+            gone.append((self, mine, all_bytes))
+
+    queues = SendQueues(100)
+    small, middle, large = Queue(), Queue(), Queue()
+    queues.waits(small, 20)
+    queues.waits(middle, 30)
+    queues.waits(large, 50)
+    assert (queues.bytes, gone) == (100, [])
+    queues.waits(small, 21)
+    assert (queues.bytes, gone) == (51, [(large, 50, 101)])
+    queues.waits(large, 90)
+    queues.waits(middle, 0)
+    queues.waits(small, 101)
+    assert gone[1:] == [(small, 101, 101)]
+    for queue in (small, middle, large):
+        queues.leave(queue)
+    assert queues.bytes == 0
+    queues.waits(large, 10)  # another session, perhaps
+    assert queues.bytes == 10
+
+
+def test_stall_that_lets_it_receive_is_no_silence(port: CompletionPort) -> None:
+    """`receive_when_stalled` beside an `idle_timeout` that is shorter: it is not idle at once."""
+
+    class Patient(Echo):
+        high_water, low_water = 1 << 16, 1 << 15
+        stall_timeout = 1.5
+        idle_timeout = 1.0
+        receive_when_stalled = True
+
+    listener = port.listen(LOCAL, sessions := Made(Patient))
+    with served(port), connect(listener) as peer:
+        count = fill(peer)
+        [session] = sessions
+        peer.settimeout(DEADLINE_S)
+        peer.sendall(bytes(1 << 22))  # taken only because it receives again
+        assert session.received_bytes > 1 << 17
+        assert not session.closed.is_set()
+        assert count

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel
 from honest import HonestClient
 from journal import Journal, Made, connect, eventually, receive_all, served
@@ -287,3 +288,73 @@ def test_session_closed_between_two_turns_drops_the_rest(port: CompletionPort) -
         assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set())
     assert len(sessions[0].hooks) < 1000
     assert sessions[0].hooks[-1] == "close"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_abort_ends_a_turn_at_once(port: CompletionPort, tls: bool) -> None:
+    """100 frames at once; after abort() in the second there is no further on_frame."""
+
+    class Aborting(Journal, FramedSession):
+        framing = LengthPrefixed(2)
+
+        def on_frame(self, frame: memoryview) -> None:
+            self.hooks.append("frame")
+            if self.hooks.count("frame") == 2:
+                self.abort()
+                self.resume_receiving()
+
+    sessions = Made(Aborting)
+    listener = port.listen(LOCAL, sessions, tls=server_context() if tls else None)
+    with served(port):
+        raw: Any = connect(listener)
+        peer = client_context().wrap_socket(raw, server_hostname="localhost") if tls else raw
+        with peer:
+            peer.sendall(bytes(200))
+            assert eventually(lambda: bool(sessions) and sessions[0].closed.is_set())
+    assert sessions[0].hooks == ["connect", "frame", "frame", "close"]
+
+
+def test_header_and_body_by_turns_fill_a_turn(port: CompletionPort) -> None:
+    """The framing changes with each frame; a turn still hands over dozens, and all come."""
+
+    class Alternating(FramedSession):
+        framing: Framing = FixedSize(2)
+
+        def __init__(self) -> None:
+            self.frames: list[bytes] = []
+
+        def on_frame(self, frame: memoryview) -> None:
+            self.frames.append(bytes(frame))
+            self.framing = FixedSize(3) if len(frame) == 2 else FixedSize(2)
+
+    sessions = Made(Alternating)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        peer.sendall(b"hhbbb" * 500)
+        assert eventually(lambda: bool(sessions) and len(sessions[0].frames) == 1000)
+    assert sessions[0].frames == [b"hh", b"bbb"] * 500
+
+
+def test_other_threads_sends_are_not_held(port: CompletionPort) -> None:
+    """A hook that is slow, in the middle of a turn: what another thread sends goes at once."""
+    got = threading.Event()
+
+    class Slow(FramedSession):
+        framing = LengthPrefixed(1)
+        count = 0
+        waited: bool | None = None
+
+        def on_frame(self, frame: memoryview) -> None:
+            self.count += 1
+            if self.count == 3:
+                threading.Thread(target=self.send_frame, args=(b"now",)).start()
+                self.waited = got.wait(DEADLINE_S)
+
+    sessions = Made(Slow)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), connect(listener) as peer:
+        peer.sendall(b"\1x" * 10)
+        assert receive_all(peer, 4) == b"\3now"
+        got.set()
+        assert eventually(lambda: sessions[0].count == 10)
+    assert sessions[0].waited

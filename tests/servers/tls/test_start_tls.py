@@ -13,6 +13,7 @@ from tls_context import client_context, server_context
 
 from pyiocp import (
     CompletionPort,
+    ConnectionPool,
     Delimited,
     FramedSession,
     Session,
@@ -196,3 +197,88 @@ def test_what_cannot_start_tls_says_why(port: CompletionPort) -> None:
         assert eventually(lambda: bool(servers) and servers[0].closed.is_set())
     assert len(errors) == 6
     assert isinstance(servers[0].error, TlsHandshakeError)
+
+
+def test_pooled_session_goes_over_to_tls(port: CompletionPort) -> None:
+    """With a layer of the pool's above the frames: nothing goes out unencrypted after that."""
+    listener = port.listen(LOCAL, servers := Made(Mail))
+
+    class Client(MailClient):
+        def on_tls(self) -> None:
+            super().on_tls()
+            self.send_frame(b"AUTH secret")
+
+        def on_frame(self, frame: memoryview) -> None:
+            if b"AUTH" not in bytes(frame):
+                super().on_frame(frame)
+
+    pool = ConnectionPool(port, listener.address, clients := Made(Client))
+    with served(port):
+        pool.acquire()
+        assert eventually(lambda: bool(servers) and "AUTH secret" in servers[0].hooks)
+        assert clients[0].tls is not None
+        pool.close()
+
+
+@pytest.mark.parametrize("size", [1 << 21, 80 << 20], ids=["over the high water", "over the limit"])
+def test_much_that_is_sent_during_the_handshake_waits_for_it(
+    port: CompletionPort, size: int
+) -> None:
+    """It neither stops the handshake nor counts as a slow reader, and goes encrypted."""
+
+    class Eager(Journal):
+        def on_receive(self, data: memoryview) -> None:
+            if not self.hooks.count("receive"):
+                super().on_receive(data)
+                self.send(b"go;")
+                self.start_tls(server_context(), server_side=True)
+                self.pause_receiving()
+                self.send(bytes(size))
+                self.send(b"end")
+
+    listener = port.listen(LOCAL, servers := Made(Eager))
+    with served(port), connect(listener) as raw:
+        raw.sendall(b"?")
+        assert receive_all(raw, 3) == b"go;"
+        with client_context().wrap_socket(raw, server_hostname="localhost") as peer:
+            count = 0
+            last = b""
+            while count < size + 3:
+                last = peer.recv(1 << 20)
+                count += len(last)
+            assert last.endswith(b"end")
+            servers[0].resume_receiving()
+        assert servers[0].closed.wait(DEADLINE_S)
+
+
+def test_session_receives_on_after_its_own_end(port: CompletionPort, tmp_path: Path) -> None:
+    """send_eof() behind two files, over TLS: what the peer sends after that still comes."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1 << 20))
+
+    class Ending(Journal):
+        def on_connect(self) -> None:
+            super().on_connect()
+            for _ in range(2):
+                self.send_file(path.open("rb"), close=True)
+            self.send_eof()
+
+    listener = port.listen(LOCAL, servers := Made(Ending), tls=server_context())
+    with served(port), connect(listener) as raw:
+        with client_context().wrap_socket(
+            raw, server_hostname="localhost", suppress_ragged_eofs=True
+        ) as peer:
+            assert len(receive_all(peer)) == 2 << 20
+            for n in range(10):
+                peer.sendall(bytes(1 << 16))
+                assert servers[0].wait_received((n + 1) << 16)
+        assert servers[0].closed.wait(DEADLINE_S)
+
+
+def test_end_before_the_handshake_is_refused(port: CompletionPort) -> None:
+    """send_eof() before on_connect raises, over TLS as well."""
+    listener = port.listen(LOCAL, servers := Made(Journal), tls=server_context())
+    with served(port), connect(listener):
+        assert eventually(lambda: bool(servers) and servers[0].peer_address is not None)
+        with pytest.raises(RuntimeError, match="before on_connect"):
+            servers[0].send_eof()

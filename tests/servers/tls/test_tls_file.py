@@ -25,6 +25,7 @@ from pyiocp import (
     SendQueueOverflowError,
     SessionState,
 )
+from pyiocp.servers.tcp import send_progress
 from pyiocp.servers.tls.tls_file import BLOCK
 from pyiocp.winapi import ERROR_ACCESS_DENIED, INVALID_HANDLE_VALUE
 
@@ -182,8 +183,11 @@ def test_session_that_ends_closes_its_files(port: CompletionPort, long: Path) ->
     assert session.hooks == ["connect", "close"]
 
 
-def test_close_does_not_wait_for_ever(port: CompletionPort, long: Path) -> None:
+def test_close_does_not_wait_for_ever(
+    port: CompletionPort, long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The peer does not read the file: the session is aborted after `close_timeout`."""
+    monkeypatch.setattr(send_progress, "_PIECE_RATE", 1 << 20)  # 15 s less for a piece
 
     class Hurried(Journal):
         close_timeout = 0.3
