@@ -55,6 +55,7 @@ class Connection(Life["Session"]):
         "_cancel_connect",
         "_close_watch",
         "_deadline",
+        "_is_client",
         "_receives",
         "_shut_down",
         "_stall_watch",
@@ -88,6 +89,7 @@ class Connection(Life["Session"]):
         #: For the peer's end, once everything is sent.
         self._deadline: ScheduledCall | None = None
         self._cancel_connect: Callable[[], None] | None = None
+        self._is_client = False
         self._shut_down = False
 
     # How it begins
@@ -98,6 +100,7 @@ class Connection(Life["Session"]):
         cancel: called if the session ends before that.
         """
         self._cancel_connect = cancel
+        self._is_client = True
 
     def connecting_to(self, peer: Any) -> None:
         """Remember the first address that is tried."""
@@ -223,8 +226,11 @@ class Connection(Life["Session"]):
         reason: `BY_SENDS`, or `BY_LAYER`.
         """
         session = self.session
+        receives_on = session.receive_when_full
+        if receives_on is None:
+            receives_on = self._is_client
         closing = self._close_watch is not None  # what comes then is dropped
-        if closing or session.receive_when_full or self._receives.paused & reason:
+        if closing or receives_on or self._receives.paused & reason:
             return
         self._receives.paused |= reason
         seconds = session.stall_timeout

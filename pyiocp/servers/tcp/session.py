@@ -42,16 +42,17 @@ class Session:
     """
 
     high_water = 1 << 20
-    """Bytes waiting to be sent from which `send` says False, and nothing is received."""
+    """Bytes waiting to be sent from which `send` says False, and a server receives nothing."""
 
     low_water = 1 << 18
     """Bytes waiting to be sent at which ``on_writable`` is called after that, and it receives."""
 
-    receive_when_full = False
+    receive_when_full: bool | None = None
     """Whether it goes on receiving while `high_water` bytes, or two files, wait to be sent.
 
-    By default it does not: a peer that sends requests and takes no answer costs no more memory
-    than that. Set it where what comes has nothing to do with what is sent, or where the peer
+    With None a session of a listener does not: a peer that sends requests and takes no answer costs
+    no more memory than that. One of ``connect`` does: if both waited for each other, neither would
+    go on. Set it to True where what comes has nothing to do with what is sent, or where the peer
     sends all before it reads anything.
     """
 

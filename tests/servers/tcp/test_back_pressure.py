@@ -69,6 +69,29 @@ def test_peer_that_does_not_read_is_not_read_from(port: CompletionPort, tls: boo
         assert session.closed.wait(DEADLINE_S)
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_two_that_send_a_lot_to_each_other_both_get_it(port: CompletionPort, tls: bool) -> None:
+    """C77: a client sends 32 MB at once to an echo server; nothing is set, and all comes back."""
+    size = 32 << 20
+
+    class Client(Journal):
+        def on_connect(self) -> None:
+            super().on_connect()
+            self.send(bytes(size))
+
+    listener = port.listen(LOCAL, sessions := Made(Echo), tls=server_context() if tls else None)
+    clients = Made(Client)
+    with served(port):
+        if tls:
+            context = client_context()
+            port.connect(listener.address, clients, tls=context, server_hostname="localhost")
+        else:
+            port.connect(listener.address, clients)
+        assert eventually(lambda: bool(clients) and len(clients[0].received) == size)
+        clients[0].close()
+        assert sessions[0].closed.wait(DEADLINE_S)
+
+
 def test_session_may_go_on_receiving(port: CompletionPort) -> None:
     """`receive_when_full`: as much comes as the peer sends."""
 
@@ -90,6 +113,7 @@ def test_two_sessions_that_flood_each_other_do_not_hang(port: CompletionPort, tl
     """Both send and do not read until what they have sent is taken: an error says so."""
 
     class Flooding(Journal):
+        receive_when_full = False
         high_water = 1 << 16
         low_water = 1 << 15
         stall_timeout = 0.5
@@ -257,7 +281,7 @@ def test_memory_of_what_waits_is_what_is_counted(port: CompletionPort, size: int
 
 
 def test_merged_messages_arrive_in_order(port: CompletionPort) -> None:
-    """Numbers of 4 bytes, between messages of all sizes, behind a reader that comes late."""
+    """C69: numbers of 4 bytes, between messages of all sizes; the reader comes late."""
     listener = port.listen(LOCAL, sessions := Made(Journal))
     with served(port), connect(listener) as peer:
         assert eventually(lambda: bool(sessions) and sessions[0].connected.is_set())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,14 @@ from deadline import DEADLINE_S
 from journal import Journal, Made, eventually, served
 from tls_context import client_context, server_context
 
-from pyiocp import Backoff, CompletionPort, ConnectionPool, TlsHandshakeError
+from pyiocp import (
+    AddressUnavailableError,
+    Backoff,
+    CompletionPort,
+    ConnectionPool,
+    Listener,
+    TlsHandshakeError,
+)
 
 LOCAL = ("127.0.0.1", 0)
 SOON = Backoff(first=0.01, maximum=0.05)
@@ -49,6 +57,18 @@ def answered(made: Made, number: int) -> Any:
     session = made[number]
     assert session.wait_received(8) == b"question"
     return session
+
+
+def listened_again(port: CompletionPort, address: Any, context: ssl.SSLContext) -> Listener:
+    """Listen at an address whose last listener may not have given it up yet."""
+    until = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return port.listen(address, Echo, tls=context)
+        except AddressUnavailableError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)  # nothing tells when it is free
 
 
 @versions
@@ -101,7 +121,7 @@ def test_server_that_has_forgotten_makes_a_new_session(
         client = port.keep_connected(address, made, backoff=SOON, tls=client_context())
         first = answered(made, 0)
         listener.close()
-        port.listen(address, Echo, tls=only(version, server_context()))
+        listened_again(port, address, only(version, server_context()))
         first.abort()
         second = answered(made, 1)
         second.abort()
@@ -155,7 +175,7 @@ def test_connection_that_had_no_ticket_is_no_loss(
             session = answered(made, number)
             resumed.append(session.tls.resumed)
             listener.close()
-            listener = port.listen(address, Echo, tls=context)
+            listener = listened_again(port, address, context)
             session.abort()
         client.close()
         assert eventually(lambda: client.session is None)
