@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from deadline import DEADLINE_S
+from footprint import Footprint
 from honest import HonestClient
 from journal import Journal, Made, connect, eventually, receive_all, reset, served
 from tls_context import client_context, server_context
@@ -570,3 +571,25 @@ def test_stall_that_lets_it_receive_is_no_silence(port: CompletionPort) -> None:
         assert session.received_bytes > 1 << 17
         assert not session.closed.is_set()
         assert count
+
+
+def test_eight_clients_that_never_read_take_little(
+    port: CompletionPort, record_property: pytest.RecordProperty
+) -> None:
+    """C77: the README's Echo took 573 MB for them; an honest client is served meanwhile."""
+    sessions = Made(Echo)
+    listener = port.listen(LOCAL, sessions)
+    with served(port), contextlib.ExitStack() as stack:
+        honest = stack.enter_context(HonestClient(listener.address, b"question"))
+        alone = honest.rounds_in(0.5)
+        before = Footprint.now()
+        for _ in range(8):
+            fill(stack.enter_context(connect(listener)))
+        beside = honest.rounds_in(0.5)
+        waiting = sum(session.send_queue_bytes for session in sessions)
+        grown = Footprint.now().private_bytes - before.private_bytes
+    record_property("round trips alone, and beside them", (alone, beside))
+    record_property("bytes that wait, and private bytes more", (waiting, grown))
+    assert waiting < 8 * (Echo.high_water + 2 * Echo.receive_size)
+    assert grown < 1 << 26
+    assert beside > alone / 4

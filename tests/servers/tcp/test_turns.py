@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from deadline import DEADLINE_S
 from faulty_kernel import FaultyKernel
+from footprint import Footprint
 from honest import HonestClient
 from journal import Journal, Made, connect, eventually, receive_all, served
 from tls_context import client_context, server_context
@@ -64,6 +65,13 @@ def attacked(peer: socket.socket, blob: bytes, reads: bool = True) -> Iterator[N
         assert not any(thread.is_alive() for thread in threads)
 
 
+def comes_back(port: CompletionPort, listeners: int = 1) -> None:
+    """Assert that all accepts are posted, and that nobody but the honest client is left."""
+    assert eventually(lambda: len(port.sessions) == 1)
+    accepts = 32 * listeners
+    assert eventually(lambda: port.in_flight_by_kind().get("accept") == accepts)
+
+
 DURATIONS = [
     pytest.param(1.0, id="short"),
     pytest.param(20.0, id="long", marks=[pytest.mark.soak, pytest.mark.timeout(300)]),
@@ -98,10 +106,15 @@ def test_tiny_frames_do_not_starve_others(
     wrapped = framing.wrap(frame)
     with served(port), HonestClient(listener.address, question) as honest:
         alone = honest.rounds_in(seconds)
+        before = Footprint.now()
         with attacked(connect(listener), wrapped * ((1 << 16) // len(wrapped))):
             beside = honest.rounds_in(seconds)
+            grown = Footprint.now().private_bytes - before.private_bytes
+        comes_back(port)
     record_property("round trips alone, and beside the attacker", (alone, beside))
+    record_property("private bytes more, beside it", grown)
     assert beside > alone / 50
+    assert grown < 1 << 25
 
 
 @pytest.mark.parametrize("seconds", DURATIONS)
@@ -126,6 +139,7 @@ def test_tiny_records_do_not_starve_others(
             tls.write(b"x")
         with attacked(raw, outgoing.read()):
             beside = honest.rounds_in(seconds)
+        comes_back(port, listeners=2)
     record_property("round trips alone, and beside the attacker", (alone, beside))
     assert beside > alone / 50
 
