@@ -37,7 +37,7 @@ def instructions(code: CodeType) -> dict[int, str]:
 
 def looks_for_signals(name: str) -> bool:
     """Tell whether CPython looks for signals after an instruction."""
-    return name in {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"}
+    return name in {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD"}
 
 
 class Disturbance:
@@ -66,6 +66,8 @@ class Disturbance:
         path = Path(frame.f_code.co_filename)
         if path.stem not in self._modules or "pyiocp" not in path.parts:
             return None
+        # A function's beginning, or a generator going on, is the instruction RESUME.
+        self._pass_a_place(frame)
         # In this order: CPython 3.13 tells of the instructions of this very call only if the frame
         # has its function when they are asked for; otherwise from a later call on, or never.
         frame.f_trace = self._trace
@@ -79,12 +81,15 @@ class Disturbance:
             names = instructions(frame.f_code)
             last = self._last.get(frame)
             self._last[frame] = frame.f_lasti
-            if last is None or looks_for_signals(names[last]):
-                self._left -= 1
-                if not self._left:
-                    self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-                    self._handle()
+            if last is not None and looks_for_signals(names[last]):
+                self._pass_a_place(frame)
         return self._trace
+
+    def _pass_a_place(self, frame: FrameType) -> None:
+        self._left -= 1
+        if not self._left:
+            self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+            self._handle()
 
     def _handle(self) -> None:
         """Do what the handler does."""
