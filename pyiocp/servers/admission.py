@@ -164,7 +164,9 @@ class Admission:
         self._limits = limits
         self._waits = waits
         self._monotonic = monotonic
-        self._lock = threading.Lock()
+        #: Reentrant: the user's signal handler may shut down, and interrupts the main thread
+        #: wherever it is.
+        self._lock = threading.RLock()
         self._sessions = 0
         self._handshakes = 0
         self._due = 0.0
@@ -305,11 +307,10 @@ class Admission:
     def _known(self, network: Any, now: float) -> _Address:
         """Return the entry of an address; the number of entries stays bounded."""
         if len(self._addresses) >= self._sweep_at:
-            self._addresses = {
-                key: address
-                for key, address in self._addresses.items()
-                if address.sessions or address.due > now
-            }
+            # One by one: a signal handler may change them meanwhile.
+            for key, address in list(self._addresses.items()):
+                if not address.sessions and address.due <= now:
+                    self._addresses.pop(key, None)
             self._sweep_at = max(_SWEEP_FIRST, 2 * len(self._addresses))
         return self._addresses.setdefault(network, _Address(network))
 
@@ -323,7 +324,7 @@ class RefusalLog:
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
         self._limits = limits
         self._monotonic = monotonic
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._logged_at = -_REFUSALS_LOGGED_EVERY_S
 
     def refused(self, owner: Any, count: int, limit: str) -> None:
