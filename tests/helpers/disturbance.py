@@ -135,9 +135,14 @@ def meanwhile(
     function: Callable[[], object],
     modules: Collection[str],
     error: type[BaseException] | None = None,
+    *,
+    step: int = 1,
 ) -> Iterator[Meanwhile]:
-    """Yield one after the other, for each instruction, the last of which finds none."""
-    for n in range(1, ROUNDS_MAX):
+    """Yield one after the other, for each instruction, the last of which finds none.
+
+    step: look at every so many of them only.
+    """
+    for n in range(1, ROUNDS_MAX, step):
         yield (meanwhile := Meanwhile(function, n, modules, error))
         if not meanwhile.where:
             assert n > 1, "nothing was disturbed"

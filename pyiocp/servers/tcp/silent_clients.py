@@ -58,8 +58,9 @@ class SilentClients:
 
     def mend(self) -> None:
         """Look, if a look has been missed because something was raised."""
+        turn = self._turn  # first: if another thread takes it now, that is the look
         if not self._stopped and self._timer.due <= self._home.kernel.monotonic():
-            self._take_turn(self._turn)
+            self._take_turn(turn)
 
     def _plan(self) -> None:
         self._timer = self._home.call_later(_LOOK_EVERY_S, self._take_turn, self._turn)

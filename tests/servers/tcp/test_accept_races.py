@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from counts_back import come_back, figures
+from deadline import DEADLINE_S
 from disturbance import Alarm, Stop, meanwhile, rounds
 from faulty_kernel import Calls, FaultyKernel, Refusal
 from journal import Journal, Made, connect, eventually, served
@@ -41,19 +43,24 @@ class Clock:
         self.now += 60
         self.port.wait(0)
 
-    def __enter__(self) -> Clock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.port.close()
 
 
+def make_retry(clock: Clock) -> tuple[Retry, list[int]]:
+    """Return a retry, and what it notes its calls in."""
+    called: list[int] = []
+    return Retry(clock.port._queue, lambda: called.append(1), first_s=1, max_s=1), called
+
+
 def test_retry_is_made_however_early_it_is_due() -> None:
     """Also if another thread makes it before the one that wants it has gone on."""
     with Clock() as clock:
         for disturbance in meanwhile(clock.tick, {"retry"}):
-            called: list[int] = []
-            retry = Retry(clock.port._queue, lambda: called.append(1), first_s=1, max_s=1)
+            retry, called = make_retry(clock)
             with disturbance:
                 retry.soon()
             clock.tick()
@@ -67,8 +74,7 @@ def test_retry_that_could_not_be_scheduled_is_scheduled_the_next_time() -> None:
     """A signal handler has raised."""
     with Clock() as clock:
         for disturbance in rounds(Stop, {"retry", "queue", "timers"}):
-            called: list[int] = []
-            retry = Retry(clock.port._queue, lambda: called.append(1), first_s=1, max_s=1)
+            retry, called = make_retry(clock)
             with contextlib.suppress(Stop), disturbance:
                 retry.soon()
             retry.soon()
@@ -149,7 +155,7 @@ def test_accept_is_given_back_once(
             listener.pause()
             assert eventually(lambda: bool(port.wait(0.01)) or len(acceptor.resting) == 1)
         arrival: Any = None
-        for disturbance in meanwhile(lambda: second(arrival), {"arrival"}):
+        for disturbance in meanwhile(lambda: second(arrival), {"arrival"}):  # noqa: B023
             operation = acceptor._add(0, acceptor._operations)
             arrival = Arrival(acceptor, operation)
             before = calls["AcceptEx"]
@@ -160,9 +166,14 @@ def test_accept_is_given_back_once(
             assert operation.state is (IDLE if paused else PENDING), disturbance.where
 
 
+STEPS = [pytest.param(7, id="some"), pytest.param(1, id="all", marks=pytest.mark.soak)]
+"""Every so many instructions are looked at every day; in the long form, each."""
+
+
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("modules", [{"listener"}, {"service"}])
 def test_session_that_is_aborted_on_its_way_gives_its_slot_back(
-    port: CompletionPort, modules: set[str]
+    port: CompletionPort, modules: set[str], step: int
 ) -> None:
     """Another thread aborts it, and deals with that, before the one that made it goes on."""
     limits = Limits(sessions=1, sessions_per_address=1, send_queue_bytes=1 << 20)
@@ -174,7 +185,7 @@ def test_session_that_is_aborted_on_its_way_gives_its_slot_back(
             session.abort()
         port.wait(0)
 
-    for disturbance in meanwhile(abort, modules):
+    for disturbance in meanwhile(abort, modules, step=step):
         with connect(listener), disturbance:
             port.wait(0.05)
         for session in port.sessions:
@@ -255,7 +266,10 @@ class Refused(Exception):
     """What the factory raises."""
 
 
-def test_listener_serves_only_when_it_is_complete(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("step", STEPS)
+def test_listener_serves_only_when_it_is_complete(
+    caplog: pytest.LogCaptureFixture, step: int
+) -> None:
     """Running workers accept a client, and log something, before `listen` has returned."""
 
     def factory() -> Session:
@@ -263,22 +277,28 @@ def test_listener_serves_only_when_it_is_complete(caplog: pytest.LogCaptureFixtu
 
     peers: list[socket.socket] = []
     ports: list[CompletionPort] = []
-    plain: list[socket.socket] = []
+    addresses: list[Any] = []
 
     def come() -> None:
-        peers.append(socket.create_connection(plain[-1].getsockname()))
+        peers.append(socket.create_connection(addresses[-1]))
         for _ in range(3):
-            ports[-1].wait(0)
+            ports[-1].wait(0.001)
 
-    for disturbance in meanwhile(come, {"listener"}):
+    for disturbance in meanwhile(come, {"listener"}, step=step):
         with CompletionPort() as port:
             ports.append(port)
-            plain.append(socket.create_server(("127.0.0.1", 0)))
+            listening = socket.create_server(("127.0.0.1", 0))
+            addresses.append(listening.getsockname())
             with disturbance:
-                listener = port.listen(plain[-1], factory)
+                listener = port.listen(listening, factory, accepts=1)
             if disturbance.where:
-                assert eventually(lambda: bool(port.wait(0.01)) or listener.failed == 1)  # noqa: B023
+                until = time.monotonic() + DEADLINE_S
+                while listener.failed != 1 and time.monotonic() < until:
+                    port.wait(0.01)
+                assert listener.failed == 1, disturbance.where
         while peers:
             peers.pop().close()
-    assert all(r.exc_info and r.exc_info[0] is Refused for r in caplog.records)
+    shown = [(record.name, record.exc_info and record.exc_info[0]) for record in caplog.records]
+    assert shown == [("pyiocp", Refused)] * len(shown)
+    assert len(shown) > 10
     caplog.clear()
