@@ -351,7 +351,8 @@ class CompletionQueue:
         outermost = ident not in self.dispatching
         self.dispatching.add(ident)
         try:
-            begun_ns = 0 if tracer is None else tracer.now()
+            if tracer is not None:
+                begun_ns = tracer.now()
             # The loop takes an event and names it without a call in between: see the module.
             for n, (packet, count, status) in enumerate(islice(self._next_ready, len(ready)), 1):
                 packet.state = COMPLETED

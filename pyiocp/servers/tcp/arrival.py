@@ -81,7 +81,8 @@ class Arrival:
 
     def end(self) -> None:
         """Forget it: what it had is given back, or another's."""
-        self.free_operation()
+        if self._held:
+            self.free_operation()
         acceptor = self.acceptor
         if acceptor.waiting:
             acceptor.waiting.pop(self, None)
