@@ -347,6 +347,7 @@ class CompletionQueue:
         if len(completions) >= limit:
             return
         ready, tracer = self.ready, self.tracer
+        begun_ns = 0
         ident = threading.get_ident()
         outermost = ident not in self.dispatching
         self.dispatching.add(ident)
