@@ -17,6 +17,7 @@ left undone, `mend` does.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -35,7 +36,6 @@ from ...errors import (
 )
 from ...handles.sockets.datagram_receive import ImmediateReceive
 from ...winapi.errorcodes import STATUS_BUFFER_OVERFLOW, WSAEMSGSIZE, WSAEWOULDBLOCK
-from ..retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from ...engine.queue import CompletionQueue
     from ...handles.sockets.datagram import Datagram
     from ...handles.sockets.datagram_receive import ReceiveFromOperation
+
+logger = logging.getLogger("pyiocp")
 
 _BURST_MAX = 64
 """Datagrams received before the hooks are called and other handles of the port get a turn."""
@@ -99,7 +101,8 @@ class DatagramReceives:
         self._asked = False
         #: Held to post the receive and to note that, both or neither.
         self._lock = threading.Lock()
-        self._retry = Retry(home, self.start, first_s=_RETRY_FIRST_S, max_s=_RETRY_MAX_S)
+        self._retry_s = _RETRY_FIRST_S
+        self._retrying = False
         #: Whether something was raised before the receive was posted again.
         self._undone = False
         self._mend_event: Event = Call(self._mend, ()), 0, 0
@@ -158,12 +161,29 @@ class DatagramReceives:
         except (HandleClosedError, PortClosedError):
             pass
         except IocpError as error:
-            self._retry.later(self.datagram.key, error)
+            self._retry_later(error)
         except BaseException:  # of a signal handler
             self._resting = self._receive.state is not PENDING
             if self._resting:
-                self._retry.soon()
+                self._retry_soon()
             raise
+
+    def _retry_later(self, error: IocpError) -> None:
+        """Post it again after a while. Called with the lock."""
+        logger.warning("%r tries again in %g s: %s", self.datagram.key, self._retry_s, error)
+        self._retry_soon()
+        self._retry_s = min(self._retry_s * 2, _RETRY_MAX_S)
+
+    def _retry_soon(self) -> None:
+        if not self._retrying:
+            self._retrying = True
+            with contextlib.suppress(PortClosedError):
+                self._home.call_later(self._retry_s, self._retry)
+
+    def _retry(self) -> None:
+        with self._lock:
+            self._retrying = False
+        self.start()
 
     def _mend(self) -> None:
         """Do what has been left undone, because something was raised somewhere."""
@@ -183,8 +203,7 @@ class DatagramReceives:
             try:
                 truncated = status == STATUS_BUFFER_OVERFLOW
                 if truncated or not failed(status):
-                    if self._retry.refused:
-                        self._retry.reset()
+                    self._retry_s = _RETRY_FIRST_S
                     self._arrived(receive.sender, count, truncated)
                     refusal = self._fetch()
                 else:
@@ -197,7 +216,7 @@ class DatagramReceives:
                         self._post()
                     else:
                         self._resting = True
-                        self._retry.later(self.datagram.key, refusal)
+                        self._retry_later(refusal)
         except BaseException:
             self._undone = True
             raise
