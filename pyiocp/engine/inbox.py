@@ -37,7 +37,7 @@ class Inbox:
     def __init__(self, ready: deque[Any], on_failure: Callable[[BaseException], None]) -> None:
         #: A list, not a deque, which takes 700 bytes when it is empty, and mostly it is.
         self._entries: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        #: One item, taken by who works, which no two can. As good as a lock that is only ever
+        #: One item. Who removes it works; only one thread can. As good as a lock that is only ever
         #: tried, but 40 ns less; and up to CPython 3.12 each lock is a semaphore of the kernel's.
         self._turn = [True]
         self._on_failure = on_failure

@@ -137,9 +137,8 @@ class CompletionQueue:
         self.retired: dict[int, memoryview] = {}
         #: What has ended, first in, first out.
         self.ready: deque[Event] = deque()
-        self.menders: list[Event] = []
-        """What is called when a receiver has raised something, in case that has left anything
-        undone."""
+        self.on_exception: list[Event] = []
+        """Recovery callbacks, for what a receiver that has raised may have left undone."""
         # An iterator: a loop takes from it without a call. It raises IndexError at the end.
         self._next_ready = iter(self.ready.popleft, None)
         self._timer_heap = self.timers.heap
@@ -370,7 +369,7 @@ class CompletionQueue:
                         completions.append(_unfinished(packet, count, status, error))
                     elif _not_begun(error):
                         ready.append((packet, count, status))
-                    ready += self.menders
+                    ready += self.on_exception
                     if self.waiting:  # this thread may not go on
                         self.wake()
                     if not isinstance(error, Exception):

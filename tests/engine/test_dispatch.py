@@ -165,12 +165,12 @@ def test_thread_is_woken_for_what_an_exception_leaves() -> None:
     with CompletionPort(kernel=kernel) as port:
         queue = port._queue
         done = threading.Event()
-        queue.menders.append((Call(done.set, ()), 0, 0))
+        queue.on_exception.append((Call(done.set, ()), 0, 0))
         queue.ready.append((Call(raises, ()), 0, 0))
         queue.waiting.add(0)  # a thread that sleeps: only this one looks at it
         with pytest.raises(Stop):
             queue.dispatch([], 9)
-        assert list(queue.ready) == queue.menders
+        assert list(queue.ready) == queue.on_exception
         assert wakes.posted == 1
         queue.waiting.discard(0)
         port.wait(0)

@@ -8,7 +8,7 @@ An accept is in one place at a time: pending; or an `Arrival` has it, which look
 it is among `resting` and IDLE, to be posted now, or when the pause or the shortage is over. A
 signal handler of the user's may raise after any call (see `queue`), and CPython has no lock against
 that. So an accept goes from one place to the next without a call in between; and what an exception
-has left undone, `mend` does.
+has left undone, `recover` does.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Acceptor:
         if self._silent_clients is not None:
             self._silent_clients.stop()
 
-    def mend(self) -> None:
+    def recover(self) -> None:
         """Look after all arrivals and accepts, because something was raised somewhere."""
         now = self.home.kernel.monotonic()
         for arrival in list(self.arrivals):
@@ -138,7 +138,7 @@ class Acceptor:
                 self.go_on(arrival)
         self.post_resting()
         if self._silent_clients is not None:
-            self._silent_clients.mend()
+            self._silent_clients.recover()
 
     # Accepting
 

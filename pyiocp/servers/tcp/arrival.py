@@ -48,7 +48,7 @@ class Arrival:
     def __init__(self, acceptor: Acceptor, operation: AcceptOperation) -> None:
         self.acceptor = acceptor
         self.operation = operation
-        #: One item while it has the accept, taken by who frees that, which no two can.
+        #: One item while it has the accept. Who removes it frees the accept; only one thread can.
         self._held = [True]
 
     def wait(self, seconds: float, then: Callable[[Arrival], None]) -> None:

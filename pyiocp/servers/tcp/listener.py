@@ -117,7 +117,7 @@ class Listener:
         opened = open_streams()
         streams = opened if isinstance(opened, list) else [opened]
         self._acceptors: list[Acceptor] = []
-        self._mend_event = Call(self._mend, ()), 0, 0
+        self._recovery = Call(self._recover, ()), 0, 0
         try:
             for stream in streams:
                 stream.key = self
@@ -133,7 +133,7 @@ class Listener:
                 )
                 self._acceptors.append(acceptor)
             self.address = self._acceptors[0].address
-            home.menders.append(self._mend_event)
+            home.on_exception.append(self._recovery)
             service.add(self)
             # Last of all: other threads may serve clients before this returns.
             for acceptor in self._acceptors:
@@ -235,7 +235,7 @@ class Listener:
                 if arrival.then == self._too_silent:
                     acceptor.go_on(arrival, Arrival.drop)
         with contextlib.suppress(ValueError):  # closed before
-            self._home.menders.remove(self._mend_event)
+            self._home.on_exception.remove(self._recovery)
         self._service.discard(self)
 
     def shutdown(self, timeout: float = 5.0) -> None:
@@ -398,10 +398,10 @@ class Listener:
         self._count(refused=1)
         self._refusals.refused(self, self.refused, limit)
 
-    def _mend(self) -> None:
+    def _recover(self) -> None:
         """See that nothing is left undone: something was raised, perhaps while it was done."""
         for acceptor in self._acceptors:
-            acceptor.mend()
+            acceptor.recover()
 
     # Sessions
 

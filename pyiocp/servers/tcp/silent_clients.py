@@ -47,7 +47,7 @@ class SilentClients:
         self._operations = operations
         self._on_look = on_look
         self._stopped = False
-        #: One item, taken by who looks next, which no two can: the timer, or `mend`.
+        #: One item. Who removes it, the timer or `recover`, looks next; only one thread can.
         self._turn = [True]
         self._plan()
 
@@ -56,7 +56,7 @@ class SilentClients:
         self._stopped = True
         self._timer.cancel()
 
-    def mend(self) -> None:
+    def recover(self) -> None:
         """Look, if a look has been missed because something was raised."""
         turn = self._turn  # first: if another thread takes it now, that is the look
         if not self._stopped and self._timer.due <= self._home.kernel.monotonic():

@@ -100,7 +100,7 @@ def test_silent_clients_are_looked_for_by_one_thread() -> None:
             looks = Looks(clock)
             clock.now += 60
             with disturbance:
-                looks.clients.mend()
+                looks.clients.recover()
             clock.port.wait(0)
             assert looks.count == 1, disturbance.where
             clock.tick()
@@ -128,7 +128,7 @@ def test_silent_clients_are_looked_for_whatever_is_raised(
                 clock.port.wait(0)
             clock.port.wait(0)
             if inside:
-                looks.clients.mend()
+                looks.clients.recover()
             before = looks.count
             clock.tick()
             assert looks.count == before + 1, disturbance.where
