@@ -7,8 +7,9 @@ in use leaves the entry to the thread that is using it.
 Whatever an entry raises goes to its owner's `on_failure`: KeyboardInterrupt and SystemExit too,
 which then go on to who runs the port. A signal handler of the user's may raise anywhere (see
 `queue`), also on the way to `on_failure`. So the turn is taken, an entry taken out and a failure
-written down without a call, after which one might; and what is then left to do is an event in the
-port's ready queue.
+written down without a call, after which one might; and if anything is raised while there are
+entries, the inbox becomes an event in the port's ready queue. It may be there twice: the second
+time there is nothing left to do.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Inbox:
     def __init__(self, ready: deque[Any], on_failure: Callable[[BaseException], None]) -> None:
         #: A list, not a deque, which takes 700 bytes when it is empty, and mostly it is.
         self._entries: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        #: One item, taken by who works, which no two can. As good as a lock that is only ever
+        #: One item. Who removes it works; only one thread can. As good as a lock that is only ever
         #: tried, but 40 ns less; and up to CPython 3.12 each lock is a semaphore of the kernel's.
         self._turn = [True]
         self._on_failure = on_failure
@@ -47,34 +48,43 @@ class Inbox:
 
         Then that one calls it. What it raises goes to `on_failure`, within the exclusion.
         """
-        self._entries.append((function, arguments))
-        self.work()
+        try:
+            self._entries.append((function, arguments))
+            self.work()
+        except BaseException:
+            if self._entries:
+                self._ready += ((self, 0, 0),)
+            raise
 
     def deliver_end(self, function: Callable[[int, int], None], count: int, status: int) -> None:
-        """The same for the end of an operation, with its byte count and its status."""
+        """The same for the end of an operation, with its byte count and its status.
+
+        A receiver that calls this does nothing else: see `_not_begun` in `queue`.
+        """
         entries, turn = self._entries, self._turn
-        if entries:
-            entries.append((function, (count, status)))
-        else:
-            try:
-                del turn[0]
-            except IndexError:
+        try:
+            if entries:
                 entries.append((function, (count, status)))
             else:
-                # Nothing is there and nobody at it, as nearly always: 210 ns less.
                 try:
-                    function(count, status)
-                except BaseException as error:  # noqa: BLE001, it may be a user's hook
-                    entries[:0] = ((self._on_failure, (error,)),)
+                    del turn[0]
+                except IndexError:
+                    entries.append((function, (count, status)))
+                else:
+                    # Nothing is there and nobody at it, as nearly always: 210 ns less.
                     try:
+                        function(count, status)
+                    except BaseException as error:  # noqa: BLE001, it may be a user's hook
+                        entries[:0] = ((self._on_failure, (error,)),)
                         self._fail()
-                    except BaseException:
-                        self._ready += ((self, 0, 0),)
-                        raise
-                finally:
-                    turn += (True,)
-        if entries:
-            self.work()
+                    finally:
+                        turn += (True,)
+            if entries:
+                self.work()
+        except BaseException:
+            if entries:
+                self._ready += ((self, 0, 0),)
+            raise
 
     @property
     def busy(self) -> bool:
@@ -93,25 +103,27 @@ class Inbox:
         entries, turn = self._entries, self._turn
         # Nobody waits for a turn, and after giving it back the entries are looked at again: an
         # entry that came just too late for one pass is in the next.
-        while entries:
-            try:
-                del turn[0]
-            except IndexError:
-                return
-            try:
-                while entries:
-                    function, arguments = entries[0]
-                    del entries[0]
-                    try:
-                        function(*arguments)
-                    except BaseException as error:  # noqa: BLE001, it may be a user's hook
-                        entries[:0] = ((self._on_failure, (error,)),)
-                        self._fail()
-            except BaseException:
-                turn += (True,)
+        try:
+            while entries:
+                try:
+                    del turn[0]
+                except IndexError:
+                    return
+                try:
+                    while entries:
+                        function, arguments = entries[0]
+                        del entries[0]
+                        try:
+                            function(*arguments)
+                        except BaseException as error:  # noqa: BLE001, it may be a user's hook
+                            entries[:0] = ((self._on_failure, (error,)),)
+                            self._fail()
+                finally:
+                    turn += (True,)
+        except BaseException:
+            if entries:
                 self._ready += ((self, 0, 0),)
-                raise
-            turn += (True,)
+            raise
 
     def _fail(self) -> None:
         """Call `on_failure`, which is the first entry; raise on what is no Exception."""
@@ -130,4 +142,9 @@ class Inbox:
 
     def receiver(self, _packet: Any, _count: int, _status: int) -> None:
         """Go on after an exception; called by the port, like an operation's."""
-        self.work()
+        try:
+            self.work()
+        except BaseException:
+            if self._entries:  # it was interrupted at its beginning
+                self._ready += ((self, 0, 0),)
+            raise

@@ -28,13 +28,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dis
 import logging
 import threading
 import weakref
 from collections import Counter, deque
 from functools import partial
 from itertools import islice
+from opcode import opmap
 from operator import call
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,8 @@ SPARE_LOCKS_MAX = 256
 _TIMERS_EVERY = 64
 
 
-_HARMLESS = {"NOP", "LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_LOAD_FAST"}
+_RESUME = opmap["RESUME"]
+"""The instruction that a function begins with. CPython looks for signals in it."""
 
 
 class CompletionQueue:
@@ -136,9 +137,8 @@ class CompletionQueue:
         self.retired: dict[int, memoryview] = {}
         #: What has ended, first in, first out.
         self.ready: deque[Event] = deque()
-        self.menders: list[Event] = []
-        """What is called when a receiver has raised something, in case that has left anything
-        undone."""
+        self.on_exception: list[Event] = []
+        """Recovery callbacks, for what a receiver that has raised may have left undone."""
         # An iterator: a loop takes from it without a call. It raises IndexError at the end.
         self._next_ready = iter(self.ready.popleft, None)
         self._timer_heap = self.timers.heap
@@ -313,7 +313,7 @@ class CompletionQueue:
             except BaseException:
                 # Raised with nothing in hand: what was dequeued waits for the next call.
                 self.unclaimed.extendleft(reversed(completions))
-                if completions and self.waiting:
+                if self.waiting and (completions or self.ready):
                     self.wake()
                 raise
             if completions:
@@ -351,11 +351,11 @@ class CompletionQueue:
         outermost = ident not in self.dispatching
         self.dispatching.add(ident)
         try:
+            if tracer is not None:
+                begun_ns = tracer.now()
             # The loop takes an event and names it without a call in between: see the module.
             for n, (packet, count, status) in enumerate(islice(self._next_ready, len(ready)), 1):
                 packet.state = COMPLETED
-                if tracer is not None:
-                    begun_ns = tracer.now()
                 try:
                     if packet.receiver is None:
                         # Not append(): after it, a handler might raise into the clause below.
@@ -369,12 +369,15 @@ class CompletionQueue:
                         completions.append(_unfinished(packet, count, status, error))
                     elif _not_begun(error):
                         ready.append((packet, count, status))
-                    ready += self.menders
+                    ready += self.on_exception
+                    if self.waiting:  # this thread may not go on
+                        self.wake()
                     if not isinstance(error, Exception):
                         raise
                     logger.exception("the completion of %r could not be dealt with", packet)
                 if tracer is not None:
                     tracer.worked(packet, begun_ns)
+                    begun_ns = tracer.now()  # not with the next event in hand
                 if len(completions) >= limit:
                     return
                 if not n % _TIMERS_EVERY and self._timer_heap:
@@ -420,25 +423,19 @@ def _not_begun(error: BaseException) -> bool:
     receiver = None if traceback is None else traceback.tb_next
     if receiver is None:
         return False
-    if _at_the_beginning(receiver):
+    if _at_its_beginning(receiver):
         return True
     called = receiver.tb_next
-    # Receivers that call this do nothing else.
+    # Receivers that call this do nothing else: a test sees to that.
     hands_on = called is not None and called.tb_frame.f_code is Inbox.deliver_end.__code__
-    return hands_on and called is not None and _at_the_beginning(called)
+    return hands_on and called is not None and _at_its_beginning(called)
 
 
-def _at_the_beginning(traceback: TracebackType) -> bool:
-    """Tell whether a function was interrupted before its first line: see the module."""
-    begun = False
-    for instruction in dis.get_instructions(traceback.tb_frame.f_code):
-        if instruction.offset >= traceback.tb_lasti:
-            # After RESUME, an instruction that cannot fail by itself: a trace function's doing.
-            return not begun or instruction.opname in _HARMLESS
-        begun = begun or instruction.opname == "RESUME"
-        if begun and instruction.opname != "RESUME":
-            return False
-    return False
+def _at_its_beginning(traceback: TracebackType) -> bool:
+    """Tell whether a function was interrupted before its first line."""
+    # An instruction and its argument are a byte each.
+    beginning = 2 * traceback.tb_frame.f_code.co_code[::2].index(_RESUME)
+    return traceback.tb_lasti <= beginning
 
 
 def _unfinished(packet: Packet, count: int, status: int, error: BaseException) -> Completion:

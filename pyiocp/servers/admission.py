@@ -3,7 +3,7 @@
 There are limits of how many sessions may be open, how many of them may be in their TLS handshake,
 and how many may begin in a second: each in all and from one address. If an address is over its
 limit, or the server is full, waiting would not help: the connection is reset. If too many begin
-in a second, it does: the rest wait in the system's backlog.
+in a second, the rest wait in the system's backlog.
 
 What a connection takes is its `Slot`. Counts must come back whatever is raised, by a signal
 handler too (see `queue`): so a slot and the counts change together, without a call in between,
@@ -130,14 +130,14 @@ class _Address:
 class Slot:
     """What one connection takes of the limits. Any thread may call any method.
 
-    shakes_hands: whether it begins with a TLS handshake.
+    handshaking: whether it is in its TLS handshake.
     """
 
-    __slots__ = ("_admission", "address", "held", "shakes_hands")
+    __slots__ = ("_admission", "address", "handshaking", "held")
 
-    def __init__(self, admission: Admission, shakes_hands: bool) -> None:
+    def __init__(self, admission: Admission, handshaking: bool) -> None:
         self._admission = admission
-        self.shakes_hands = shakes_hands
+        self.handshaking = handshaking
         self.held = False
         """Whether it is counted."""
         self.address: _Address | None = None
@@ -164,7 +164,9 @@ class Admission:
         self._limits = limits
         self._waits = waits
         self._monotonic = monotonic
-        self._lock = threading.Lock()
+        #: Reentrant: the user's signal handler may shut down, and interrupts the main thread
+        #: wherever it is.
+        self._lock = threading.RLock()
         self._sessions = 0
         self._handshakes = 0
         self._due = 0.0
@@ -183,12 +185,12 @@ class Admission:
         slot: what gives it back; without one, `leave` does.
         """
         limits = self._limits
-        shakes_hands = slot is not None and slot.shakes_hands
+        handshaking = slot is not None and slot.handshaking
         with self._lock:
             if limits.sessions is not None and self._sessions >= limits.sessions:
                 return "sessions"
             if (
-                shakes_hands
+                handshaking
                 and limits.handshakes is not None
                 and self._handshakes >= limits.handshakes
             ):
@@ -200,7 +202,7 @@ class Admission:
             address = None
             if self._by_address:
                 address = self._known(network_of(peer), now)
-                limit = self._limit_of(address, now, shakes_hands)
+                limit = self._limit_of(address, now, handshaking)
                 if limit is not None:
                     return limit
             if rate is not None:
@@ -208,22 +210,22 @@ class Admission:
             # No call from here on: all of it is counted, or nothing.
             if address is not None:
                 address.sessions += 1
-                address.handshakes += shakes_hands
+                address.handshakes += handshaking
             self._sessions += 1
-            self._handshakes += shakes_hands
+            self._handshakes += handshaking
             if slot is not None:
                 slot.address = address
                 slot.held = True
         return None
 
-    def _limit_of(self, address: _Address, now: float, shakes_hands: bool) -> str | None:
+    def _limit_of(self, address: _Address, now: float, handshaking: bool) -> str | None:
         """Return the limit that one more of this address is over; else it may begin now."""
         limits = self._limits
         most = limits.sessions_per_address
         if most is not None and address.sessions >= most:
             return "sessions_per_address"
         most = limits.handshakes_per_address
-        if shakes_hands and most is not None and address.handshakes >= most:
+        if handshaking and most is not None and address.handshakes >= most:
             return "handshakes_per_address"
         if self._address_rate is not None:
             if self._address_rate.wait(address.due, now):
@@ -264,8 +266,8 @@ class Admission:
     def end_handshake(self, slot: Slot) -> None:
         """Stop counting it as a handshake."""
         with self._lock:
-            if slot.held and slot.shakes_hands:
-                slot.shakes_hands = False
+            if slot.held and slot.handshaking:
+                slot.handshaking = False
                 self._handshakes -= 1
                 if slot.address is not None:
                     slot.address.handshakes -= 1
@@ -276,10 +278,10 @@ class Admission:
             if slot.held:
                 slot.held = False
                 self._sessions -= 1
-                self._handshakes -= slot.shakes_hands
+                self._handshakes -= slot.handshaking
                 if slot.address is not None:
                     slot.address.sessions -= 1
-                    slot.address.handshakes -= slot.shakes_hands
+                    slot.address.handshakes -= slot.handshaking
             self._forget(slot.address)
 
     def _forget(self, address: _Address | None) -> None:
@@ -305,11 +307,10 @@ class Admission:
     def _known(self, network: Any, now: float) -> _Address:
         """Return the entry of an address; the number of entries stays bounded."""
         if len(self._addresses) >= self._sweep_at:
-            self._addresses = {
-                key: address
-                for key, address in self._addresses.items()
-                if address.sessions or address.due > now
-            }
+            # One by one: a signal handler may change them meanwhile.
+            for key, address in list(self._addresses.items()):
+                if not address.sessions and address.due <= now:
+                    self._addresses.pop(key, None)
             self._sweep_at = max(_SWEEP_FIRST, 2 * len(self._addresses))
         return self._addresses.setdefault(network, _Address(network))
 
@@ -323,7 +324,7 @@ class RefusalLog:
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
         self._limits = limits
         self._monotonic = monotonic
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._logged_at = -_REFUSALS_LOGGED_EVERY_S
 
     def refused(self, owner: Any, count: int, limit: str) -> None:

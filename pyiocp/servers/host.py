@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..engine.queue import CompletionQueue
+    from .admission import Slot
     from .layer import Layer
     from .resolver import Resolver
     from .tcp.connection import Connection
+    from .tcp.send_queues import SendQueues
     from .tcp.session import Session
     from .tls.tls_side import TlsSide
     from .transport import Hooks
@@ -41,6 +43,8 @@ class Host(Protocol):
         *,
         on_end: Callable[[Session], None] | None = None,
         layer: Callable[[Any, Hooks], Layer] | None = None,
+        slot: Slot | None = None,
+        all_queues: SendQueues | None = None,
     ) -> Connection:
         """Add a new session to the port's, until it has ended; return its connection."""
 

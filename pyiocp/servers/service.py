@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
     from ..engine.queue import CompletionQueue
     from ..observing.statistics import Statistics
+    from .admission import Slot
     from .host import Member
+    from .tcp.send_queues import SendQueues
     from .tls.tls_side import TlsSide
 
 logger = logging.getLogger("pyiocp")
@@ -103,6 +105,8 @@ class Service:
         *,
         on_end: Callable[[Session], None] | None = None,
         layer: Callable[[Any, Hooks], Layer] | None = None,
+        slot: Slot | None = None,
+        all_queues: SendQueues | None = None,
     ) -> Connection:
         """Add a new session to the port's, until it has ended; return its connection.
 
@@ -110,6 +114,8 @@ class Service:
         on_end: called when it has ended, after ``on_close``, instead of `forget`, which it
             has to call.
         layer: one more layer, above all others.
+        slot: what it takes of the limits of its server.
+        all_queues: what counts what waits to be sent, with other sessions.
 
         Raises TypeError for anything but a `Session`, ValueError for one that is not new.
         """
@@ -131,6 +137,9 @@ class Service:
                 upgrade,
             ),
         )
+        connection.slot = slot
+        connection.sends.all_queues = all_queues
+        # Last of all: from here on other threads may end it, and give back what it has.
         self.sessions.add(session)
         return connection
 

@@ -2,7 +2,8 @@
 
 CPython runs them when a function has begun, after a call, and at the end of a loop's body. Here,
 sys.settrace raises at each such place of some modules, one a round, until a round has passed
-undisturbed: what a signal can do by bad luck is done on purpose, everywhere.
+undisturbed: what a signal can do by bad luck is done on purpose, everywhere. `Meanwhile` does the
+same with what another thread does in between.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import dis
 import functools
 import gc
 import sys
-from collections.abc import Collection, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Self
 
 import pytest
+from deadline import DEADLINE_S
 
 ROUNDS_MAX = 3000
 
@@ -37,7 +40,7 @@ def instructions(code: CodeType) -> dict[int, str]:
 
 def looks_for_signals(name: str) -> bool:
     """Tell whether CPython looks for signals after an instruction."""
-    return name in {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"}
+    return name in {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD"}
 
 
 class Disturbance:
@@ -66,6 +69,8 @@ class Disturbance:
         path = Path(frame.f_code.co_filename)
         if path.stem not in self._modules or "pyiocp" not in path.parts:
             return None
+        # A function's beginning, or a generator going on, is the instruction RESUME.
+        self._pass_a_place(frame)
         # In this order: CPython 3.13 tells of the instructions of this very call only if the frame
         # has its function when they are asked for; otherwise from a later call on, or never.
         frame.f_trace = self._trace
@@ -79,16 +84,70 @@ class Disturbance:
             names = instructions(frame.f_code)
             last = self._last.get(frame)
             self._last[frame] = frame.f_lasti
-            if last is None or looks_for_signals(names[last]):
-                self._left -= 1
-                if not self._left:
-                    self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-                    self._handle()
+            if last is not None and looks_for_signals(names[last]):
+                self._pass_a_place(frame)
         return self._trace
+
+    def _pass_a_place(self, frame: FrameType) -> None:
+        self._left -= 1
+        if not self._left:
+            self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+            self._handle()
 
     def _handle(self) -> None:
         """Do what the handler does."""
         raise self._error
+
+
+class Meanwhile(Disturbance):
+    """Has another thread call a function at the nth instruction, once, and waits for it.
+
+    So it may be with any two threads where there is no GIL. Then, if an error is given, raises
+    that at the next place where a signal handler might.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[], object],
+        n: int,
+        modules: Collection[str],
+        error: type[BaseException] | None = None,
+    ) -> None:
+        super().__init__(error or Alarm, 0, modules)
+        self._function = function
+        self._instructions_left = n
+        self._raises = error is not None
+
+    def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "opcode":
+            self._instructions_left -= 1
+            if not self._instructions_left:
+                self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+                thread = threading.Thread(target=self._function, daemon=True)
+                thread.start()
+                thread.join(DEADLINE_S)
+                assert not thread.is_alive(), f"the other thread waits for this one: {self.where}"
+                self._left = int(self._raises)
+        return super()._trace(frame, event, argument)
+
+
+def meanwhile(
+    function: Callable[[], object],
+    modules: Collection[str],
+    error: type[BaseException] | None = None,
+    *,
+    step: int = 1,
+) -> Iterator[Meanwhile]:
+    """Yield one after the other, for each instruction, the last of which finds none.
+
+    step: look at every so many of them only.
+    """
+    for n in range(1, ROUNDS_MAX, step):
+        yield (meanwhile := Meanwhile(function, n, modules, error))
+        if not meanwhile.where:
+            assert n > 1, "nothing was disturbed"
+            return
+    pytest.fail("there is no end to it")
 
 
 def rounds(error: type[BaseException], modules: Collection[str]) -> Iterator[Disturbance]:

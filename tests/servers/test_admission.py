@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
+from disturbance import ROUNDS_MAX, Alarm, Disturbance
 from journal import Journal, Made, connect, eventually, receive_all, served
 
 from pyiocp import CompletionPort, Limits, PeerResetError, Session
-from pyiocp.servers.admission import Admission, network_of
+from pyiocp.servers.admission import Admission, Slot, network_of
 
 LOCAL = ("127.0.0.1", 0)
 
@@ -224,3 +228,62 @@ def test_limits_must_be_limits(port: CompletionPort) -> None:
     with pytest.raises(TypeError, match="limits must be a Limits"):
         port.listen(LOCAL, Echo, limits={"sessions": 5})  # type: ignore[arg-type]
     assert port.handles == set()
+
+
+class Handled(Disturbance):
+    """Has a signal handler that raises nothing come at the nth place."""
+
+    def __init__(self, handler: Callable[[], object], n: int, modules: set[str]) -> None:
+        super().__init__(Alarm, n, modules)
+        self._handle = handler  # type: ignore[method-assign]
+
+
+def handled_everywhere(
+    function: Callable[[], object], handler: Callable[[], object], modules: set[str]
+) -> None:
+    """Call a function, with the handler at each place in turn; in a thread that may wait for ever.
+
+    A thread that waits for itself is no more than left behind: the test fails.
+    """
+    rounds: list[bool] = []
+
+    def run() -> None:
+        for n in range(1, ROUNDS_MAX):
+            with Handled(handler, n, modules) as disturbance:
+                function()
+            rounds.append(bool(disturbance.where))
+            if not disturbance.where:
+                return
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(DEADLINE_S)
+    assert len(rounds) > 3, "it waits for itself"
+    assert rounds == [True] * (len(rounds) - 1) + [False]
+
+
+def test_signal_handler_may_end_sessions_while_one_is_counted() -> None:
+    """It shuts the server down, say, and interrupts the main thread in the limits themselves."""
+    admission = Admission(
+        Limits(sessions=9, sessions_per_address=9, per_second=1000, per_second_per_address=1000),
+        Clock(),
+    )
+
+    def come_and_go(peer: Any) -> None:
+        slot = Slot(admission, True)
+        assert admission.enter(peer, slot) is None
+        admission.wait()
+        assert admission.refusing(peer) is None
+        slot.established()
+        slot.leave()
+        assert admission.enter(peer) is None
+        admission.leave(peer)
+
+    def come_and_go_again() -> None:
+        for n in range(2):
+            come_and_go((f"10.0.0.{n}", 1))
+
+    admission._sweep_at = 0
+    handled_everywhere(lambda: come_and_go(("10.0.0.1", 1)), come_and_go_again, {"admission"})
+    assert (admission._sessions, admission._handshakes) == (0, 0)
+    assert [a for a in admission._addresses.values() if a.sessions or a.handshakes] == []

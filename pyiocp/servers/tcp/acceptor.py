@@ -5,20 +5,20 @@ posted before anything of the user's is called for the last one's client. If the
 out of memory or sockets, it is tried again a little later.
 
 An accept is in one place at a time: pending; or an `Arrival` has it, which looks at its client; or
-it is among `resting`, to be posted now, or when the pause or the shortage is over. A signal handler
-of the user's may raise after any call (see `queue`), and CPython has no lock against that. So an
-accept goes from one place to the next without a call in between; and what an exception has left
-undone, `mend` does.
+it is among `resting` and IDLE, to be posted now, or when the pause or the shortage is over. A
+signal handler of the user's may raise after any call (see `queue`), and CPython has no lock against
+that. So an accept goes from one place to the next without a call in between; and what an exception
+has left undone, `recover` does.
 """
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ...engine.packet import IDLE
 from ...errors import HandleClosedError, PortClosedError
+from ..retry import Retry
 from .arrival import Arrival
 from .silent_clients import SilentClients, silent_seconds
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from ...handles.sockets.accept import AcceptOperation
     from ...handles.sockets.stream import Stream
 
-logger = logging.getLogger("pyiocp")
-
 ACCEPTS_MAX = 4096
 """How many AcceptEx one listening socket may have pending."""
 
@@ -39,7 +37,7 @@ _RETRY_MAX_S = 1.0
 
 
 class Acceptor:
-    """The accepts of one listening socket. Any thread may call any method.
+    """The accepts of one listening socket, from `start` on. Any thread may call any method.
 
     owner: whose they are, for the log.
     accepts: how many are free for clients at any time.
@@ -76,6 +74,7 @@ class Acceptor:
         self.home = home
         self._accepts = accepts
         self._first_data = first_data
+        self._first_data_timeout = first_data_timeout
         self._on_arrival = on_arrival
         self._on_silent = on_silent
         #: Those with room for first data, if that was asked for; else all.
@@ -85,14 +84,16 @@ class Acceptor:
         self._plain_wanted = 0
         # A loop takes from it without a call. It raises IndexError at the end.
         self._next_resting = iter(self.resting.popleft, None)
-        self._retry_s = _RETRY_FIRST_S
-        self._retrying = False
+        self._retry = Retry(home, self.post_resting, first_s=_RETRY_FIRST_S, max_s=_RETRY_MAX_S)
         self._silent_clients: SilentClients | None = None
-        for _ in range(accepts):
-            self._add(first_data, self._operations).post()
-        if first_data:
+
+    def start(self) -> None:
+        """Accept: clients may come before this returns. If it raises, close it."""
+        for _ in range(self._accepts):
+            self._add(self._first_data, self._operations).post()
+        if self._first_data:
             self._silent_clients = SilentClients(
-                home, first_data_timeout, lambda: list(self._operations), self._on_look
+                self.home, self._first_data_timeout, lambda: list(self._operations), self._on_look
             )
 
     def _add(self, room: int, to: set[AcceptOperation]) -> AcceptOperation:
@@ -127,7 +128,7 @@ class Acceptor:
         if self._silent_clients is not None:
             self._silent_clients.stop()
 
-    def mend(self) -> None:
+    def recover(self) -> None:
         """Look after all arrivals and accepts, because something was raised somewhere."""
         now = self.home.kernel.monotonic()
         for arrival in list(self.arrivals):
@@ -137,7 +138,7 @@ class Acceptor:
                 self.go_on(arrival)
         self.post_resting()
         if self._silent_clients is not None:
-            self._silent_clients.mend()
+            self._silent_clients.recover()
 
     # Accepting
 
@@ -177,9 +178,7 @@ class Acceptor:
         """Post the resting accepts; if the system refuses one, try again a little later."""
         while self.resting and not (self.paused or self.stream.closed):
             try:
-                for operation in self._next_resting:
-                    # Whether it has been posted, this tells if something is raised.
-                    operation.state = IDLE
+                for operation in self._next_resting:  # noqa: B007
                     break
             except IndexError:
                 return
@@ -187,18 +186,19 @@ class Acceptor:
                 if self._plain and self._is_surplus(operation):
                     continue
                 operation.post()
-                self._retry_s = _RETRY_FIRST_S
+                if self._retry.refused:
+                    self._retry.reset()
             except (HandleClosedError, PortClosedError):
                 return
             except BaseException as error:
-                if operation.state is not IDLE:
+                if operation.state is not IDLE:  # it has been posted
                     raise
                 self.resting += (operation,)
                 if operation.unwritten:
                     self._replace_abandoned()
                 if not isinstance(error, Exception):
                     raise
-                self._retry_later(error)
+                self._retry.later(self.owner, error)
                 return
             if self.paused:  # by another thread, which may not have seen it pending yet
                 self._cancel(operation)  # type: ignore[unreachable]
@@ -219,17 +219,6 @@ class Acceptor:
             self._plain.discard(operation)
             return True
         return False
-
-    def _retry_later(self, error: Exception) -> None:
-        if not self._retrying:
-            logger.warning("%r tries again in %g s: %s", self.owner, self._retry_s, error)
-            self.home.call_later(self._retry_s, self._retry)
-            self._retrying = True
-            self._retry_s = min(self._retry_s * 2, _RETRY_MAX_S)
-
-    def _retry(self) -> None:
-        self._retrying = False
-        self.post_resting()
 
     def _cancel(self, operation: AcceptOperation) -> None:
         """Cancel an accept, unless a client is connected and has yet to send."""

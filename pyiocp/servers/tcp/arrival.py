@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ...engine.packet import IDLE
 from ..layer import connection_of
 from .session import Session
 
@@ -47,7 +48,8 @@ class Arrival:
     def __init__(self, acceptor: Acceptor, operation: AcceptOperation) -> None:
         self.acceptor = acceptor
         self.operation = operation
-        self._holds_operation = True
+        #: One item while it has the accept. Who removes it frees the accept; only one thread can.
+        self._held = [True]
 
     def wait(self, seconds: float, then: Callable[[Arrival], None]) -> None:
         """Have a function called later, unless something else is to go on with it before."""
@@ -65,16 +67,21 @@ class Arrival:
 
     def free_operation(self) -> None:
         """Have the accept posted again."""
-        if self._holds_operation:
-            acceptor = self.acceptor
+        acceptor = self.acceptor
+        try:
             # No call until it is among those that rest: see `acceptor`.
-            self._holds_operation = False
-            acceptor.resting += (self.operation,)
-            acceptor.post_resting()
+            del self._held[0]
+        except IndexError:
+            return
+        # Lifetime: only by who has taken it from here. One that is pending must not look idle, or
+        # it could be posted again while the kernel has its OVERLAPPED.
+        self.operation.state = IDLE
+        acceptor.resting += (self.operation,)
+        acceptor.post_resting()
 
     def end(self) -> None:
         """Forget it: what it had is given back, or another's."""
-        if self._holds_operation:
+        if self._held:
             self.free_operation()
         acceptor = self.acceptor
         if acceptor.waiting:
@@ -85,9 +92,10 @@ class Arrival:
         """Close it, and give everything back. Called again, this goes on with what is left."""
         if self.timer is not None:
             self.timer.cancel()
+        accepted = self.operation.accepted
         stream = self.stream
-        if stream is None and self._holds_operation:
-            stream = self.operation.accepted
+        if stream is None and self._held:  # so that was its own
+            stream = accepted
         if self.slot is not None:
             self.slot.leave()
         session = self.session

@@ -18,6 +18,7 @@ from ...errors import (
     HandleClosedError,
     IocpError,
     OperationCancelledError,
+    PortClosedError,
     closed_error,
     failed,
 )
@@ -93,7 +94,9 @@ class Listener:
         self._service = service
         self._home = home = service.home
         self.accepted = self.failed = self.refused = self.silent = 0
-        self._lock = threading.Lock()
+        #: Reentrant: the user's signal handler may close or shut down, and interrupts the main
+        #: thread wherever it is.
+        self._lock = threading.RLock()
         #: One bound method for all sessions: each would otherwise keep its own.
         self._on_session_end = self._session_ended
         self._factory = factory
@@ -114,6 +117,7 @@ class Listener:
         opened = open_streams()
         streams = opened if isinstance(opened, list) else [opened]
         self._acceptors: list[Acceptor] = []
+        self._recovery = Call(self._recover, ()), 0, 0
         try:
             for stream in streams:
                 stream.key = self
@@ -128,15 +132,17 @@ class Listener:
                     on_silent=self._on_silent,
                 )
                 self._acceptors.append(acceptor)
-        except BaseException:
+            self.address = self._acceptors[0].address
+            home.on_exception.append(self._recovery)
+            service.add(self)
+            # Last of all: other threads may serve clients before this returns.
             for acceptor in self._acceptors:
-                acceptor.close()
+                acceptor.start()
+        except BaseException:
+            self.close()
             for stream in streams:
                 stream.close()
             raise
-        self.address = self._acceptors[0].address
-        self._mend_event = Call(self._mend, ()), 0, 0
-        home.menders.append(self._mend_event)
 
     @classmethod
     def open(
@@ -168,9 +174,7 @@ class Listener:
                 no_delay=no_delay,
             )
 
-        listener = cls(service, open_streams, factory, **settings)
-        service.add(listener)
-        return listener
+        return cls(service, open_streams, factory, **settings)
 
     # What a user calls
 
@@ -231,7 +235,7 @@ class Listener:
                 if arrival.then == self._too_silent:
                     acceptor.go_on(arrival, Arrival.drop)
         with contextlib.suppress(ValueError):  # closed before
-            self._home.menders.remove(self._mend_event)
+            self._home.on_exception.remove(self._recovery)
         self._service.discard(self)
 
     def shutdown(self, timeout: float = 5.0) -> None:
@@ -291,10 +295,8 @@ class Listener:
         arrival.first = bytes(completion.data)
         try:
             arrival.peer = stream.peer_address()
-        except IocpError as error:  # it has left: see AcceptOperation
-            arrival.drop()
-            self._count(failed=1)
-            logger.debug("%r: a client was lost when it was accepted: %s", self, error)
+        except (IocpError, HandleClosedError) as error:  # it has left: see AcceptOperation
+            self._lost(arrival, error)
             return
         if self._admission is not None:
             slot = arrival.slot = Slot(self._admission, self._tls is not None)
@@ -311,7 +313,18 @@ class Listener:
     def _wait_for_data(self, arrival: Arrival, stream: Stream) -> None:
         arrival.wait(self._first_data_timeout, self._too_silent)
         # Of zero bytes: what comes is the session's to receive.
-        zero_byte_receive(stream, partial(self._on_data, arrival)).post()
+        receive = zero_byte_receive(stream, partial(self._on_data, arrival))
+        try:
+            receive.post()
+        except (IocpError, HandleClosedError, PortClosedError) as error:
+            # It has left, or this has just been closed; then another thread may be at it.
+            arrival.acceptor.go_on(arrival, self._lost, error)
+
+    def _lost(self, arrival: Arrival, error: Exception) -> None:
+        """Count and drop a client that has left. Any number of them may: no warning."""
+        arrival.drop()
+        self._count(failed=1)
+        logger.debug("%r: a client was lost when it was accepted: %s", self, error)
 
     def _on_data(self, arrival: Arrival, receive: Operation, count: int, status: int) -> None:
         arrival.acceptor.go_on(arrival, self._data_came, status)
@@ -354,7 +367,11 @@ class Listener:
             check_new(session, Session)
             arrival.session = session
             connection = self._service.attach_session(
-                session, self._tls, on_end=self._on_session_end
+                session,
+                self._tls,
+                on_end=self._on_session_end,
+                slot=arrival.slot,
+                all_queues=self._send_queues,
             )
         except Exception:
             arrival.drop()
@@ -364,8 +381,6 @@ class Listener:
         except BaseException:
             self._count(failed=1)
             raise
-        connection.slot = arrival.slot
-        connection.sends.all_queues = self._send_queues
         self._count(accepted=1)
         if self._shutting_down:
             self._leaving.add(session)
@@ -383,10 +398,10 @@ class Listener:
         self._count(refused=1)
         self._refusals.refused(self, self.refused, limit)
 
-    def _mend(self) -> None:
+    def _recover(self) -> None:
         """See that nothing is left undone: something was raised, perhaps while it was done."""
         for acceptor in self._acceptors:
-            acceptor.mend()
+            acceptor.recover()
 
     # Sessions
 

@@ -47,37 +47,53 @@ class SilentClients:
         self._operations = operations
         self._on_look = on_look
         self._stopped = False
-        self._timer = home.call_later(_LOOK_EVERY_S, self._look)
+        #: One item. Who removes it, the timer or `recover`, looks next; only one thread can.
+        self._turn = [True]
+        self._plan()
 
     def stop(self) -> None:
         """Stop; any thread may call it."""
         self._stopped = True
         self._timer.cancel()
 
-    def mend(self) -> None:
+    def recover(self) -> None:
         """Look, if a look has been missed because something was raised."""
-        if self._timer.due <= self._home.kernel.monotonic():
+        turn = self._turn  # first: if another thread takes it now, that is the look
+        if not self._stopped and self._timer.due <= self._home.kernel.monotonic():
+            self._take_turn(turn)
+
+    def _plan(self) -> None:
+        self._timer = self._home.call_later(_LOOK_EVERY_S, self._take_turn, self._turn)
+        if self._stopped:
             self._timer.cancel()
+
+    def _take_turn(self, turn: list[bool]) -> None:
+        """Look, and plan the next look; unless another thread has, or does."""
+        try:
+            del turn[0]
+        except IndexError:
+            return
+        try:
             self._look()
+        finally:
+            self._turn = [True]
+            try:
+                self._plan()
+            except BaseException:  # of a signal handler; of two timers with one turn, one looks
+                self._plan()
+                raise
 
     def _look(self) -> None:
-        if self._stopped:
-            return
         silent = closed = 0
-        try:
-            for operation in self._operations():
-                connected = silent_seconds(operation)
-                if connected is None:
-                    continue
-                if connected >= self._seconds and operation.cancel():
-                    closed += 1
-                else:
-                    silent += 1
-            self._on_look(silent, closed)
-        finally:
-            self._timer = self._home.call_later(_LOOK_EVERY_S, self._look)
-            if self._stopped:
-                self._timer.cancel()  # type: ignore[unreachable]
+        for operation in self._operations():
+            connected = silent_seconds(operation)
+            if connected is None:
+                continue
+            if connected >= self._seconds and operation.cancel():
+                closed += 1
+            else:
+                silent += 1
+        self._on_look(silent, closed)
 
 
 def silent_seconds(operation: AcceptOperation) -> int | None:

@@ -11,7 +11,7 @@ Receiving is short: a datagram is copied and passed to its peer. The hooks are c
 by several threads if there are any.
 
 Whatever is raised meanwhile, by a hook, or anywhere by a signal handler (see `queue`): what it has
-left undone, `mend` does.
+left undone, `recover` does.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class DatagramReceives:
         self._retrying = False
         #: Whether something was raised before the receive was posted again.
         self._undone = False
-        self._mend_event: Event = Call(self._mend, ()), 0, 0
+        self._recovery: Event = Call(self._recover, ()), 0, 0
 
     def _make(self) -> None:
         """Make the buffer and what receives into it; only while nothing is pending."""
@@ -125,7 +125,7 @@ class DatagramReceives:
         """Close the socket, with all operations on it. Closing twice does nothing."""
         self.datagram.close()
         with contextlib.suppress(ValueError):  # it has not begun, or was closed before
-            self._home.menders.remove(self._mend_event)
+            self._home.on_exception.remove(self._recovery)
 
     def pause(self) -> None:
         """Receive no more until `resume`; what has come by now is still taken."""
@@ -142,8 +142,8 @@ class DatagramReceives:
 
     def start(self) -> None:
         """Post the receive, unless it is posted."""
-        if self._mend_event not in self._home.menders:
-            self._home.menders.append(self._mend_event)
+        if self._recovery not in self._home.on_exception:
+            self._home.on_exception.append(self._recovery)
         with self._lock:
             if self._resting:
                 self._post()
@@ -185,7 +185,7 @@ class DatagramReceives:
             self._retrying = False
         self.start()
 
-    def _mend(self) -> None:
+    def _recover(self) -> None:
         """Do what has been left undone, because something was raised somewhere."""
         if self._undone:
             with self._lock:
