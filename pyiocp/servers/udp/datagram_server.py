@@ -138,9 +138,13 @@ class DatagramServer:
                 take=self._take,
                 unreachable=lambda: None,
             )
-            self._receives.start()
         except BaseException:
             self.datagram.close()
+            raise
+        try:
+            self._receives.start()
+        except BaseException:
+            self._receives.close()
             raise
 
     @classmethod
