@@ -1,15 +1,16 @@
 """The clients of a monitor: what they may ask, how often, and for how long they may be silent.
 
 A client sends a line with a JSON object, such as ``{"slowest": 5}``, and gets a line with another.
-Then it may ask again. What is no question ends its connection, after a line that says why; so do
-a second question before the first has been answered, silence, and not taking the answer. Nothing of
-that is logged: whoever can connect would fill the log.
+Then it may ask again. A line that is not a valid question is answered with an error, and its
+connection is closed. A connection is also closed if its client asks again before it has been
+answered, is silent, or does not take the answer. None of that is logged: anybody who can connect
+could fill the log.
 
 What all of them together cost is bounded, however many there are and whatever they do:
 
 - there are `CLIENTS_MAX` at a time; the others wait outside, and the next comes in after a pause;
-- one sample answers all that have asked by then, and after one that took some time there is none
-  for `_SHARE` times as long: the port's threads have the rest of the time for the sessions.
+- one sample answers all that have asked by then, and after a sample there is a pause `_SHARE` times
+  as long, but `_PAUSE_MAX_S` at most: the port's threads have that time for the sessions.
 """
 
 from __future__ import annotations
@@ -48,10 +49,12 @@ _RETRY_S = 1.0
 """Seconds until clients are accepted again after the system has refused that."""
 
 _SHARE = 19
-"""How much longer than a sample the pause after it is: samples take a twentieth of one thread."""
+"""How much longer than a sample the pause after it is: samples take a twentieth of one thread's
+time, as long as one takes no more than 0.1 s."""
 
 _PAUSE_MAX_S = 2.0
-"""The longest such pause: who asks has to be answered some time."""
+"""The longest such pause. It goes before the share: a client waits only some seconds for its
+answer."""
 
 
 class Clients:

@@ -1,10 +1,10 @@
-r"""Doors: where the clients of a monitor come in: a named pipe, or an address of the loopback.
+r"""Doors: what the clients of a monitor connect to: a named pipe, or an address of the loopback.
 
 The pipe is `\\.\pipe\pyiocp-` and the number of the process, as the diagnostics of .NET have it:
-who knows the process finds its monitor. Another port of the process has `-2` after that, and so on.
-Only the user that the process runs as can open it, and only on this machine: the system sees to
-that, before anything is accepted. A loopback address has no owner: whoever runs a program on this
-machine may connect.
+the number of a process is enough to find its monitor. Another port of the process has `-2` after
+that, and so on. Only the user that the process runs as can open it, and only on this machine: the
+system sees to that, before anything is accepted. A loopback address has no owner: any program on
+this machine may connect.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Every address that sends to the socket is a peer, but addresses can be forged. S
 as little as possible until it has been admitted. First `admit` decides, if there is one, from
 the address and the datagram alone: `AddressValidation` answers with a token there, and admits who
 sends it back. Then the limits decide. Only an admitted address has a session, and is remembered;
-and when there is no room for the next one, the oldest goes that has sent one datagram only.
+when there is no room for the next one, the oldest session whose peer has sent a single datagram is
+ended.
 """
 
 from __future__ import annotations
@@ -359,8 +360,8 @@ class DatagramServer:
             self.evicted += 1
             if self.evicted == 1:
                 logger.warning(
-                    "%r is full (%s=%s): peers that have sent one datagram only are ended for"
-                    " new ones; an AddressValidation would keep out those that are made up",
+                    "%r is full (%s=%s): sessions of peers that have sent one datagram only are"
+                    " ended for new ones; if addresses may be forged, admit=AddressValidation()",
                     *(self, limit, getattr(self._limits, limit)),
                 )
             peer.make_room()

@@ -319,22 +319,16 @@ def test_factory_that_exits_is_told(port: CompletionPort) -> None:
 
 
 def test_future_is_not_kept_once_it_is_done(port: CompletionPort, echoes: Made) -> None:
-    """A callback that comes as it is done, at the worst moment, is called; and then it is free."""
+    """Nor if a callback is added in the moment in which the pool is about to give it a session."""
     pool = pool_of(port, echoes, maximum=1)
     session = got(pool.acquire())
-
-    class Late(Acquisition):
-        """One that is done between the look whether it is and what follows from that."""
-
-        def done(self) -> bool:
-            done = super().done()
-            if not done:
-                self.set_result(session)
-            return done
-
-    future = Late(port._queue, lambda waiter: None)
+    future = Acquisition(port._queue, lambda waiter: None)
+    waiter = future.waiter
+    waiter.stop()  # as the pool does before
     taken: list[Session] = []
     future.add_done_callback(lambda future: taken.append(future.result()))
+    assert waiter.kept is future
+    future.give(session)
     assert taken == [session]
     gone = weakref.ref(future)
     del future
