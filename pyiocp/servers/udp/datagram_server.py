@@ -17,7 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ...handles.sockets.address_text import show_address
-from ...handles.sockets.datagram import Datagram
+from ...handles.sockets.datagram import Datagram, check_length
 from ...handles.sockets.destination import destination
 from ...winapi import AF_INET6, SO_RCVBUF, SOL_SOCKET, address_of
 from ..admission import Admission, Limits, RefusalLog
@@ -228,9 +228,7 @@ class DatagramServer:
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasendto
         """
         message = data if type(data) is bytes else memoryview(data).tobytes()
-        if len(message) > self._sends.bytes_max:
-            most = self._sends.bytes_max
-            raise ValueError(f"a datagram here carries at most {most} bytes, not {len(message)}")
+        check_length(len(message), self._sends.bytes_max)
         target = bytes(destination(self.datagram.family, address))
         sends = self._sends
         return sends.take(target, message) or sends.start(None, target, message) is not None
