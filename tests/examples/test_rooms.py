@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from importlib.util import module_from_spec, spec_from_file_location
+from threading import Event
 from typing import Any
 
 import pytest
+from deadline import DEADLINE_S
 from example_server import EXAMPLES
-from journal import eventually, served
+from journal import served
 
 from pyiocp import AddressValidation, CompletionPort
 
@@ -29,10 +31,10 @@ chat, tick_server = module_of("chat"), module_of("tick_server")
 
 
 def test_guest_that_had_to_make_room_does_not_come_in(
-    port: CompletionPort, no_errors_logged: None
+    port: CompletionPort, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its name comes while it is being disconnected: nobody hears of it, nothing is logged."""
-    room = chat.Room(port, rate=100.0)
+    room, gone = chat.Room(port, rate=100.0), Event()
 
     class Evicted(chat.Guest):  # type: ignore[misc]
         def on_frame(self, frame: memoryview) -> None:
@@ -40,11 +42,16 @@ def test_guest_that_had_to_make_room_does_not_come_in(
                 room.knock(chat.Guest(room))
             super().on_frame(frame)
 
+        def on_close(self, error: OSError | None) -> None:
+            super().on_close(error)
+            gone.set()
+
     listener = port.listen(LOCAL, lambda: Evicted(room))
     with served(port), socket.create_connection(listener.address, timeout=10) as peer:
         peer.sendall(b"Ann\n")
-        assert eventually(lambda: listener.accepted == 1 and not listener.sessions)
+        assert gone.wait(DEADLINE_S)
     assert room.guests == {}
+    assert caplog.text == ""
 
 
 def test_guest_whose_first_hook_fails_leaves_nothing(
@@ -56,19 +63,25 @@ def test_guest_whose_first_hook_fails_leaves_nothing(
         def set_keep_alive(self, *_: Any) -> bool:
             raise OSError("refused")
 
-    room = chat.Room(port, rate=100.0)
+        def on_close(self, error: OSError | None) -> None:
+            try:
+                super().on_close(error)
+            finally:
+                gone.set()
+
+    room, gone = chat.Room(port, rate=100.0), Event()
     listener = port.listen(LOCAL, lambda: Refused(room))
     with served(port), socket.create_connection(listener.address, timeout=10):
-        assert eventually(lambda: listener.accepted == 1 and not listener.sessions)
+        assert gone.wait(DEADLINE_S)
     assert caplog.text.count("Traceback") == 1
     assert room.at_the_door == {}
     caplog.clear()
 
 
 def test_player_that_had_to_make_room_does_not_join(
-    port: CompletionPort, no_errors_logged: None
+    port: CompletionPort, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = tick_server.World(port)
+    world, gone = tick_server.World(port), Event()
 
     class Evicted(tick_server.TcpPlayer):  # type: ignore[misc]
         def on_frame(self, frame: memoryview) -> None:
@@ -77,9 +90,14 @@ def test_player_that_had_to_make_room_does_not_join(
             super().on_frame(frame)
             assert world.players == {}
 
+        def on_close(self, error: OSError | None) -> None:
+            super().on_close(error)
+            gone.set()
+
     listener = port.listen(LOCAL, lambda: Evicted(world))
     hello = tick_server.HELLO.pack(b"J", AddressValidation.no_token, b"Ann")
     with served(port), socket.create_connection(listener.address, timeout=10) as peer:
         peer.sendall(tick_server.FRAMES.wrap(hello))
-        assert eventually(lambda: listener.accepted == 1 and not listener.sessions)
+        assert gone.wait(DEADLINE_S)
     assert world.players == {}
+    assert caplog.text == ""
