@@ -194,7 +194,7 @@ def test_address_of_every_interface_is_this_machine(
 
     monkeypatch.setattr(socket, "create_connection", create_connection)
     with CompletionPort() as port:
-        monitor = port.monitor()
+        monitor = port.monitor(("127.0.0.1", 0))
         with running(port):
             assert main(["monitor", f"{host}:{monitor.address[1]}", "--once", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
