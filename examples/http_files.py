@@ -154,7 +154,7 @@ class Site:
         self.places = places
         self.browsers: set[Browser] = set()
         self.waiting: dict[Browser, None] = {}
-        """Those whose next request has not come in whole: who has waited longest is first."""
+        """Those whose next request is not complete yet, the one that has waited longest first."""
 
     def make_room(self) -> None:
         """End the connection that has waited longest for a request, if all places are taken."""

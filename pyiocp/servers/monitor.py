@@ -67,7 +67,7 @@ class Monitor:
         statistics: Callable[[], Statistics],
         watch: Callable[[], None],
     ) -> None:
-        """Let clients in; see `CompletionPort.monitor`."""
+        """Accept clients; see `CompletionPort.monitor`."""
         self._service = service
         self._statistics = statistics
         self._watch = watch
@@ -94,7 +94,7 @@ class Monitor:
         return self._endpoint.closed
 
     def close(self) -> None:
-        """Let nobody in any more, and end its connections. Closing twice does nothing."""
+        """Accept no more clients, and end the connections. Closing twice does nothing."""
         self._clients.close()
 
     def _look(self, slowest: int) -> dict[str, Any]:

@@ -58,7 +58,7 @@ answer."""
 
 
 class Clients:
-    """Lets clients in, and answers them. Any thread may call any method.
+    """Accepts clients, and answers them. Any thread may call any method.
 
     sample: returns what to answer; called with how many sessions to list.
     """
@@ -83,7 +83,7 @@ class Clients:
         self._accept()
 
     def close(self) -> None:
-        """Let nobody in any more, and end the connections."""
+        """Accept no more clients, and end the connections."""
         self.endpoint.close()
         for client in list(self._clients):
             client.disconnect()
@@ -176,7 +176,7 @@ class ClientConnection:
     """One connection: a question, its answer, and so on, never two things at once."""
 
     first_question_s = 5.0
-    """Seconds for the first question: who connects only to be there does not keep others out."""
+    """Seconds for the first question: clients that only connect keep nobody out."""
     idle_s = 60.0
     """Seconds for each of: taking an answer and asking the next question, in all of its bytes."""
 

@@ -43,7 +43,7 @@ _own_lock = threading.Lock()
 
 
 class Endpoint(Protocol):
-    """Where clients come in. Any thread may call any method."""
+    """What clients connect to. Any thread may call any method."""
 
     @property
     def address(self) -> Any:
@@ -69,7 +69,7 @@ class Endpoint(Protocol):
         """Close a connection whose client may not do so."""
 
     def close(self) -> None:
-        """Let nobody in any more. Closing twice does nothing."""
+        """Accept no more clients. Closing twice does nothing."""
 
 
 def pipe_paths(process: int) -> Iterator[str]:
@@ -212,6 +212,6 @@ def _on_loopback(address: Any) -> tuple[str, int]:
     if not loopback:
         raise ValueError(
             f"a monitor listens at an address of this machine's loopback, such as 127.0.0.1 or"
-            f" ::1, not {host!r}: whoever can reach it sees who is connected"
+            f" ::1, not {host!r}: anybody who can reach it sees who is connected"
         )
     return host, number

@@ -131,8 +131,8 @@ class ConnectionPool:
         cancels it.
 
         Lifetime: the session is the caller's from the moment in which ``result()`` returns it.
-        Who cancels the future, drops it without callbacks, or has a time-out of ``result`` or
-        ``exception``, gets none: it goes to the next one who waits.
+        If the future is cancelled or dropped without callbacks, or after a time-out of ``result``
+        or ``exception``, the session goes to the next one in line.
 
         Raises ValueError on a closed pool, and for a bad `timeout`.
         """
@@ -348,7 +348,7 @@ class ConnectionPool:
         return TimeoutError(f"{self!r} had no connection to give within {timeout} s")
 
     def _give_up(self, waiter: Waiter) -> None:
-        """Forget who waits no longer; a session that it was given, and did not take, goes on."""
+        """Remove a waiter; a session that it was given and did not take goes to the next one."""
         with self._lock:
             self._waiters.pop(waiter, None)
             session, waiter.session = waiter.session, None
