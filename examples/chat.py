@@ -6,11 +6,11 @@
 telnet 127.0.0.1 9000 and nc 127.0.0.1 9000 are guests as well. The first line is the name,
 every other one goes to the others, but for /who, /help and /quit. Ctrl-C ends both.
 
-A guest that does not read hurts nobody: what waits for it is one buffer, shared with all the
-others, and when 64 KB of such buffers wait it has to go. So has one that talks too fast ("excess
-flood", as IRC calls it). Those that have not said their name wait at the door, where there is room
-for so many, and for so long; when one more comes, the one goes that has waited longest. What
-anybody has written is printed without what a terminal would obey.
+A guest that does not read hurts nobody: all guests share one buffer, and a guest is disconnected
+when 64 KB of such buffers wait for it. So is a guest that talks too fast ("excess flood", as IRC
+calls it). Guests that have not told their name yet have 30 seconds to do so, and there is room for
+100 of them: if another one connects, the one that has waited longest is disconnected. Text is
+printed without the characters that a terminal would obey.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import argparse
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from pyiocp import CompletionPort, Delimited, FramedSession, Limits
 
@@ -29,7 +30,7 @@ AT_THE_DOOR_MAX = 100
 NAME_S = 30.0
 """Seconds to say one's name in."""
 BURST_S = 10.0
-"""Seconds of talking that one may do at once, who has been silent for as long."""
+"""How many seconds' worth of lines a guest may send at once, after a silence as long."""
 
 
 def printable(text: str) -> str:
@@ -45,7 +46,7 @@ class Room:
         self.rate = rate
         self.guests: dict[str, Guest] = {}
         self.at_the_door: dict[Guest, None] = {}
-        """Those without a name; who has waited longest is first."""
+        """Guests without a name; the one that has waited longest comes first."""
 
     def tell(self, text: str, *, but: Guest | None = None) -> None:
         """Tell all guests, but for one; those who do not read have to go."""
@@ -54,7 +55,7 @@ class Room:
             guest.abort()
 
     def knock(self, guest: Guest) -> None:
-        """Let one more wait at the door, and send the first one away if there are too many."""
+        """Add a guest without a name, and disconnect the oldest one if there are too many."""
         self.at_the_door[guest] = None
         if len(self.at_the_door) > AT_THE_DOOR_MAX:
             first = next(iter(self.at_the_door))
@@ -63,7 +64,6 @@ class Room:
 
     def leave(self, guest: Guest) -> None:
         """A guest has gone; the others hear of it, if they knew."""
-        self.at_the_door.pop(guest, None)
         if guest.name and self.guests.get(guest.name.casefold()) is guest:
             del self.guests[guest.name.casefold()]
             self.tell(f"* {guest.name} has left")
@@ -72,10 +72,11 @@ class Room:
 class Guest(FramedSession):
     """One guest, as the server has it."""
 
-    framing = Delimited(b"\n", maximum=1000)  # whoever writes more than that in a line has to go
+    framing = Delimited(b"\n", maximum=1000)  # a longer line ends the connection
     high_water = 1 << 16
     send_limit = 1 << 18
     name = ""
+    patience: Any = None
 
     def __init__(self, room: Room) -> None:
         self.room = room
@@ -88,7 +89,7 @@ class Guest(FramedSession):
 
     def on_connect(self) -> None:
         """A guest has come, and has no name yet."""
-        self.set_keep_alive(60, 10)  # who is silent may stay, whose machine is off may not
+        self.set_keep_alive(60, 10)  # a silent guest may stay, but not if its machine has gone
         self.room.knock(self)
         self.patience = self.room.port.call_later(NAME_S, self.abort)
         self.say("Welcome! What is your name?")
@@ -103,6 +104,8 @@ class Guest(FramedSession):
 
     def on_frame(self, frame: memoryview) -> None:
         """A line came, from telnet with a carriage return, and perhaps not in UTF-8."""
+        if not self.name and self not in self.room.at_the_door:
+            return  # it had to make room for another guest, and is being disconnected
         if self.talks_too_fast():
             self.say("Excess flood: not so fast.")
             self.close()
@@ -121,7 +124,7 @@ class Guest(FramedSession):
             self.room.tell(f"{self.name}: {text}", but=self)
 
     def enter(self, name: str) -> None:
-        """Let a guest in whose name is new."""
+        """Let the guest in, if its name is good and nobody else has it."""
         if not 1 <= len(name) <= 20 or " " in name or name.startswith(("/", "*")):
             self.say("A name has 1 to 20 letters, and no spaces. What is yours?")
         elif name.casefold() in self.room.guests:
@@ -131,15 +134,20 @@ class Guest(FramedSession):
             self.close()
         else:
             self.name = name
-            self.patience.cancel()
-            del self.room.at_the_door[self]
+            self.stop_waiting()
             self.room.tell(f"* {name} has come")
             self.room.guests[name.casefold()] = self
             self.say(f"Hello {name}! /help helps; {len(self.room.guests)} are here")
 
+    def stop_waiting(self) -> None:
+        """Do not wait for a name any more."""
+        self.room.at_the_door.pop(self, None)
+        if self.patience is not None:
+            self.patience.cancel()
+
     def on_close(self, error: OSError | None) -> None:
-        """A guest has left, or had to."""
-        self.patience.cancel()
+        """A guest has left, or was disconnected; also before on_connect was done."""
+        self.stop_waiting()
         self.room.leave(self)
 
 
@@ -193,7 +201,7 @@ def main() -> None:
             port.connect(address, lambda: Visitor(options.join, port.stop))
         else:
             room = Room(port, options.rate)
-            # A few more than have room: those that have to go are not gone at once.
+            # A few more than there is room for: a connection that is aborted takes a moment to end.
             limits = Limits(sessions=GUESTS_MAX + 2 * AT_THE_DOOR_MAX, sessions_per_address=200)
             listener = port.listen(address, lambda: Guest(room), limits=limits)
             print(f"listening at {listener.address}", flush=True)

@@ -16,7 +16,7 @@ from pyiocp import CompletionPort, Limits, Session
 class Echo(Session):
     """One connection; pyiocp makes one of these for each client."""
 
-    idle_timeout = 300.0  # who says nothing for so long leaves the place to others
+    idle_timeout = 300.0  # a client that sends nothing for so long is disconnected
 
     def on_connect(self) -> None:
         """The connection stands."""

@@ -11,10 +11,10 @@ earlier ones have gone (pipelining), and reads no further while answers wait: a 
 does not read has two files open at most. Nothing outside of the directory is served, whatever
 it says. And nobody keeps the others out:
 
-    who takes longer than 10 seconds to say what it wants, the first time from the connect on,
-        is thrown out; so is who reads less than 240 bytes a second of an answer
-    when all places are taken, the connection goes that has waited longest for a request
-    a turn is a few requests, or parts of one: then the others have theirs
+    a request has to come within 10 seconds, the first one counted from the connect on
+    a client that reads less than 240 bytes a second of an answer is disconnected
+    when all places are taken, the connection that has waited longest for a request is ended
+    after a few requests, or parts of one, the other clients have their turn
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ EVENTS_A_TURN = 16
 """Requests, and parts of their bodies, that one client is served before it is others' turn."""
 
 LEAST_BYTES_A_SECOND = 240
-"""Who takes less of an answer is as good as not there, and holds a place and a file."""
+"""A client that takes less of an answer is as good as gone, but holds a place and a file."""
 
 ON_THEIR_WAY = 250
-"""Places for connections that are accepted before those that make room for them have gone."""
+"""Places for new connections while those that make room for them are still ending."""
 
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -154,10 +154,10 @@ class Site:
         self.places = places
         self.browsers: set[Browser] = set()
         self.waiting: dict[Browser, None] = {}
-        """Those whose next request has not come in whole: who has waited longest is first."""
+        """Those whose next request is not complete yet, the one that has waited longest first."""
 
     def make_room(self) -> None:
-        """If all places are taken, end the connection that has waited longest for a request."""
+        """End the connection that has waited longest for a request, if all places are taken."""
         if len(self.browsers) <= self.places:
             return
         for browser in self.waiting:

@@ -10,8 +10,8 @@ other one takes it: whatever passes through, no more than `high_water` bytes and
 are in memory. The end of either stream is passed on by itself, for protocols in which one
 side is silent first; so is a reset.
 
-There are so many places. When all are taken, the client goes that has waited longest without a
-byte: so those who only connect keep nobody out.
+The number of clients is limited. When all places are taken, the client that has waited longest
+without sending a byte is disconnected: so clients that only connect keep nobody out.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import threading
 from pyiocp import CompletionPort, Limits, Session
 
 ON_THEIR_WAY = 100
-"""Places for clients that are accepted before those that make room for them have gone."""
+"""Places for new clients while the connections that make room for them are still ending."""
 
 
 class Places:
-    """Who is there, and has not said anything yet; the first to come is the first to go."""
+    """The clients that are connected, and those that have not sent anything yet, oldest first."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -35,7 +35,7 @@ class Places:
         self.silent: dict[Client, None] = {}
 
     def take(self, client: Client) -> None:
-        """Give a client a place; the one of a silent client if there is no other."""
+        """Give a client a place: if none is free, that of the client that has waited longest."""
         with self.lock:
             self.taken.add(client)
             self.silent[client] = None
@@ -51,7 +51,7 @@ class Places:
             self.silent.pop(client, None)
 
     def give_back(self, client: Client) -> None:
-        """A client has gone, or has to."""
+        """A client has gone, or is being disconnected."""
         with self.lock:
             self.taken.discard(client)
             self.silent.pop(client, None)
@@ -110,7 +110,7 @@ class Client(Side):
     def on_connect(self) -> None:
         """Connect the other side; nothing is read from the client before that stands."""
         self.places.take(self)
-        self.set_keep_alive(60, 10)  # who is silent may stay, whose machine is off may not
+        self.set_keep_alive(60, 10)  # a silent client may stay, but not if its machine has gone
         self.pause_receiving()
         self.port.connect(self.target, lambda: self.other, timeout=10.0)
         self.connected = True

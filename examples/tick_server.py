@@ -40,7 +40,7 @@ from pyiocp import (
 
 TICK_S = 1 / 20
 FIELD = 100.0
-"""Units that the world measures each way; who leaves it comes in at the other side."""
+"""Units that the world measures each way; a player who leaves it comes in at the other side."""
 PLAYERS_MAX = 40
 """So many fit into 1,200 bytes, which pass every network whole."""
 
@@ -63,7 +63,7 @@ class World:
         self.port = port
         self.players: dict[int, Player] = {}
         self.at_the_door: dict[TcpPlayer, None] = {}
-        """Who is connected and has not joined; who has waited longest is first."""
+        """Players who are connected and have not joined; the oldest is first."""
         self.numbers = itertools.cycle(range(1, 65536))
         self.tick = 0
         self.latest_s = 0.0
@@ -87,7 +87,7 @@ class World:
         )
         udp = [player for player in players if isinstance(player, UdpPlayer)]
         tcp = [player for player in players if isinstance(player, TcpPlayer)]
-        self.port.broadcast(udp, picture)  # whom it does not reach, the next one does
+        self.port.broadcast(udp, picture)  # a player who misses this one gets the next
         told = self.port.broadcast([p for p in tcp if not p.behind], FRAMES.wrap(picture))
         for player in told.behind:
             player.behind = True
@@ -170,7 +170,7 @@ class TcpPlayer(Player, FramedSession):
     behind = False
 
     def on_connect(self) -> None:
-        """Wait at the door; if too many do, the first one has to go."""
+        """Wait at the door; if too many do, disconnect the one that has waited longest."""
         door = self.world.at_the_door
         door[self] = None
         if len(door) > AT_THE_DOOR_MAX:
@@ -185,6 +185,8 @@ class TcpPlayer(Player, FramedSession):
 
     def on_frame(self, frame: memoryview) -> None:
         """A frame is a message."""
+        if not self.number and self not in self.world.at_the_door:
+            return  # it had to make room for another one, and is being disconnected
         self.take(frame)
         if self.number:
             self.world.at_the_door.pop(self, None)
@@ -206,7 +208,7 @@ def open_both(
     port: CompletionPort, world: World, host: str, number: int, attempts: int = 10
 ) -> tuple[Listener, DatagramServer]:
     """Listen for TCP and UDP at one port number."""
-    # Over TCP a few more: those who have to go from the door are not gone at once.
+    # Over TCP a few more: a connection that is aborted takes a moment to end.
     most = PLAYERS_MAX + 2 * AT_THE_DOOR_MAX
     tcp_limits = Limits(sessions=most, per_second=100)
     udp_limits = Limits(sessions=PLAYERS_MAX, per_second=100)

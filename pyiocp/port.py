@@ -794,8 +794,8 @@ class CompletionPort:
         admit: called with the address and the first datagram, a view that is valid during the
             call, of a peer that has no session. It returns True to let it in, False not to,
             or bytes to send there instead. It is called by one thread at a time, and other
-            datagrams wait for it. An `AddressValidation` is one, which lets in who proves that
-            the address is its own; without one, anybody can make addresses up.
+            datagrams wait for it. An `AddressValidation` is one: it admits peers that have proved
+            their address; without one, anybody can forge addresses.
         datagram_size: bytes of the longest datagram, 1 to 65,527; what is longer comes to
             ``on_truncated``.
         receive_buffer: bytes that the system keeps of what has come and has yet to be
@@ -806,7 +806,8 @@ class CompletionPort:
             over that is dropped.
         limits: how many sessions there may be, and how fast they may begin; see `Limits`. By
             default 10,000 sessions: an address costs a peer nothing. ``Limits()`` is no limit.
-            When there is no room, the peer goes that came first and has sent one datagram only.
+            When there is no room, the oldest session whose peer has sent a single datagram is
+            ended. Two datagrams from each forged address still fill the server; see `admit`.
         exclusive, dual_stack: as for `listen`.
         report_unreachable: count in ``statistics()`` how often the system has told that nobody
             has a port that was sent to.
@@ -984,9 +985,10 @@ class CompletionPort:
             for any program of any user on this machine; port 0 lets the system choose. See the
             monitor's ``address``.
 
-        Who asks sees counts, and the addresses of clients, never what they send. Until somebody
-        does, it costs a few microseconds for each session that ends; from then on, as `watch`,
-        for each operation. Questions take a twentieth of one thread's time at most.
+        The answers have counts, and the addresses of clients, never what they send. Until the
+        first question, it costs a few microseconds for each session that ends; from then on, as
+        `watch`, for each operation. After each answer there is a pause, nineteen times as long as
+        it took to make, but 2 seconds at most.
 
         Any thread may call it. Raises ValueError for an address that is not the loopback's,
         TypeError for what is no address, RuntimeError if there is a monitor already,

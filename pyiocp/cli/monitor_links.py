@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import AccessDeniedError, IocpError, PathNotFoundError, PipeBusyError
 from ..handles.sockets.address_text import show_address
 from ..port import CompletionPort
-from ..servers.monitor_doors import pipe_paths
+from ..servers.monitor_endpoints import pipe_paths
 from ..servers.resolve import is_numeric, resolve_all
 from .address import parse_address
 from .wording import reason

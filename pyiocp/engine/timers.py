@@ -59,11 +59,9 @@ class ScheduledCall:
     state: Any
     """As a `Call` has it."""
 
-    def __init__(
-        self, due: float, function: Callable[..., object], arguments: tuple[Any, ...], tally: Tally
-    ) -> None:
+    def __init__(self, due: float, wanted: Wanted, tally: Tally) -> None:
         #: None once it is cancelled. Both in one: they are let go of by any thread, at any time.
-        self._wanted: Wanted | None = (function, arguments)
+        self._wanted: Wanted | None = wanted
         self.state = None
         self.due = due
         # Not the timers themselves: they have this, and a ring lives until a collection.
@@ -80,8 +78,9 @@ class ScheduledCall:
         The function and its arguments are let go of at once. Any thread may call it.
         """
         self._wanted = None
-        # Without a lock. Where there is no GIL, another thread may overwrite the count with its
-        # own: then cancelled timers are removed a little later.
+        # Without a lock, and whether or not it waits any more: cancelled timers are removed a
+        # little earlier if it does not, and a little later where there is no GIL, and another
+        # thread has overwritten the count with its own.
         self._tally.cancelled += 1
 
     def receiver(self, packet: Any, count: int, status: int) -> None:
@@ -108,7 +107,7 @@ def _name_of(function: Callable[..., object]) -> str:
 
 
 class Tally:
-    """How many timers have been cancelled since those were last removed."""
+    """How often a timer has been cancelled since cancelled ones were last removed."""
 
     __slots__ = ("cancelled",)
 
@@ -119,10 +118,10 @@ class Tally:
 class Timers:
     """The timers of one port, soonest first. Any thread may call any method.
 
-    A cancelled timer stays in the heap, because removing one means to look for it. Once as many
-    have been cancelled as half of those that were left the last time, all of them are removed, by
-    the next thread that looks what is due. That costs each of them a few looks, and the heap has
-    room for twice the timers that are not cancelled, and a few more.
+    A cancelled timer stays in the heap, because removing one means to look for it. Once `cancel`
+    has been called half as often as there are timers in the heap, the next thread that looks what
+    is due removes all that are cancelled. So each call of `cancel` costs two looks, and the heap
+    has room for twice the timers that are not cancelled, and a few more.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -131,7 +130,6 @@ class Timers:
         self.heap: list[tuple[float, int, ScheduledCall]] = []
         self._next_order = itertools.count().__next__
         self._tally = Tally()
-        self._cancelled_max = _CANCELLED_MAX
         #: Reentrant, as the lock of a handle is.
         self._lock = threading.RLock()
 
@@ -141,7 +139,7 @@ class Timers:
         """Add a timer that is due `seconds` from now; ValueError if that is negative."""
         if not seconds >= 0:
             raise ValueError(f"a timer needs at least 0 seconds, not {seconds}")
-        timer = ScheduledCall(self._monotonic() + seconds, function, arguments, self._tally)
+        timer = ScheduledCall(self._monotonic() + seconds, (function, arguments), self._tally)
         with self._lock:
             heappush(self.heap, (timer.due, self._next_order(), timer))
         return timer
@@ -152,7 +150,7 @@ class Timers:
         if not heap:
             return None
         with self._lock:
-            if self._tally.cancelled > self._cancelled_max:
+            if self._tally.cancelled > _CANCELLED_MAX and self._tally.cancelled > len(heap) // 2:
                 self._remove_cancelled()
             while heap and heap[0][2]._wanted is None:
                 heappop(heap)
@@ -163,7 +161,7 @@ class Timers:
         heap = self.heap
         now = self._monotonic()
         with self._lock:
-            if self._tally.cancelled > self._cancelled_max:
+            if self._tally.cancelled > _CANCELLED_MAX and self._tally.cancelled > len(heap) // 2:
                 self._remove_cancelled()
             while heap and heap[0][0] <= now:
                 timer = heap[0][2]
@@ -187,4 +185,3 @@ class Timers:
         # that a signal handler adds in between would be lost, or the heap would be in disorder.
         heap[:] = alive
         heapify(heap)
-        self._cancelled_max = max(_CANCELLED_MAX, len(heap) // 2)

@@ -143,10 +143,11 @@ class Handle:
         on this port for as long as it is open: ``associated`` then remains True, and what
         is posted on it by other means comes as a completion without an operation.
 
-        What pyiocp has changed for its own use is as it was: a socket waits, or not, as it did
-        when it came (see ``SocketHandle.set_blocking``). One thing nothing can undo: it goes
-        on leaving out the packets of operations that succeed at once, and not signalling the
-        handle itself, if it did so here (``skips_on_success``).
+        A socket waits again, or does not, as it did when it came (see
+        ``SocketHandle.set_blocking``). A UDP socket reports unreachable peers again as a new one
+        does, whatever it came with: the system does not tell. One thing nothing can undo: it
+        goes on leaving out the packets of operations that succeed at once, and not signalling
+        the handle itself, if it did so here (``skips_on_success``).
 
         Raises RuntimeError while operations are in flight, `HandleClosedError` if it is
         closed or detached already. Any thread may call it.

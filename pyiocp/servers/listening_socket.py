@@ -8,7 +8,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import AddressUnavailableError, IocpError, error_of_code
+from ..errors import AccessDeniedError, AddressUnavailableError, IocpError, error_of_code
 from ..handles.sockets.address_text import show_address
 from ..handles.sockets.hand_over import open_shared
 from ..handles.sockets.shared_listening import SharedListening
@@ -23,8 +23,13 @@ from ..winapi import (
     TCP_NODELAY,
     WSAPROTOCOL_INFOW,
 )
-from ..winapi.errorcodes import WSAEADDRINUSE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT
-from .resolve import check_address, is_numeric, resolve
+from ..winapi.errorcodes import (
+    WSAEACCES,
+    WSAEADDRINUSE,
+    WSAEADDRNOTAVAIL,
+    WSAEAFNOSUPPORT,
+)
+from .resolve import resolve, resolve_passive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +45,9 @@ _SAME_PORT_ATTEMPTS = 16
 
 _NOT_OURS = frozenset({WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT})
 """The codes of an address that this machine does not have, or not now."""
+
+_TAKEN = frozenset({WSAEADDRINUSE, WSAEACCES})
+"""The codes of a port that somebody else has; the second one if it has it for itself alone."""
 
 _Socket = TypeVar("_Socket", bound="SocketHandle")
 
@@ -116,7 +124,8 @@ def open_all_listening(
 
     Raises what `open_bound` raises.
     """
-    numeric = _addresses_of(address)
+    # A name may have an address more than once.
+    numeric = list(dict.fromkeys(each for _, each in resolve_passive(address)))
     if len(numeric) == 1:
         return [open_listening(home, address, dual_stack=dual_stack, **settings)]
     if dual_stack and not any(map(_is_ipv6, numeric)):
@@ -131,9 +140,9 @@ def open_all_listening(
         attempts -= 1
         try:
             return _listen_at_all(numeric, address[1], listen_at)
-        except AddressUnavailableError as error:
+        except (AddressUnavailableError, AccessDeniedError) as error:
             # The port that the system chose for the first is another's at one of the others.
-            if not attempts or error.winerror != WSAEADDRINUSE:
+            if not attempts or error.winerror not in _TAKEN:
                 raise
 
 
@@ -160,17 +169,6 @@ def _listen_at_all(
             raise missing
         opened.pop_all()
         return streams
-
-
-def _addresses_of(address: Any) -> list[Any]:
-    """Return the numeric addresses of an address, each once, in the system's order."""
-    check_address(address)
-    if not address[0] or is_numeric(address):
-        return [address]
-    host, number = address[:2]
-    flags = socket.AI_PASSIVE
-    found = socket.getaddrinfo(host, number, socket.AF_UNSPEC, socket.SOCK_STREAM, 0, flags)
-    return list(dict.fromkeys(entry[4] for entry in found))
 
 
 def _is_ipv6(address: Any) -> bool:

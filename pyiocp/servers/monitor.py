@@ -1,6 +1,6 @@
 """Monitor: shows a running port to programs of the same user, on the same machine.
 
-It is asked through a named pipe, or at an address of the loopback (`monitor_doors`), on the port
+It is asked through a named pipe, or at a loopback address (`monitor_endpoints`), on the port
 itself, and answers each question with a sample (`monitor_clients`). Clients compute rates from the
 differences between two samples: all counts only grow.
 
@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..handles.sockets.address_text import show_address
 from .host import Host
 from .monitor_clients import CLIENTS_MAX, SLOWEST_MAX, Clients
-from .monitor_doors import PipeDoor, SocketDoor
+from .monitor_endpoints import LoopbackEndpoint, PipeEndpoint
 from .session_state import CONNECTING, OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..observing.statistics import Statistics
-    from .monitor_doors import Door
+    from .monitor_endpoints import Endpoint
     from .tcp.listener import Listener
     from .tcp.session import Session
     from .tcp.session_statistics import SessionStatistics
@@ -45,7 +45,7 @@ FORMAT = 1
 """The version of the samples' format; ``"pyiocp_monitor"`` in each."""
 
 
-class Shown(Host, Protocol):
+class MonitoredService(Host, Protocol):
     """The `Service` of the port that a monitor shows."""
 
     @property
@@ -62,12 +62,12 @@ class Monitor:
 
     def __init__(
         self,
-        service: Shown,
+        service: MonitoredService,
         address: Any,
         statistics: Callable[[], Statistics],
         watch: Callable[[], None],
     ) -> None:
-        """Let clients in; see `CompletionPort.monitor`."""
+        """Accept clients; see `CompletionPort.monitor`."""
         self._service = service
         self._statistics = statistics
         self._watch = watch
@@ -78,23 +78,23 @@ class Monitor:
         #: Of sessions with bytes waiting: how many were taken, and since when that is unchanged.
         self._queues: dict[AnySession, tuple[int, float]] = {}
         home = service.home
-        self._door: Door = (
-            PipeDoor(home) if address is None else SocketDoor(home, address, CLIENTS_MAX)
+        self._endpoint: Endpoint = (
+            PipeEndpoint(home) if address is None else LoopbackEndpoint(home, address, CLIENTS_MAX)
         )
-        self.address = self._door.address
+        self.address = self._endpoint.address
         try:
-            self._clients = Clients(home, self._door, self._look)
+            self._clients = Clients(home, self._endpoint, self._look)
         except BaseException:
-            self._door.close()
+            self._endpoint.close()
             raise
 
     @property
     def closed(self) -> bool:
         """Whether it has been closed."""
-        return self._door.closed
+        return self._endpoint.closed
 
     def close(self) -> None:
-        """Let nobody in any more, and end its connections. Closing twice does nothing."""
+        """Accept no more clients, and end the connections. Closing twice does nothing."""
         self._clients.close()
 
     def _look(self, slowest: int) -> dict[str, Any]:

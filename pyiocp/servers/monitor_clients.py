@@ -1,15 +1,16 @@
 """The clients of a monitor: what they may ask, how often, and for how long they may be silent.
 
 A client sends a line with a JSON object, such as ``{"slowest": 5}``, and gets a line with another.
-Then it may ask again. What is no question ends its connection, after a line that says why; so do
-a second question before the first has been answered, silence, and not taking the answer. Nothing of
-that is logged: whoever can connect would fill the log.
+Then it may ask again. A line that is not a valid question is answered with an error, and its
+connection is closed. A connection is also closed if its client asks again before it has been
+answered, is silent, or does not take the answer. None of that is logged: anybody who can connect
+could fill the log.
 
 What all of them together cost is bounded, however many there are and whatever they do:
 
 - there are `CLIENTS_MAX` at a time; the others wait outside, and the next comes in after a pause;
-- one sample answers all that have asked by then, and after one that took some time there is none
-  for `_SHARE` times as long: the port's threads have the rest of the time for the sessions.
+- one sample answers all that have asked by then, and after a sample there is a pause `_SHARE` times
+  as long, but `_PAUSE_MAX_S` at most: the port's threads have that time for the sessions.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ..engine.operation import Operation
     from ..engine.packet import Receiver
     from ..engine.timers import ScheduledCall
-    from .monitor_doors import Door, End
+    from .monitor_endpoints import End, Endpoint
 
     Step = Callable[[Operation, int, int], None]
 
@@ -48,21 +49,25 @@ _RETRY_S = 1.0
 """Seconds until clients are accepted again after the system has refused that."""
 
 _SHARE = 19
-"""How much longer than a sample the pause after it is: samples take a twentieth of one thread."""
+"""How much longer than a sample the pause after it is: samples take a twentieth of one thread's
+time, as long as one takes no more than 0.1 s."""
 
 _PAUSE_MAX_S = 2.0
-"""The longest such pause: who asks has to be answered some time."""
+"""The longest such pause. It goes before the share: a client waits only some seconds for its
+answer."""
 
 
 class Clients:
-    """Lets clients in, and answers them. Any thread may call any method.
+    """Accepts clients, and answers them. Any thread may call any method.
 
     sample: returns what to answer; called with how many sessions to list.
     """
 
-    def __init__(self, home: Home, door: Door, sample: Callable[[int], dict[str, Any]]) -> None:
+    def __init__(
+        self, home: Home, endpoint: Endpoint, sample: Callable[[int], dict[str, Any]]
+    ) -> None:
         self.home = home
-        self.door = door
+        self.endpoint = endpoint
         self.accepted = 0
         self._sample = sample
         #: Reentrant: the user's signal handler may close the port.
@@ -78,10 +83,10 @@ class Clients:
         self._accept()
 
     def close(self) -> None:
-        """Let nobody in any more, and end the connections."""
-        self.door.close()
+        """Accept no more clients, and end the connections."""
+        self.endpoint.close()
         for client in list(self._clients):
-            client.throw_out()
+            client.disconnect()
 
     # Coming and going
 
@@ -89,11 +94,11 @@ class Clients:
         """Wait for the next client, unless there are as many as may be."""
         with self._lock:
             self._full = len(self._clients) >= CLIENTS_MAX
-            if self._accepting or self._full or self.door.closed:
+            if self._accepting or self._full or self.endpoint.closed:
                 return
             self._accepting = True
         try:
-            self.door.accept(self._on_accept)
+            self.endpoint.accept(self._on_accept)
         except BaseException as error:
             self._accepting = False
             if not isinstance(error, HandleClosedError):
@@ -103,7 +108,7 @@ class Clients:
 
     def _later(self, seconds: float) -> None:
         """Wait for the next client after a pause, unless there is to be none."""
-        if not self.door.closed:
+        if not self.endpoint.closed:
             with contextlib.suppress(PortClosedError):
                 self.home.call_later(seconds, self._accept)
 
@@ -116,8 +121,8 @@ class Clients:
                 self.accepted += 1
                 client = ClientConnection(self, end)
                 self._clients.add(client)
-                if self.door.closed:
-                    client.throw_out()
+                if self.endpoint.closed:
+                    client.disconnect()
                 else:
                     client.start()
         finally:
@@ -155,7 +160,7 @@ class Clients:
                 client.answer(sample | {"slowest": sample["slowest"][:slowest]})
         except BaseException:
             for client, _ in asked:
-                client.throw_out()
+                client.disconnect()
             raise
         finally:
             now = monotonic()
@@ -171,13 +176,13 @@ class ClientConnection:
     """One connection: a question, its answer, and so on, never two things at once."""
 
     first_question_s = 5.0
-    """Seconds for the first question: who connects only to be there does not keep others out."""
+    """Seconds for the first question: clients that only connect keep nobody out."""
     idle_s = 60.0
     """Seconds for each of: taking an answer and asking the next question, in all of its bytes."""
 
     def __init__(self, clients: Clients, end: End) -> None:
         self._clients = clients
-        self._door = clients.door
+        self._endpoint = clients.endpoint
         self._end = end
         self._buffer = bytearray(QUESTION_BYTES_MAX + 2)  # one more than a line that is too long
         self._length = 0
@@ -189,9 +194,9 @@ class ClientConnection:
         self._limit(self.first_question_s)
         self._read()
 
-    def throw_out(self) -> None:
+    def disconnect(self) -> None:
         """End the connection at once, also if the client does not close it."""
-        self._door.throw_out(self._end)
+        self._endpoint.disconnect(self._end)
         self._leave()
 
     def _leave(self) -> None:
@@ -202,10 +207,10 @@ class ClientConnection:
         self._clients.left(self)
 
     def _limit(self, seconds: float) -> None:
-        """Throw the client out after some seconds, and not at the time set before."""
+        """Disconnect the client after some seconds, and not at the time set before."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self._clients.home.call_later(seconds, self.throw_out)
+        self._deadline = self._clients.home.call_later(seconds, self.disconnect)
 
     def _post(self, operation: Operation, step: Step) -> None:
         """Post an operation, and take the step when it has succeeded."""
@@ -225,25 +230,25 @@ class ClientConnection:
             except PortClosedError:
                 self._leave()
             except BaseException:  # a signal handler of the user's, say
-                self.throw_out()
+                self.disconnect()
                 raise
 
         return receive
 
     def _read(self) -> None:
         room = memoryview(self._buffer)[self._length :]
-        self._post(self._door.read(self._end, room), self._on_read)
+        self._post(self._endpoint.read(self._end, room), self._on_read)
 
     def _on_read(self, _operation: Operation, count: int, _status: int) -> None:
         self._length += count
         question, newline, rest = bytes(self._buffer[: self._length]).partition(b"\n")
         if rest:
-            self.throw_out()  # it did not wait for the answer
+            self.disconnect()  # it did not wait for the answer
         elif newline:
             self._length = 0
             self._ask(question)
         elif self._length > QUESTION_BYTES_MAX:
-            self.throw_out()
+            self.disconnect()
         else:
             self._read()
 
@@ -260,7 +265,7 @@ class ClientConnection:
     def answer(self, value: dict[str, Any]) -> None:
         """Send a line, and go on when the client has taken it."""
         line = json.dumps(value).encode() + b"\n"
-        self._post(self._door.write(self._end, line), self._on_written)
+        self._post(self._endpoint.write(self._end, line), self._on_written)
 
     def _on_written(self, _operation: Operation, _count: int, _status: int) -> None:
         if self._last:

@@ -60,8 +60,19 @@ def resolve(address: Any, *, passive: bool = False) -> tuple[int, Any]:
     Raises TypeError or ValueError for anything but an address, OSError (``socket.gaierror``)
     for an unknown name.
     """
+    if passive:
+        return resolve_passive(address)[0]
     check_address(address)
-    return _look_up(address, socket.AI_PASSIVE if passive else 0)[0]
+    return _look_up(address, 0)[0]
+
+
+def resolve_passive(address: Any) -> list[tuple[int, Any]]:
+    """Return everything that can be listened at for an address, in the system's order.
+
+    Looking a name up waits for the name server. Raises as `resolve`.
+    """
+    check_address(address)
+    return _look_up(address, socket.AI_PASSIVE)
 
 
 def resolve_all(address: Any, family: int = 0) -> list[tuple[int, Any]]:

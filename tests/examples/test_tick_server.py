@@ -117,7 +117,8 @@ def test_nobody_is_let_in_without_a_token(serve: Serve) -> None:
         ann.send(hello("Ann"))
         token = ann.recv(2000)[1:]
         eve.send(hello("Eve", token))
-        assert eve.recv(2000)[:1] == b"C"
+        # Of the nonsense, the one that begins like a hello is answered like one.
+        assert [eve.recv(2000)[:1], eve.recv(2000)[:1]] == [b"C", b"C"]
         ann.send(hello("Ann", token))
         assert ann.recv(2000)[:1] == b"W"
         for nonsense in (b"", b"J", b"I", b"I\1", b"T" * 2000, b"\xff" * 37):

@@ -148,6 +148,28 @@ def test_timers_take_room_for_twice_those_that_live(port: CompletionPort) -> Non
     assert most <= 2 * 1000
 
 
+def test_cancelled_timers_leave_after_a_peak(port: CompletionPort) -> None:
+    """C72: ten thousand are set, a hundred are cancelled, and the others become due.
+
+    Of another four thousand that are cancelled then, no more than a few stay.
+    """
+    called: list[int] = []
+    port.call_later(1800, print)
+    peak = [port.call_later(10 + n / 10_000, called.append, n) for n in range(10_000)]
+    for timer in peak[:100]:
+        timer.cancel()
+    port.wait(0)
+    now = port.kernel.monotonic()
+    port._queue.timers._monotonic = lambda: now + 20
+    assert eventually(lambda: port.wait(0) == [] and len(called) == 9_900)
+    for _ in range(40):
+        for timer in [port.call_later(3600, called.append, n) for n in range(100)]:
+            timer.cancel()
+        port.wait(0)
+        assert len(port._queue.timers.heap) <= 200
+    assert len(called) == 9_900
+
+
 def test_timers_are_cancelled_by_threads_while_others_become_due(
     port: CompletionPort, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -32,7 +32,7 @@ ATTACKER = Path(__file__).parents[1] / "helpers" / "monitor_attacker.py"
 SESSIONS = 200
 """How many sessions there are to be shown: a sample takes longer the more there are."""
 
-DOORS = {"pipe": None, "loopback": ("127.0.0.1", 0)}
+ENDPOINTS = {"pipe": None, "loopback": ("127.0.0.1", 0)}
 
 
 @contextmanager
@@ -79,13 +79,13 @@ class SampleClock:
     ],
 )
 @pytest.mark.parametrize("kind", ["flood", "malformed", "eager", "silent", "hasty"])
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_server_serves_beside_an_attack_on_its_monitor(
     port: CompletionPort,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, Any], None],
-    door: str,
+    endpoint: str,
     kind: str,
     seconds: float,
     factor: float,
@@ -98,7 +98,7 @@ def test_server_serves_beside_an_attack_on_its_monitor(
     # The attacker is killed, and Wine does not always tell the end of its connections: the deadline
     # finds them.
     monkeypatch.setattr(ClientConnection, "idle_s", 5.0)
-    monitor = port.monitor(DOORS[door])
+    monitor = port.monitor(ENDPOINTS[endpoint])
     listener = port.listen(("127.0.0.1", 0), Echo)
     clock = SampleClock(monitor)
     with ExitStack() as stack:

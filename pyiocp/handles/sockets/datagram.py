@@ -71,6 +71,12 @@ _CONTROL_SIZE = 256
 _CONTROL_SIZE_MAX = 65536
 
 
+def check_length(length: int, most: int) -> None:
+    """Raise ValueError for more bytes than a datagram of a socket carries."""
+    if length > most:
+        raise ValueError(f"a datagram here carries at most {most} bytes, not {length}")
+
+
 class Datagram(SocketHandle):
     """A datagram socket on a completion port, connected to one peer or to none.
 
@@ -483,9 +489,7 @@ class Datagram(SocketHandle):
 
     def _check_length(self, length: int) -> None:
         """Raise ValueError for more bytes than a datagram can have."""
-        most = self.bytes_max
-        if length > most:
-            raise ValueError(f"a datagram here carries at most {most} bytes, not {length}")
+        check_length(length, self.bytes_max)
 
     def _set_if_there(self, name: str, since: str, level: int, option: int, value: int) -> None:
         """Set an option that not every Windows has."""

@@ -34,9 +34,13 @@ class Waiter:
         """The future, or None if it has been dropped."""
         return self._future()
 
+    def let_go(self, _future: object = None) -> None:
+        """Keep the future no longer: it is done, and its callbacks have been called."""
+        self.kept = None
+
     def stop(self) -> None:
         """Wait no longer: the future is about to be done, or there is none."""
-        self.kept = None
+        self.let_go()
         if self.timer is not None:
             self.timer.cancel()
 
@@ -90,11 +94,11 @@ class Acquisition(Future[Session]):
 
     def add_done_callback(self, fn: Callable[[Future[Session]], object]) -> None:
         """Have `fn` called with this when it is done, even if nobody else has it any more."""
+        waiter = self.waiter
         if not self.done():
-            self.waiter.kept = self
+            waiter.kept = self
         super().add_done_callback(fn)
-        if self.done():
-            self.waiter.kept = None
+        super().add_done_callback(waiter.let_go)
 
     def cancel(self) -> bool:
         """Wait no longer; False if it is done already."""

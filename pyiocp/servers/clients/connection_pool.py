@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import closed_error
 from ...handles.sockets.address_text import show_address
 from ..layer import Layer, connection_of
+from ..life import as_os_error
 from ..session_state import CLOSED, OPEN
 from .acquisition import Acquisition, Waiter
 from .connector import Connector
@@ -130,8 +131,8 @@ class ConnectionPool:
         cancels it.
 
         Lifetime: the session is the caller's from the moment in which ``result()`` returns it.
-        Who cancels the future, drops it without callbacks, or has a time-out of ``result`` or
-        ``exception``, gets none: it goes to the next one who waits.
+        If the future is cancelled or dropped without callbacks, or after a time-out of ``result``
+        or ``exception``, the session goes to the next one in line.
 
         Raises ValueError on a closed pool, and for a bad `timeout`.
         """
@@ -202,6 +203,9 @@ class ConnectionPool:
         One that is closed, or closing, is not kept. If you do not know what the peer will
         send next, abort it instead: that gives it back as well.
 
+        Release it once: a second time does nothing if the session is closed, and raises
+        ValueError if it is idle; if somebody else has acquired it meanwhile, it is taken from them.
+
         Raises ValueError for a session that has not been acquired.
         """
         if not self._place(session, self._busy) and session.state is not CLOSED:
@@ -234,8 +238,12 @@ class ConnectionPool:
                 self._reserved += 1
             try:
                 self._begin()
-            except Exception as error:  # noqa: BLE001, the factory's among them
-                self._fail_one(error)
+            except BaseException as error:  # the factory's among them
+                if isinstance(error, Exception):
+                    self._fail_one(error)
+                else:
+                    self._fail_one(as_os_error(error))
+                    raise
             finally:
                 with self._lock:
                     self._reserved -= 1
@@ -248,7 +256,12 @@ class ConnectionPool:
         )
         with self._lock:
             self._connecting.add(session)
-        Connector(self._service, self._target, connection, retry=None).start()
+        try:
+            Connector(self._service, self._target, connection, retry=None).start()
+        except BaseException:
+            with self._lock:
+                self._connecting.discard(session)
+            raise
 
     def _layer(self, session: Session, hooks: Hooks) -> Layer:
         return _Pooled(session, hooks, self._connected)
@@ -335,7 +348,7 @@ class ConnectionPool:
         return TimeoutError(f"{self!r} had no connection to give within {timeout} s")
 
     def _give_up(self, waiter: Waiter) -> None:
-        """Forget who waits no longer; a session that it was given, and did not take, goes on."""
+        """Remove a waiter; a session that it was given and did not take goes to the next one."""
         with self._lock:
             self._waiters.pop(waiter, None)
             session, waiter.session = waiter.session, None

@@ -66,7 +66,7 @@ class DatagramClient:
         self._addresses: deque[tuple[int, Any]] = deque()
         self._error: Exception | None = None
         self._heard = False
-        self._datagram: Datagram | None = None
+        self._receives: DatagramReceives | None = None
         self.session = factory()
         check_new(self.session, DatagramSession)
         self._peer = Peer(service.home, self.session, self._on_end)
@@ -103,14 +103,15 @@ class DatagramClient:
     def _nobody_there(self, datagram: Datagram) -> None:
         """Go on with the next address, or end: nobody is where this socket is connected to."""
         peer = self._peer
-        if datagram is not self._datagram:
+        receives = self._receives
+        if receives is None or datagram is not receives.datagram:
             return  # told more than once
         error = error_of_code("WSARecvFrom", WSAECONNRESET, None, self.session)
         if self._addresses and not self._heard and peer.state is OPEN:
-            datagram.close()
+            receives.close()
             self._error = error
-            if (receives := self._connect_next()) is not None:
-                receives.start()
+            if (following := self._connect_next()) is not None:
+                following.start()
         elif self._report_unreachable:
             peer.break_off(error)
 
@@ -137,7 +138,8 @@ class DatagramClient:
             datagram.connect(numeric)
             sends = DatagramSends(datagram, _SENDS_MAX)
             local = datagram.local_address()
-            receives = DatagramReceives(
+            key = bytes(sockaddr(family, numeric))
+            self._receives = receives = DatagramReceives(
                 home,
                 datagram,
                 size=self._size,
@@ -147,8 +149,7 @@ class DatagramClient:
         except BaseException:
             datagram.close()
             raise
-        self._datagram = datagram
-        peer.aim(receives, sends, bytes(sockaddr(family, numeric)), numeric, local)
+        peer.aim(receives, sends, key, numeric, local)
         return receives
 
     # While it receives
@@ -165,6 +166,6 @@ class DatagramClient:
     def _on_end(self, session: DatagramSession) -> None:
         if self._look_up is not None:
             self._look_up.give_up()
-        if self._datagram is not None:
-            self._datagram.close()
+        if self._receives is not None:
+            self._receives.close()
         self._service.forget(session)

@@ -76,7 +76,7 @@ class ReconnectingClient:
     def _connect(self) -> None:
         session = self._factory()
         with self._lock:
-            if self.closed:
+            if self.closed or self.session is not None:
                 return
             connection = self._service.attach_session(
                 session, self._target.tls, on_end=self._on_end
@@ -93,37 +93,47 @@ class ReconnectingClient:
         ).start()
 
     def _connect_again(self) -> None:
+        with self._lock:
+            self._timer = None
         try:
             self._connect()
-        except Exception:
-            logger.exception("%r: no session could be made", self)
+        except BaseException as error:
+            self.session = None
             self._wait()
+            if not isinstance(error, Exception):
+                raise
+            logger.exception("%r: no session could be made", self)
 
     def _on_connected(self, session: Session) -> None:
         self.connections += 1
         self._stood_at = self._service.home.kernel.monotonic()
 
     def _on_end(self, session: Session) -> None:
-        stood_at = self._stood_at
-        self.session = None
+        self._service.forget(session)
+        # This may be called again, if it was interrupted, or just after it: see `Life`.
+        with self._lock:
+            if self.session is not None and self.session is not session:
+                return  # the next one has been made
+            stood_at = self._stood_at
+            self.session = None
         if stood_at is None:  # all attempts of its connector have failed, or it was aborted
             self.close()
         else:
             if self._service.home.kernel.monotonic() - stood_at >= self._backoff.maximum:
                 self._failures = 0
             self._wait()
-        self._service.forget(session)
 
     def _wait(self) -> None:
-        """Connect after a while, or give up."""
-        self._failures += 1
-        seconds = self._backoff.wait(self._failures)
+        """Connect after a while, unless that is to come already; or give up."""
+        with self._lock:
+            if self.closed or self._timer is not None:
+                return
+            self._failures += 1
+            seconds = self._backoff.wait(self._failures)
+            if seconds is not None:
+                self._timer = self._service.home.call_later(seconds, self._connect_again)
         if seconds is None:
             self.close()
-            return
-        with self._lock:
-            if not self.closed:
-                self._timer = self._service.home.call_later(seconds, self._connect_again)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else repr(self.session) if self.session else "waiting"

@@ -47,10 +47,12 @@ class Target:
         self.local = LocalAddress(local_address, self.addresses)
         self.tls = None
         if tls is not None:
-            if server_hostname is None:
-                server_hostname = self._host()
+            name = _as_in_certificates(server_hostname) if server_hostname else server_hostname
             self.tls = make_tls_side(
-                tls, handshake_timeout, server_side=False, server_hostname=server_hostname
+                tls,
+                handshake_timeout,
+                server_side=False,
+                server_hostname=self._host() if name is None else name,
             )
 
     def _host(self) -> str:
@@ -83,7 +85,10 @@ def make_tls_side(
     server_side: bool,
     server_hostname: str | None = None,
 ) -> TlsSide | None:
-    """Return the TLS settings for a context, if there is one; raises what `TlsSide` raises."""
+    """Return the TLS settings for a context, if there is one; raises what `TlsSide` raises.
+
+    server_hostname: as certificates have it.
+    """
     if context is None:
         return None
     # Importing ssl takes 20 ms: only do it when TLS is used.
@@ -92,6 +97,6 @@ def make_tls_side(
     return TlsSide(
         context,
         server_side=server_side,
-        server_hostname=_as_in_certificates(server_hostname) if server_hostname else None,
+        server_hostname=server_hostname or None,
         handshake_timeout=handshake_timeout,
     )

@@ -1,9 +1,9 @@
-"""AddressValidation: an ``admit`` that lets in who proves that its address is its own.
+"""AddressValidation: an ``admit`` that admits peers once they have proved their address.
 
-Anybody can send a datagram with somebody else's address in it. What a server answers goes to the
-address: so it answers with a token that only it can make, and who brings that back can receive
-there. Nothing is remembered meanwhile. QUIC calls this address validation with a Retry packet
-(RFC 9000, 8.1.2), DTLS a cookie exchange (RFC 6347, 4.2.1)::
+Anybody can send a datagram with somebody else's address in it. But the server's answer goes to that
+address. So the server answers with a token that only it can make: a peer that sends the token back
+does receive there. The server remembers nothing meanwhile. QUIC calls this address validation with
+a Retry packet (RFC 9000, 8.1.2), DTLS a cookie exchange (RFC 6347, 4.2.1)::
 
     client                                          server
       ── hello, 20 zeros, what it wants to say ──▶    no session, nothing remembered
@@ -49,8 +49,8 @@ class AddressValidation:
     it gets a new one.
 
     What does not begin with `hello` and 20 more bytes is dropped without an answer. An answer
-    is never longer than what it answers, so nobody can be flooded by way of the server. An
-    address costs two HMACs at most, and no memory.
+    is never longer than what it answers, so nobody can be flooded by way of the server. A datagram
+    costs three HMACs at most, and no memory.
 
     lifetime: seconds that a token is good for, 1 to 86,400. The secret rotates as often, and the
         one before it is kept that long.

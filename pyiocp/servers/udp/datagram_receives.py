@@ -22,7 +22,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ...engine.packet import IDLE, PENDING
+from ...engine.packet import IDLE
 from ...engine.timers import Call
 from ...errors import (
     HandleClosedError,
@@ -103,9 +103,12 @@ class DatagramReceives:
         self._lock = threading.Lock()
         self._retry_s = _RETRY_FIRST_S
         self._retrying = False
-        #: Whether something was raised before the receive was posted again.
-        self._undone = False
+        #: How many packets have come, with the one that is being handled; and which of them was the
+        #: last during which something was raised.
+        self._handled = 0
+        self._broken = 0
         self._recovery: Event = Call(self._recover, ()), 0, 0
+        home.on_exception.append(self._recovery)  # until `close`
 
     def _make(self) -> None:
         """Make the buffer and what receives into it; only while nothing is pending."""
@@ -122,7 +125,10 @@ class DatagramReceives:
         return not self._resting
 
     def close(self) -> None:
-        """Close the socket, with all operations on it. Closing twice does nothing."""
+        """Close the socket, with all operations on it. Closing twice does nothing.
+
+        Whoever has made it calls this: until then, the port keeps it.
+        """
         self.datagram.close()
         with contextlib.suppress(ValueError):  # it has not begun, or was closed before
             self._home.on_exception.remove(self._recovery)
@@ -142,8 +148,6 @@ class DatagramReceives:
 
     def start(self) -> None:
         """Post the receive, unless it is posted."""
-        if self._recovery not in self._home.on_exception:
-            self._home.on_exception.append(self._recovery)
         with self._lock:
             if self._resting:
                 self._post()
@@ -155,6 +159,7 @@ class DatagramReceives:
             return
         if self._receive.unwritten:  # abandoned, but the kernel may still write to it
             self._make()
+        handled = self._handled
         try:
             self._receive.post()
             self._resting = False
@@ -163,7 +168,7 @@ class DatagramReceives:
         except IocpError as error:
             self._retry_later(error)
         except BaseException:  # of a signal handler
-            self._resting = self._receive.state is not PENDING
+            self._resting = self._is_idle_since(handled)
             if self._resting:
                 self._retry_soon()
             raise
@@ -185,18 +190,27 @@ class DatagramReceives:
             self._retrying = False
         self.start()
 
+    def _is_idle_since(self, handled: int) -> bool:
+        """Tell whether the receive is not posted, and no packet has come after that many.
+
+        Called with the lock: nobody else posts it meanwhile.
+        """
+        # Lifetime: while a packet is being handled, the receive is idle as well, but its buffer is
+        # in use. `_on_received` changes the two in the other order.
+        return self._receive.state is IDLE and self._handled == handled
+
     def _recover(self) -> None:
         """Do what has been left undone, because something was raised somewhere."""
-        if self._undone:
-            with self._lock:
-                self._undone = False
-                if self._receive.state is IDLE and not self.datagram.closed:
-                    self._post()
+        with self._lock:
+            if self._broken and self._is_idle_since(self._broken) and not self.datagram.closed:
+                self._post()
         self._work()
 
     # What came
 
     def _on_received(self, receive: ReceiveFromOperation, count: int, status: int) -> None:
+        # Lifetime: no call before the state is set; see `_is_idle_since`.
+        self._handled = handled = self._handled + 1
         receive.state = IDLE
         refusal = None
         try:
@@ -218,7 +232,7 @@ class DatagramReceives:
                         self._resting = True
                         self._retry_later(refusal)
         except BaseException:
-            self._undone = True
+            self._broken = handled  # if another thread handles the next one by now, that stands
             raise
         self._work()
 

@@ -4,7 +4,8 @@ Every address that sends to the socket is a peer, but addresses can be forged. S
 as little as possible until it has been admitted. First `admit` decides, if there is one, from
 the address and the datagram alone: `AddressValidation` answers with a token there, and admits who
 sends it back. Then the limits decide. Only an admitted address has a session, and is remembered;
-and when there is no room for the next one, the oldest goes that has sent one datagram only.
+when there is no room for the next one, the oldest session whose peer has sent a single datagram is
+ended.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ...handles.sockets.address_text import show_address
-from ...handles.sockets.datagram import Datagram
+from ...handles.sockets.datagram import Datagram, check_length
 from ...handles.sockets.destination import destination
 from ...winapi import AF_INET6, SO_RCVBUF, SOL_SOCKET, address_of
 from ..admission import Admission, Limits, RefusalLog
@@ -138,9 +139,13 @@ class DatagramServer:
                 take=self._take,
                 unreachable=lambda: None,
             )
-            self._receives.start()
         except BaseException:
             self.datagram.close()
+            raise
+        try:
+            self._receives.start()
+        except BaseException:
+            self._receives.close()
             raise
 
     @classmethod
@@ -223,9 +228,7 @@ class DatagramServer:
         Source: https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasendto
         """
         message = data if type(data) is bytes else memoryview(data).tobytes()
-        if len(message) > self._sends.bytes_max:
-            most = self._sends.bytes_max
-            raise ValueError(f"a datagram here carries at most {most} bytes, not {len(message)}")
+        check_length(len(message), self._sends.bytes_max)
         target = bytes(destination(self.datagram.family, address))
         sends = self._sends
         return sends.take(target, message) or sends.start(None, target, message) is not None
@@ -355,8 +358,8 @@ class DatagramServer:
             self.evicted += 1
             if self.evicted == 1:
                 logger.warning(
-                    "%r is full (%s=%s): peers that have sent one datagram only are ended for"
-                    " new ones; an AddressValidation would keep out those that are made up",
+                    "%r is full (%s=%s): sessions of peers that have sent one datagram only are"
+                    " ended for new ones; if addresses may be forged, admit=AddressValidation()",
                     *(self, limit, getattr(self._limits, limit)),
                 )
             peer.make_room()

@@ -1,8 +1,9 @@
 """Newcomers: the peers that may have sent one datagram only, the oldest first.
 
-To send one datagram from a made-up address costs nothing. So when a server is full, the oldest
-peer of that kind has to go for the next one: a flood of them keeps nobody out, and ends nobody who
-has said more than that.
+Sending one datagram from a forged address costs nothing. So when a server is full, the oldest peer
+of that kind is ended for the next one: a flood of single datagrams keeps nobody out, and ends no
+peer that has sent more. It is no defence against a flood of two datagrams from each forged address,
+which fills the server: only `AddressValidation` is.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class Newcomers:
     """Peers in the order in which they came. Any thread may call any method.
 
-    A second datagram is not told here: it would cost each of them something. Who has sent more is
-    dropped when it is found in front, which happens to each peer once.
+    A second datagram is not reported here: that would cost something for each datagram. A peer that
+    has sent more is removed when it is found in front, which happens to each peer once.
 
     by_network: whether `oldest` is asked for the peers of one address.
     """

@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ...errors import failed
+from ...handles.sockets.datagram import check_length
 from ...winapi.errorcodes import WSAECONNABORTED
 from ..life import Life
 from ..session_state import CLOSED, CLOSING, CONNECTING, OPEN
@@ -169,9 +170,7 @@ class Peer(Life["DatagramSession"]):
     def check_length(self, count: int) -> None:
         """Raise ValueError for more bytes than a datagram of this socket can carry."""
         sends = self._sends
-        most = DATAGRAM_BYTES_MAX if sends is None else sends.bytes_max
-        if count > most:
-            raise ValueError(f"a datagram here carries at most {most} bytes, not {count}")
+        check_length(count, DATAGRAM_BYTES_MAX if sends is None else sends.bytes_max)
 
     def send(self, data: Buffer) -> bool:
         """Send a datagram; see `DatagramSession.send`."""

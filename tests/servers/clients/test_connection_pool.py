@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from typing import Any
@@ -14,6 +16,7 @@ from journal import Journal, Made, eventually, served
 from tls_context import client_context, server_context
 
 from pyiocp import CompletionPort, ConnectionPool, ConnectRefusedError, PortClosedError, Session
+from pyiocp.servers.clients.acquisition import Acquisition
 from pyiocp.servers.layer import connection_of
 
 LOCAL = ("127.0.0.1", 0)
@@ -298,6 +301,39 @@ def test_factory_that_fails_is_told(port: CompletionPort) -> None:
     pool = ConnectionPool(port, ("127.0.0.1", 9), broken)
     assert type(pool.acquire().exception(0)) is ZeroDivisionError
     assert port.sessions == set()
+
+
+def test_factory_that_exits_is_told(port: CompletionPort) -> None:
+    """SystemExit goes on to who called it, here `acquire`; nobody waits on for a connection."""
+    exits = [SystemExit(3), SystemExit(4)]
+
+    def broken() -> Session:
+        raise exits.pop(0)
+
+    pool = ConnectionPool(port, ("127.0.0.1", 9), broken, maximum=1)
+    for code in (3, 4):
+        with pytest.raises(SystemExit) as caught:
+            pool.acquire()
+        assert caught.value.code == code
+        assert (pool.waiting, pool.busy, pool.idle) == (0, 0, 0)
+
+
+def test_future_is_not_kept_once_it_is_done(port: CompletionPort, echoes: Made) -> None:
+    """Nor if a callback is added in the moment in which the pool is about to give it a session."""
+    pool = pool_of(port, echoes, maximum=1)
+    session = got(pool.acquire())
+    future = Acquisition(port._queue, lambda waiter: None)
+    waiter = future.waiter
+    waiter.stop()  # as the pool does before
+    taken: list[Session] = []
+    future.add_done_callback(lambda future: taken.append(future.result()))
+    assert waiter.kept is future
+    future.give(session)
+    assert taken == [session]
+    gone = weakref.ref(future)
+    del future
+    assert eventually(lambda: gc.collect() < 0 or gone() is None)
+    pool.release(session)
 
 
 def test_cancelled_wish_is_not_fulfilled(port: CompletionPort, echoes: Made) -> None:

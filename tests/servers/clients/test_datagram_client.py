@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -184,6 +186,33 @@ def test_clients_that_come_and_go_leave_nothing(port: CompletionPort) -> None:
         server.close()
         assert eventually(lambda: port.handles == set() and not port.sessions)
         assert eventually(lambda: port.in_flight_by_kind() == {})
+
+
+@pytest.mark.parametrize("addresses", [1, 2])
+def test_port_keeps_no_client_that_has_ended(
+    monkeypatch: pytest.MonkeyPatch, addresses: int
+) -> None:
+    """Not those of its sockets either at whose addresses nobody was: 20 clients are collected."""
+    kernel = FaultyKernel()
+    Nobody(kernel, 2**63)
+    with CompletionPort(kernel=kernel) as port:
+        server = port.serve_datagrams(LOCAL, Echo)
+        address = both(monkeypatch, server.address[1]) if addresses == 2 else server.address
+        ended: list[weakref.ref[Any]] = []
+        with served(port):
+            for _ in range(20):
+                ended += one_client(port, address)
+            assert eventually(lambda: gc.collect() < 0 or not any(ref() for ref in ended))
+
+
+def one_client(port: CompletionPort, address: Any) -> list[weakref.ref[Any]]:
+    """Connect a client until it is at an IPv4 address, and close it."""
+    client: Any = port.connect_datagram(address, Asking)
+    assert eventually(lambda: client.connected.is_set() and len(client.local_address) == 2)
+    refs = [weakref.ref(client), weakref.ref(client._pyiocp._receives)]
+    client.close()
+    assert client.closed.wait(DEADLINE_S)
+    return refs
 
 
 def test_error_of_the_system_is_an_iocp_error() -> None:

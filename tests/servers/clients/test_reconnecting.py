@@ -235,6 +235,48 @@ def test_factory_that_fails_later_is_asked_again(
     caplog.clear()
 
 
+def test_factory_that_exits_is_asked_again(port: CompletionPort) -> None:
+    """SystemExit out of it comes out of `run`; when the port runs again, it is asked again."""
+    made = Made(Journal)
+    exits = [SystemExit(3)]
+
+    def sometimes() -> Session:
+        if len(made) == 1 and exits:
+            raise exits.pop()
+        return made()
+
+    listener = port.listen(LOCAL, Session)
+    client = port.keep_connected(listener.address, sometimes, backoff=SOON)
+    port.call_later(0.2, lambda: made[0].abort())
+    with pytest.raises(SystemExit):
+        port.run()
+    with served(port):
+        assert eventually(lambda: len(made) == 2)
+        assert made[1].connected.wait(10)
+        assert not client.closed
+        client.close()
+
+
+def test_end_that_is_told_twice_leads_to_one_session(port: CompletionPort) -> None:
+    """As after an interruption: at any time, and the session that there is by then stays."""
+    made = Made(Journal)
+    listener = port.listen(LOCAL, Session)
+    with served(port):
+        client = port.keep_connected(listener.address, made, backoff=SOON)
+        assert made[0].connected.wait(10)
+        made[0].abort()
+        assert made[0].closed.wait(10)
+        client._on_end(made[0])
+        client._on_end(made[0])
+        assert eventually(lambda: len(made) == 2)
+        assert made[1].connected.wait(10)
+        assert eventually(lambda: client.connections == 2)
+        client._on_end(made[0])
+        assert client.session is made[1]
+        assert client._failures == 1
+    assert len(made) == 2
+
+
 def test_hook_that_raises_does_not_end_the_client(
     port: CompletionPort, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,7 +13,9 @@ from faulty_kernel import FaultyKernel
 from journal import Journal, Made, eventually, receive_all, served
 
 from pyiocp import AddressUnavailableError, CompletionPort, Limits
+from pyiocp.servers.resolve import resolve_passive
 from pyiocp.winapi import SOCKADDR_IN, SOCKET_ERROR, WSAEADDRINUSE, WSAEADDRNOTAVAIL
+from pyiocp.winapi.errorcodes import WSAEACCES
 
 BOTH = "both.test"
 
@@ -35,14 +37,15 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the names above looked up here; Wine knows one address of localhost only."""
     real = socket.getaddrinfo
 
-    def look_up(host: Any, port: Any, *arguments: Any) -> Any:
+    def look_up(host: Any, port: Any, family: int, *arguments: Any) -> Any:
         if host not in ADDRESSES:
-            return real(host, port, *arguments)
+            return real(host, port, family, *arguments)
         if arguments[-1] & socket.AI_NUMERICHOST:
             raise socket.gaierror(socket.EAI_NONAME, "not numeric")
         found = []
         for each in ADDRESSES[host]:
-            found += real(each, port, 0, socket.SOCK_STREAM, 0, 0) * 2  # some systems do
+            if family in (0, socket.AF_INET6 if ":" in each else socket.AF_INET):
+                found += real(each, port, 0, socket.SOCK_STREAM, 0, 0) * 2  # some systems do
         return found
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
@@ -69,6 +72,19 @@ def test_name_is_listened_at_on_all_its_addresses(port: CompletionPort) -> None:
         assert ask("::1", number) == ask("127.0.0.1", number) == b"ping"
     assert {session.peer_address[0] for session in sessions} == {"::1", "127.0.0.1"}
     assert listener.accepted == 2
+
+
+def test_name_of_four_parts_is_listened_at_over_ipv6(port: CompletionPort) -> None:
+    """With its scope: each link has its own."""
+    listener = port.listen((BOTH, 0, 0, 0), Echo)
+    assert [address[0] for address in listener.addresses] == ["::1"]
+    assert resolve_passive((BOTH, 80, 0, 7)) == [(socket.AF_INET6, ("::1", 80, 0, 7))] * 2
+
+
+def test_name_that_no_host_can_have_is_said(port: CompletionPort) -> None:
+    """A label is too long; ``getaddrinfo`` says that by a UnicodeError."""
+    with pytest.raises(socket.gaierror, match="no host can be called that"):
+        port.listen(("a" * 64 + ".test", 0), Echo)
 
 
 def test_numeric_address_is_one(port: CompletionPort) -> None:
@@ -124,11 +140,15 @@ class Taken:
         return real(number, target, size)
 
 
+@pytest.mark.parametrize("code", [WSAEADDRINUSE, WSAEACCES])
 def test_port_that_is_taken_at_the_other_address_is_left(
-    kernel: FaultyKernel, open_port: Callable[[], CompletionPort]
+    kernel: FaultyKernel, open_port: Callable[[], CompletionPort], code: int
 ) -> None:
-    """C66: the system's choice for ::1 is another's at 127.0.0.1, five times over."""
-    taken = Taken(kernel, 5)
+    """C66: the system's choice for ::1 is another's at 127.0.0.1, five times over.
+
+    The second code is that of a port that somebody has for itself alone.
+    """
+    taken = Taken(kernel, 5, code)
     port = open_port()
     listener = port.listen((BOTH, 0), Echo)
     assert len(taken.calls) == 5

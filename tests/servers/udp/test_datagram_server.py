@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import socket
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,7 @@ from pyiocp import (
     Limits,
     PortClosedError,
 )
+from pyiocp.engine.packet import PENDING
 from pyiocp.winapi import (
     DWORD,
     SO_EXCLUSIVEADDRUSE,
@@ -513,6 +516,69 @@ def test_interrupted_admit_holds_up_nobody(port: CompletionPort) -> None:
             assert one.recv(10) == b"one"
             assert answer(other, b"two") == b"two"
             assert receives(server)
+
+
+def test_receive_is_not_posted_while_its_packet_is_read(port: CompletionPort) -> None:
+    """A signal handler raises after the post, and what mends that comes late.
+
+    Another thread has the next packet by then, and its buffer and its sender are in use. They
+    are not the kernel's before that thread has read them.
+    """
+
+    class RaisesOnce:
+        """The lock: Ctrl-C comes as it is released after the post."""
+
+        def __enter__(self) -> None:
+            real.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            real.release()
+            if receives_._receive.state is PENDING:
+                receives_._lock = real
+                raise KeyboardInterrupt
+
+    in_flight: list[int] = []
+
+    def admit(_address: Any, data: memoryview) -> bool:
+        if data == b"second":
+            for packet, count, status in late:
+                packet.receiver(packet, count, status)
+            in_flight.append(port.in_flight_by_kind().get("receive_from", 0))
+        return True
+
+    server = port.serve_datagrams(LOCAL, Echo, admit=admit)
+    receives_: Any = server._receives
+    real = receives_._lock
+    with peer_of(server) as one, peer_of(server) as other:
+        one.send(b"first")
+        assert eventually(lambda: bool(port.wait(0.01)) or True)
+        receives_._lock = RaisesOnce()
+        one.send(b"again")
+        with pytest.raises(KeyboardInterrupt):
+            port.run()
+        late = [*port._queue.ready]  # another thread has taken these, and is slow
+        assert late
+        port._queue.ready.clear()
+        other.send(b"second")
+        with served(port):
+            assert other.recv(10) == b"second"
+            assert [one.recv(10), one.recv(10)] == [b"first", b"again"]
+            assert answer(one, b"third") == b"third"
+            assert receives(server)
+    assert in_flight == [0]
+
+
+def test_port_keeps_no_server_that_is_closed(port: CompletionPort) -> None:
+    """Not even one that is told afterwards to receive again."""
+    server: DatagramServer | None = port.serve_datagrams(LOCAL, DatagramJournal)
+    assert server is not None
+    server.pause()
+    server.close()
+    server.resume()
+    ended = weakref.ref(server)
+    server = None
+    with served(port):
+        assert eventually(lambda: gc.collect() < 0 or ended() is None)
 
 
 def test_pausing_and_resuming_at_once_loses_no_receive(port: CompletionPort) -> None:

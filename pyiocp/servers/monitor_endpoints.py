@@ -1,10 +1,10 @@
-r"""Doors: where the clients of a monitor come in: a named pipe, or an address of the loopback.
+r"""Endpoints that the clients of a monitor connect to: a named pipe, or a loopback address.
 
 The pipe is `\\.\pipe\pyiocp-` and the number of the process, as the diagnostics of .NET have it:
-who knows the process finds its monitor. Another port of the process has `-2` after that, and so on.
-Only the user that the process runs as can open it, and only on this machine: the system sees to
-that, before anything is accepted. A loopback address has no owner: whoever runs a program on this
-machine may connect.
+the number of a process is enough to find its monitor. Another port of the process has `-2` after
+that, and so on. Only the user that the process runs as can open it, and only on this machine: the
+system sees to that, before anything is accepted. A loopback address has no owner: any program on
+this machine may connect.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _own: set[str] = set()
 _own_lock = threading.Lock()
 
 
-class Door(Protocol):
-    """Where clients come in. Any thread may call any method."""
+class Endpoint(Protocol):
+    """What clients connect to. Any thread may call any method."""
 
     @property
     def address(self) -> Any:
@@ -56,7 +56,7 @@ class Door(Protocol):
     def accept(self, receiver: Receiver) -> None:
         """Wait for the next client; the receiver gets the operation.
 
-        Raises an `IocpError` if the system refuses, `HandleClosedError` if the door is closed.
+        Raises an `IocpError` if the system refuses, `HandleClosedError` if the endpoint is closed.
         """
 
     def read(self, end: Any, buffer: memoryview) -> Operation:
@@ -65,11 +65,11 @@ class Door(Protocol):
     def write(self, end: Any, data: bytes) -> Operation:
         """Return a write that has not been posted yet."""
 
-    def throw_out(self, end: Any) -> None:
+    def disconnect(self, end: Any) -> None:
         """Close a connection whose client may not do so."""
 
     def close(self) -> None:
-        """Let nobody in any more. Closing twice does nothing."""
+        """Accept no more clients. Closing twice does nothing."""
 
 
 def pipe_paths(process: int) -> Iterator[str]:
@@ -79,7 +79,7 @@ def pipe_paths(process: int) -> Iterator[str]:
         yield pipe_path(f"pyiocp-{process}-{n}")
 
 
-class PipeDoor:
+class PipeEndpoint:
     """A named pipe of the process's own."""
 
     def __init__(self, home: Home) -> None:
@@ -138,7 +138,7 @@ class PipeDoor:
         """Return a write that has not been posted yet."""
         return end.write_operation(data)
 
-    def throw_out(self, end: Pipe) -> None:
+    def disconnect(self, end: Pipe) -> None:
         """Disconnect the client: otherwise the instance lives until the client closes its end."""
         with contextlib.suppress(IocpError, HandleClosedError):
             end.disconnect()
@@ -151,7 +151,7 @@ class PipeDoor:
             _own.discard(self.address)
 
 
-class SocketDoor:
+class LoopbackEndpoint:
     """An address of the loopback, which any program on this machine can connect to."""
 
     def __init__(self, home: Home, address: Any, backlog: int) -> None:
@@ -190,7 +190,7 @@ class SocketDoor:
         """Return a send that has not been posted yet."""
         return end.send_operation(data)
 
-    def throw_out(self, end: Stream) -> None:
+    def disconnect(self, end: Stream) -> None:
         """Close the connection, by a reset if there is something on the way."""
         end.close()
 
@@ -212,6 +212,6 @@ def _on_loopback(address: Any) -> tuple[str, int]:
     if not loopback:
         raise ValueError(
             f"a monitor listens at an address of this machine's loopback, such as 127.0.0.1 or"
-            f" ::1, not {host!r}: whoever can reach it sees who is connected"
+            f" ::1, not {host!r}: anybody who can reach it sees who is connected"
         )
     return host, number
