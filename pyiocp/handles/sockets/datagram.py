@@ -489,7 +489,8 @@ class Datagram(SocketHandle):
 
     def _check_length(self, length: int) -> None:
         """Raise ValueError for more bytes than a datagram can have."""
-        check_length(length, self.bytes_max)
+        if length > _BYTES_MAX[self.family]:  # a look here spares two calls
+            check_length(length, self.bytes_max)
 
     def _set_if_there(self, name: str, since: str, level: int, option: int, value: int) -> None:
         """Set an option that not every Windows has."""

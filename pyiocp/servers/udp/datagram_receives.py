@@ -130,7 +130,7 @@ class DatagramReceives:
         Whoever has made it calls this: until then, the port keeps it.
         """
         self.datagram.close()
-        with contextlib.suppress(ValueError):  # it has not begun, or was closed before
+        with contextlib.suppress(ValueError):  # it was closed before
             self._home.on_exception.remove(self._recovery)
 
     def pause(self) -> None:
@@ -246,10 +246,12 @@ class DatagramReceives:
                 code = rest.receive()
             except HandleClosedError:
                 break
-            if code == WSAEWOULDBLOCK:
+            if not code:
+                self._arrived(rest.sender, rest.count, False)
+            elif code == WSAEWOULDBLOCK:
                 break
-            if code in (0, WSAEMSGSIZE):
-                self._arrived(rest.sender, rest.count, code == WSAEMSGSIZE)
+            elif code == WSAEMSGSIZE:
+                self._arrived(rest.sender, rest.count, True)
             else:
                 refusal = self._failed(error_of_code("recvfrom", code, None, self.datagram))
                 if refusal is not None:
