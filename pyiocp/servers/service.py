@@ -162,18 +162,19 @@ class Service:
                 if isinstance(session, DatagramSession) and session.state is SessionState.OPEN:
                     session.check_length(len(message))
         missed: list[_S] = []
-        raised: list[_S] = []
+        raised: set[_S] = set()
         for session in members:
             try:
                 if not session.send(message):
                     missed.append(session)
             except Exception:  # noqa: BLE001, the others are served whatever one of them does
-                raised.append(session)
+                missed.append(session)
+                raised.add(session)
         result: BroadcastResult[_S] = BroadcastResult([], [], [])
-        for session in raised:
-            # Who was not connected may be by now.
-            if session.state is SessionState.OPEN:
-                try:
+        for session in missed:
+            state = session.state
+            if state is SessionState.OPEN and session in raised:
+                try:  # it may not have been connected, and is now
                     if session.send(message):
                         continue
                 except Exception:
@@ -181,9 +182,6 @@ class Service:
                     session.abort()
                     result.gone.append(session)
                     continue
-            missed.append(session)
-        for session in missed:
-            state = session.state
             if state is SessionState.CONNECTING:
                 result.connecting.append(session)
             elif state is SessionState.OPEN and not _has_sent_its_end(session):

@@ -292,7 +292,9 @@ def test_dropped_port_drains_and_is_named() -> None:
         os.write(1, b"collected\\n")
         """
     done = run(program, "-W", "always::ResourceWarning")
-    assert (done.returncode, done.stdout) == (0, "closed\nfreed\ncollected\n")
+    # Which comes first depends on the rounds in which the kernel gives back what it has.
+    *ends, last = done.stdout.split()
+    assert (done.returncode, sorted(ends), last) == (0, ["closed", "freed"], "collected")
     assert UNCLOSED in done.stderr
     assert "3 receive, 1 send, 1 accept in flight" in done.stderr
     assert KEPT not in done.stderr
@@ -316,7 +318,8 @@ def test_dropped_port_drains_although_the_warning_is_an_error() -> None:
         os.write(1, b"collected\\n")
         """
     done = run(program, "-W", "error::ResourceWarning")
-    assert (done.returncode, done.stdout) == (0, "closed\nfreed\ncollected\n")
+    *ends, last = done.stdout.split()
+    assert (done.returncode, sorted(ends), last) == (0, ["closed", "freed"], "collected")
     assert UNCLOSED in done.stderr
 
 

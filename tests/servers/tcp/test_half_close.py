@@ -77,7 +77,7 @@ def test_session_closes_when_both_sides_have_ended(
 
 @pytest.mark.parametrize("first", ["ours", "the peer's"])
 def test_what_waits_is_sent_before_both_sides_have_ended(port: CompletionPort, first: str) -> None:
-    """4 MB wait when the second side ends: the peer gets them."""
+    """C74: 4 MB wait when the second side ends; the peer gets them."""
     data = bytes(1 << 22)
 
     class Staying(Journal):
