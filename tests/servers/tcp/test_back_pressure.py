@@ -1,4 +1,4 @@
-"""Back-pressure (C77): what waits to be sent stops what is received, and stays within its limits."""
+"""Back-pressure (C77): what waits to be sent stops what is received, and has its limits."""
 
 from __future__ import annotations
 
