@@ -274,24 +274,27 @@ def test_every_port_is_closed_at_exit_although_each_warning_is_an_error() -> Non
     assert UNCLOSED_AT_EXIT in done.stderr
 
 
+DROPPED = """
+class K(Kernel):
+    def __init__(self):
+        super().__init__()
+        close = self.CloseHandle
+        def closing(n):
+            os.write(1, b"closed\\n")
+            return close(n)
+        self.CloseHandle = closing
+port = CompletionPort(kernel=K())
+fill(port).receive(Buffer(10))
+del port
+gc.collect()
+os.write(1, b"collected\\n")
+"""
+"""A program that drops a port with operations in flight, and tells what goes when."""
+
+
 def test_dropped_port_drains_and_is_named() -> None:
     """Nobody holds the port any more: the kernel has given all back before its memory goes."""
-    program = """
-        class K(Kernel):
-            def __init__(self):
-                super().__init__()
-                close = self.CloseHandle
-                def closing(n):
-                    os.write(1, b"closed\\n")
-                    return close(n)
-                self.CloseHandle = closing
-        port = CompletionPort(kernel=K())
-        fill(port).receive(Buffer(10))
-        del port
-        gc.collect()
-        os.write(1, b"collected\\n")
-        """
-    done = run(program, "-W", "always::ResourceWarning")
+    done = run(DROPPED, "-W", "always::ResourceWarning")
     # Which comes first depends on the rounds in which the kernel gives back what it has.
     *ends, last = done.stdout.split()
     assert (done.returncode, sorted(ends), last) == (0, ["closed", "freed"], "collected")
@@ -302,22 +305,7 @@ def test_dropped_port_drains_and_is_named() -> None:
 
 def test_dropped_port_drains_although_the_warning_is_an_error() -> None:
     """The exception of the warning must not come between the port and its draining."""
-    program = """
-        class K(Kernel):
-            def __init__(self):
-                super().__init__()
-                close = self.CloseHandle
-                def closing(n):
-                    os.write(1, b"closed\\n")
-                    return close(n)
-                self.CloseHandle = closing
-        port = CompletionPort(kernel=K())
-        fill(port).receive(Buffer(10))
-        del port
-        gc.collect()
-        os.write(1, b"collected\\n")
-        """
-    done = run(program, "-W", "error::ResourceWarning")
+    done = run(DROPPED, "-W", "error::ResourceWarning")
     *ends, last = done.stdout.split()
     assert (done.returncode, sorted(ends), last) == (0, ["closed", "freed"], "collected")
     assert UNCLOSED in done.stderr
