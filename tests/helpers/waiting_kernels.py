@@ -139,7 +139,8 @@ class PacketKernel(FaultyKernel):
             if association is None or association.state == "dequeued":
                 return signed(STATUS_CANCELLED)
             if association.state == "waiting":
-                self._end(association)
+                if not self._end(association):
+                    return STATUS_PENDING  # the pool is queuing it
                 self._carry_one(0)  # it may have been signalled until just now
             if association.state == "waiting":
                 del self._associations[packet]
@@ -156,10 +157,10 @@ class PacketKernel(FaultyKernel):
             self.open_packets.remove(number)
         return real(number)
 
-    def _end(self, association: Association) -> None:
-        if association.registration:
-            winapi.UnregisterWaitEx(association.registration, INVALID_HANDLE_VALUE)
-            association.registration = 0
+    def _end(self, association: Association) -> bool:
+        """End its wait; False if the pool's call is under way. Not waited for: see `object_wait`."""
+        registration, association.registration = association.registration, 0
+        return not registration or bool(winapi.UnregisterWaitEx(registration, None))
 
     def _carry(self) -> None:
         while self._carry_one(INFINITE):

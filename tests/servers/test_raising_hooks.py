@@ -221,8 +221,7 @@ def test_factory_that_raises_costs_its_client_only(
 
 def greet(server: socket.socket) -> None:
     """Accept one client, send something and the end, and read until it leaves."""
-    peer, _ = server.accept()
-    with peer, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), server.accept()[0] as peer:  # it may have left already
         peer.sendall(b"ping")
         peer.shutdown(socket.SHUT_WR)
         receive_all(peer)
@@ -368,9 +367,13 @@ def test_watch_of_a_directory_goes_on(
     directory = port.directory(tmp_path)
     directory.watch(receiver)
     (tmp_path / "first").write_bytes(b"")
-    run_until_raised(port, error, lambda: told)
-    (tmp_path / "second").write_bytes(b"")
+    if not issubclass(error, Exception):
+        run_until_raised(port, error, lambda: told)
+    # By one thread: beside other tests, Wine has now and then lost a change that came just when the
+    # thread ended that had asked for it.
     with served(port):
+        assert eventually(lambda: told)
+        (tmp_path / "second").write_bytes(b"")
         assert eventually(lambda: "second" in told)
     directory.close()
     caplog.clear()

@@ -200,6 +200,21 @@ def test_a_signal_that_was_faster_than_the_cancel_is_delivered(port: CompletionP
     assert port.wait(0.02) == []
 
 
+@pytest.mark.parametrize("rounds", [300, pytest.param(30_000, id="long", marks=pytest.mark.soak)])
+def test_a_wait_that_is_cancelled_as_it_is_signalled_ends_once(
+    port: CompletionPort, rounds: int
+) -> None:
+    """C06: the system's thread is queuing the packet, or about to."""
+    event = port.event()
+    operation = event.wait()
+    for _ in range(rounds):
+        event.set()
+        operation.cancel()
+        assert only(port.wait(60)).operation is operation
+        event.reset()  # if the wait was cancelled before
+        operation.post()
+
+
 def test_a_cancel_of_the_time_before_does_not_end_the_next_wait(port: CompletionPort) -> None:
     """Its completion is taken, and the wait posted again, before anything else is dequeued."""
     event = port.event()
