@@ -1,0 +1,20 @@
+"""An asyncio event loop on a completion port.
+
+::
+
+    asyncio.run(main(), loop_factory=pyiocp.aio.new_event_loop)  # Python 3.12 and later
+    pyiocp.aio.run(main())  # any version
+
+The map:
+
+- ``event_loop`` has the loop, and ``run``;
+- ``port_selector`` asks the port what has happened, in the place of asyncio's selector;
+- ``socket_transport`` has the transport of a TCP connection, ``accepting`` the accepts of a server;
+- ``asyncio_internals`` names what is used of asyncio that its documentation does not promise.
+"""
+
+from .event_loop import EventLoop as EventLoop
+from .event_loop import new_event_loop as new_event_loop
+from .event_loop import run as run
+
+__all__ = ["EventLoop", "new_event_loop", "run"]
