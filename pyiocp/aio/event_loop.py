@@ -12,6 +12,7 @@ from .asyncio_internals import BaseSelectorEventLoop
 from .port_selector import PortSelector
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Coroutine
 
 _T = TypeVar("_T")
@@ -28,6 +29,8 @@ class EventLoop(BaseSelectorEventLoop):
 
     Lifetime: ``close`` closes the port too.
     """
+
+    _ready: deque[asyncio.Handle]
 
     def __init__(self) -> None:
         self._port = CompletionPort(concurrency=1)

@@ -158,7 +158,7 @@ class PacketKernel(FaultyKernel):
         return real(number)
 
     def _end(self, association: Association) -> bool:
-        """End its wait; False if the pool's call is under way. Not waited for: see `object_wait`."""
+        """End its wait; False if the pool's call is under way. See `object_wait`."""
         registration, association.registration = association.registration, 0
         return not registration or bool(winapi.UnregisterWaitEx(registration, None))
 
