@@ -1,50 +1,114 @@
 """What the loop uses of asyncio that asyncio's documentation does not promise, and why.
 
-Nothing else in ``pyiocp.aio`` imports such a name, or calls such a method of asyncio's own objects,
-without it standing here. All of it is there, with the same meaning, in Python 3.11 to 3.14; a test
-looks.
+Nothing else in ``pyiocp.aio`` imports such a name. All of it is there, with the same meaning, in
+Python 3.11 to 3.14; a test looks. The classes are shown to type checkers with just those members
+that are used, each with its reason.
 
 - `BaseSelectorEventLoop`: the rest of a loop. It has tasks, servers, ``getaddrinfo`` and executors,
   as every loop of asyncio's; and ``sock_recv`` to ``sock_connect``, ``add_reader`` and its own
-  transports over a selector, here `PortSelector`: a class of the documented `selectors.BaseSelector`.
-  Overridden are the methods in `OVERRIDDEN`; read are the attributes in `READ`.
-- `FlowControl`: the water marks of a transport, and ``pause_writing``. `SSLProtocol` needs them to be
-  asyncio's.
+  transports over a selector. That is `PortSelector`, a documented `selectors.BaseSelector`.
+- `FlowControl`: the water marks of a transport. `SSLProtocol` needs those of asyncio.
 - `SSLProtocol`: TLS on top of any transport.
+- `SendfileMode`: how a transport says that it sends files by itself.
+- `attach` and `detach`: a server counts its transports, to tell when all of them have ended.
 """
 
 from __future__ import annotations
 
-from asyncio import constants
-from asyncio.selector_events import BaseSelectorEventLoop
+import asyncio
+import sys
+from asyncio import selector_events
+from asyncio.base_events import Server
+from asyncio.constants import _SendfileMode as SendfileMode
 from asyncio.sslproto import SSLProtocol
-from asyncio.transports import _FlowControlMixin as FlowControl
 from asyncio.trsock import TransportSocket
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import MutableMapping
+
+    class BaseSelectorEventLoop(selector_events.BaseSelectorEventLoop):
+        """As the loop sees it."""
+
+        _ready: deque[asyncio.Handle]
+        """What ``select`` has found is called after what is ready already."""
+        _debug: bool
+        """Read for each callback: ``get_debug()`` is a call."""
+        _transports: MutableMapping[int, Any]
+        """``add_reader`` refuses the sockets that are in here."""
+
+        def _make_self_pipe(self) -> None:
+            """Overridden: a wake-up is an event of the port, not a byte in a socket."""
+
+        def _close_self_pipe(self) -> None:
+            """Overridden likewise."""
+
+        def _write_to_self(self) -> None:
+            """Overridden likewise."""
+
+        def _make_socket_transport(self, *arguments: Any, **more: Any) -> Any:
+            """Overridden: connections are on the port, unless they are on another one."""
+
+        def _make_ssl_transport(self, *arguments: Any, **more: Any) -> Any:
+            """Overridden: TLS stands on such connections."""
+
+        def _start_serving(self, *arguments: Any) -> None:
+            """Overridden: clients are accepted by AcceptEx."""
+
+        def _stop_serving(self, sock: Any) -> None:
+            """Overridden likewise."""
+
+        async def _sendfile_native(self, *arguments: Any) -> Any:
+            """Overridden: files are sent by TransmitFile."""
+
+    class FlowControl(asyncio.Transport):
+        """As a transport sees it."""
+
+        _extra: dict[str, Any]
+        """What ``get_extra_info`` knows."""
+        _high_water: int
+        """Looked at for each write that has to wait, before a call."""
+        _protocol_paused: bool
+        """Looked at after each send."""
+
+        def __init__(self, extra: dict[str, Any] | None, loop: Any) -> None:
+            """Begin with asyncio's own water marks."""
+
+        def _maybe_pause_protocol(self) -> None:
+            """Called when more waits."""
+
+        def _maybe_resume_protocol(self) -> None:
+            """Called when less waits."""
+
+else:
+    from asyncio.transports import _FlowControlMixin as FlowControl
+
+    BaseSelectorEventLoop = selector_events.BaseSelectorEventLoop
 
 __all__ = [
-    "OVERRIDDEN",
-    "READ",
     "BaseSelectorEventLoop",
     "FlowControl",
     "SSLProtocol",
+    "SendfileMode",
+    "Server",
     "TransportSocket",
-    "constants",
+    "attach",
+    "detach",
 ]
 
-OVERRIDDEN = {
-    "_make_self_pipe": "a wake-up is a packet on the port, not a byte in a socket",
-    "_close_self_pipe": "the same",
-    "_write_to_self": "the same",
-    "_make_socket_transport": "connections are on the port",
-    "_make_ssl_transport": "TLS stands on that",
-    "_start_serving": "clients are accepted by AcceptEx",
-    "_stop_serving": "the accepts end with the server",
-}
-"""Methods of `BaseSelectorEventLoop`, with the reason."""
 
-READ = {
-    "_ready": "what `select` has found is called after what is ready already",
-    "_debug": "read for each callback: `get_debug()` is a call",
-    "_transports": "so that `add_reader` refuses the socket of a transport",
-}
-"""Attributes of `BaseSelectorEventLoop`, with the reason."""
+def attach(server: Any, transport: object) -> None:
+    """Have a server count a transport."""
+    if sys.version_info >= (3, 13):
+        server._attach(transport)
+    else:
+        server._attach()
+
+
+def detach(server: Any, transport: object) -> None:
+    """Have a server count a transport no more."""
+    if sys.version_info >= (3, 13):
+        server._detach(transport)
+    else:
+        server._detach()

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..engine import interrupt
 from ..engine.timers import Call
+from ..errors import AlreadyAssociatedError
 from ..port import CompletionPort
-from .asyncio_internals import BaseSelectorEventLoop
+from .accepting import Accepting
+from .asyncio_internals import BaseSelectorEventLoop, SSLProtocol
+from .file_sending import send_file
 from .port_selector import PortSelector
+from .socket_stream import SocketStream
+from .socket_transport import SocketTransport
 
 if TYPE_CHECKING:
+    import socket
     from collections import deque
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 _T = TypeVar("_T")
+
+_TLS_TIMEOUTS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
 
 def _nothing() -> None:
@@ -36,6 +44,7 @@ class EventLoop(BaseSelectorEventLoop):
         self._port = CompletionPort(concurrency=1)
         self._queue = self._port._queue
         self._selector_of_port = PortSelector(self._queue)
+        self._accepting: dict[int, Accepting] = {}
         super().__init__(self._selector_of_port)
         self._selector_of_port.serve(self, self._ready)
         self.time = self._queue.kernel.monotonic  # type: ignore[method-assign]
@@ -58,6 +67,113 @@ class EventLoop(BaseSelectorEventLoop):
         if not self.is_running():
             super().close()
             self._port.close()
+
+    # TCP
+
+    def _make_socket_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+    ) -> asyncio.Transport:
+        try:
+            stream = SocketStream(self._queue, sock)
+        except AlreadyAssociatedError:  # of another loop, or shared with another process
+            make = super()._make_socket_transport
+            over_polls: asyncio.Transport = make(sock, protocol, waiter, extra=extra, server=server)
+            return over_polls
+        return self._transport(stream, protocol, waiter, extra=extra, server=server)
+
+    def _transport(
+        self,
+        stream: SocketStream,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+    ) -> asyncio.Transport:
+        return SocketTransport(self, stream, protocol, waiter, extra, server)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: Any,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        **timeouts: Any,
+    ) -> asyncio.Transport:
+        """Return the transport of TLS over TCP.
+
+        rawsock: a socket, or the stream of one that has been accepted.
+        """
+        tls: Any = SSLProtocol(
+            self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
+        )
+        is_stream = isinstance(rawsock, SocketStream)
+        make = self._transport if is_stream else self._make_socket_transport
+        make(rawsock, tls, extra=extra, server=server)
+        app_transport: asyncio.Transport = tls._app_transport
+        return app_transport
+
+    def _start_serving(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        *timeouts: Any,
+    ) -> None:
+        def on_client(stream: SocketStream) -> None:
+            try:
+                protocol = protocol_factory()
+                if sslcontext is None:
+                    self._transport(stream, protocol, server=server)
+                    return
+                self._make_ssl_transport(
+                    stream,
+                    protocol,
+                    sslcontext,
+                    server_side=True,
+                    server=server,
+                    **dict(zip(_TLS_TIMEOUTS, timeouts, strict=False)),
+                )
+            except (SystemExit, KeyboardInterrupt):
+                stream.close()
+                raise
+            except BaseException as error:  # noqa: BLE001, as asyncio has it
+                stream.close()
+                self.call_exception_handler(
+                    {
+                        "message": "Error on transport creation for incoming connection",
+                        "exception": error,
+                    }
+                )
+
+        self._accepting[sock.fileno()] = Accepting(
+            self._queue, sock, on_client, self.call_exception_handler
+        )
+
+    def _stop_serving(self, sock: socket.socket) -> None:
+        accepting = self._accepting.pop(sock.fileno(), None)
+        if accepting is None:
+            super()._stop_serving(sock)
+        else:
+            accepting.close()
+
+    async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> Any:
+        if not isinstance(transp, SocketTransport):
+            return await super()._sendfile_native(transp, file, offset, count)
+        return await send_file(transp, file, offset, count)
 
     # The self-pipe of asyncio's own loops
 

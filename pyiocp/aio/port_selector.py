@@ -1,8 +1,8 @@
 """PortSelector: asks a completion port what has happened, in the place of asyncio's selector.
 
 ``select`` only gathers. What has ended is dispatched by a callback that goes behind those that are
-ready already, as asyncio's own loops have it: a protocol may rely on ``call_soon`` being faster than
-the next data.
+ready already, as in asyncio's own loops: a protocol may rely on ``call_soon`` being faster than the
+next data.
 """
 
 from __future__ import annotations
