@@ -53,6 +53,8 @@ class Accepting:
             self.stream, accepts = SocketStream(home, sock), _ACCEPTS
         except AlreadyAssociatedError:  # another process, or another loop, has it on its port
             self.stream, accepts = SharedSocketListening(home, sock), _SHARED_ACCEPTS
+        # Accepted sockets inherit it. Without, a small write may wait for the peer's answer.
+        self.stream.set_no_delay()
         for _ in range(accepts):
             operation = self.stream.accept_operation()
             operation.receiver = self._accepted

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..engine import interrupt
 from ..engine.timers import Call
-from ..errors import AlreadyAssociatedError
+from ..errors import AlreadyAssociatedError, IocpError
 from ..port import CompletionPort
 from .accepting import Accepting
 from .asyncio_internals import BaseSelectorEventLoop, SSLProtocol
@@ -85,6 +86,8 @@ class EventLoop(BaseSelectorEventLoop):
             make = super()._make_socket_transport
             over_polls: asyncio.Transport = make(sock, protocol, waiter, extra=extra, server=server)
             return over_polls
+        with contextlib.suppress(IocpError):  # not TCP
+            stream.set_no_delay()
         return self._transport(stream, protocol, waiter, extra=extra, server=server)
 
     def _transport(

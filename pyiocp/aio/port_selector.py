@@ -40,15 +40,13 @@ class PortSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Gather what the port has; wait for up to `timeout` seconds if it has nothing."""
         queue = self._queue
-        if timeout is None:
-            deadline = None
-        else:
-            deadline = self._monotonic() + timeout
+        if timeout is not None:
+            timeout = self._monotonic() + timeout if timeout > 0 else 0
         try:  # not by poller(): a call for each round
             poller = queue.pollers.of_thread
         except AttributeError:
             poller = queue.poller()
-        poller.gather(deadline)
+        poller.gather(timeout)
         if interrupt.presses_noted:
             interrupt.raise_noted()
         if queue.ready and self._ready is not None:

@@ -20,7 +20,9 @@ class SocketStream(Stream):
     operations; the system then ends them, as it does on any socket.
     """
 
-    def __init__(self, home: Home, sock: socket.socket, *, local: Any = None, peer: Any = None):
+    def __init__(
+        self, home: Home, sock: socket.socket, *, local: Any = None, peer: Any = None
+    ) -> None:
         self.sock = sock
         super().__init__(home, sock.fileno(), family=sock.family, local=local, peer=peer)
 

@@ -383,7 +383,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
                 self._queued_bytes -= count
                 piece = 0
         except ResourceLimitError:
-            self._loop.call_later(_RETRY_S, self._flush, PAGE_SIZE)
+            self._loop.call_later(_RETRY_S, self._go_on, PAGE_SIZE)
             return
         except (HandleClosedError, PortClosedError):
             self._force_close(None)
@@ -392,7 +392,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
             self._fatal_error(error, "Fatal write error on socket transport")
             return
         if send.queue:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._go_on)
             return
         self._sending = False
         self._drained()
@@ -408,7 +408,10 @@ class SocketTransport(FlowControl, asyncio.Transport):
             error = error_of_status("WSASend", status, operation, self.stream.winerror_of)
             self._fatal_error(error, "Fatal write error on socket transport")
             return
-        self._flush()
+        self._go_on()
+
+    def _go_on(self, piece: int = 0) -> None:
+        self._flush(piece)
         if self._protocol_paused:
             self._run(self._maybe_resume_protocol)
 
@@ -516,12 +519,15 @@ def _bytes_of(data: Any) -> bytes:
 
 def _fill(protocol: BufferedProtocol, data: memoryview) -> None:
     """Hand bytes to a protocol in its own buffers."""
-    while size := len(data):
-        buffer = protocol.get_buffer(size)
-        room = memoryview(buffer).nbytes
+    while True:
+        size = len(data)
+        room = memoryview(protocol.get_buffer(size)).cast("B")
+        if len(room) >= size:
+            room[:size] = data
+            protocol.buffer_updated(size)
+            return
         if not room:
             raise RuntimeError("get_buffer() returned an empty buffer")
-        taken = min(room, size)
-        memoryview(buffer).cast("B")[:taken] = data[:taken]
-        protocol.buffer_updated(taken)
-        data = data[taken:]
+        room[:] = data[: len(room)]
+        protocol.buffer_updated(len(room))
+        data = data[len(room) :]

@@ -58,8 +58,10 @@ class Poller:
     def gather(self, deadline: float | None) -> bool:
         """Bring what the kernel has into the ready queue; wait if both are empty.
 
-        Returns True when `deadline` (on the kernel's monotonic clock) is over, False when
-        there is something to dispatch or to look at: a packet, a timer, a wake-up.
+        deadline: on the kernel's monotonic clock; None waits for ever, 0 does not wait.
+
+        Returns True when the deadline is over, False when there is something to dispatch or to
+        look at: a packet, a timer, a wake-up.
         """
         queue = self._queue
         polling = queue.polling
@@ -73,8 +75,8 @@ class Poller:
             # Only now: close() gives the port's number away when nobody is in `polling`.
             if queue.closed:
                 return True
-            if ready:
-                over = False
+            if ready or deadline == 0:
+                over = not ready
                 if self._signals.receiver is None:
                     self._signals.hold()
                 self._poll(0)
