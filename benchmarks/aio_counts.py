@@ -25,7 +25,7 @@ CLIENTS = 100
 VISITORS = 10
 MESSAGE = b"x" * 64
 SETTLING_S = 0.1
-"""Long enough for the messages to have come; what waits then is counted in rounds of the same size."""
+"""Long enough for all to have come, so that each turn finds the same."""
 
 
 class Tally:
@@ -36,40 +36,52 @@ class Tally:
         self.left = 0
 
     def answered(self) -> None:
+        """Count one."""
         self.left -= 1
         if not self.left:
             self._loop.stop()
 
 
 class Echo(asyncio.Protocol):
+    """Sends back what comes."""
+
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
 
     def connection_made(self, transport: Any) -> None:
+        """Keep the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Send it back."""
         self._transport.write(data)
         self._tally.answered()
 
 
 class BufferedEcho(asyncio.BufferedProtocol):
+    """The same, from a buffer of its own."""
+
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._buffer = bytearray(1 << 16)
 
     def connection_made(self, transport: Any) -> None:
+        """Keep the transport."""
         self._transport = transport
 
     def get_buffer(self, sizehint: int) -> bytearray:
+        """Always the same."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Send it back."""
         self._transport.write(self._buffer[:nbytes])
         self._tally.answered()
 
 
 def streams_echo(tally: Tally) -> asyncio.Protocol:
+    """Return the same, by streams."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
             writer.write(data)
@@ -188,12 +200,15 @@ class Closing(asyncio.Protocol):
         self._tally = tally
 
     def connection_made(self, transport: Any) -> None:
+        """Keep the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Send it back."""
         self._transport.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Count it."""
         self._tally.answered()
 
 

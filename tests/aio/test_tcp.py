@@ -498,8 +498,8 @@ def test_loop_that_is_closed_leaves_nothing_behind() -> None:
         assert port.closed
         assert port.in_flight == {}
         assert receive_all(peer) == b""
+    del made[0].transport
     with pytest.warns(ResourceWarning, match="unclosed transport"):
-        del made[0].transport
         gc.collect()
     loop.close()  # again: nothing
     with pytest.raises(RuntimeError, match="closed"):
