@@ -8,6 +8,7 @@ from contest import Contest, Figure, Options
 SERVERS = (
     "floor",
     "pyiocp",
+    "aio_protocol",
     "asyncio_protocol",
     "asyncio_selector",
     "winloop_protocol",

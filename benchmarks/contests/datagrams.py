@@ -9,6 +9,7 @@ SERVERS = (
     "floor",
     "pyiocp",
     "operations",
+    "aio_protocol",
     "asyncio_protocol",
     "asyncio_selector",
     "winloop_protocol",

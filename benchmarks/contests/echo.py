@@ -11,6 +11,8 @@ SERVERS = (
     "floor",
     "pyiocp",
     "operations",
+    "aio_protocol",
+    "aio_streams",
     "asyncio_protocol",
     "asyncio_streams",
     "asyncio_selector",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from .asyncio_protocol import Loop
 from .control import Control
 
 
-def serve_echo(control: Control) -> None:
+def serve_echo(control: Control, new_loop: Loop = asyncio.new_event_loop) -> None:
     """Send back what comes."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -21,4 +22,4 @@ def serve_echo(control: Control) -> None:
         control.ready(server.sockets[0].getsockname()[1])
         await asyncio.Event().wait()
 
-    asyncio.run(main())
+    new_loop().run_until_complete(main())
