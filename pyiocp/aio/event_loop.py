@@ -88,7 +88,11 @@ class EventLoop(BaseSelectorEventLoop):
             return over_polls
         with contextlib.suppress(IocpError):  # not TCP
             stream.set_no_delay()
-        return self._transport(stream, protocol, waiter, extra=extra, server=server)
+        known = dict(extra or {})
+        for name, ask in (("sockname", sock.getsockname), ("peername", sock.getpeername)):
+            with contextlib.suppress(OSError):
+                known.setdefault(name, ask())
+        return self._transport(stream, protocol, waiter, extra=known, server=server)
 
     def _transport(
         self,

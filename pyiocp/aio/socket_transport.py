@@ -13,7 +13,6 @@ Nothing here makes a Future, or calls ``call_soon``, for a read or a write.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import warnings
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +30,7 @@ from ..memory.pages import PAGE_SIZE
 from ..servers.tcp.gathered_send import GatheredSend
 from ..winapi import SD_SEND, SOCKET
 from .asyncio_internals import FlowControl, SendfileMode, TransportSocket, attach, detach
+from .callbacks import runner
 
 if TYPE_CHECKING:
     from asyncio import BaseProtocol, BufferedProtocol, Future, Protocol
@@ -87,7 +87,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
         self._sock = stream.sock
         self._extra["socket"] = TransportSocket(stream.sock)
         self._server = server
-        self._run = contextvars.copy_context().run
+        self._run = runner(loop)
         self._closing = False
         #: Whether `connection_lost` is called, or will be.
         self._lost = False

@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import gc
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -572,3 +573,20 @@ def test_client_that_talks_no_tls_is_let_go() -> None:
                     await asyncio.to_thread(receive_all, peer)
 
     run(main)
+
+
+def test_debug_mode_names_the_slow_protocol(caplog: pytest.LogCaptureFixture) -> None:
+    class Slow(Echo):
+        def data_received(self, data: bytes) -> None:
+            time.sleep(0.05)
+            super().data_received(data)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_debug(True)
+        asyncio.get_running_loop().slow_callback_duration = 0.04
+        async with visited(Slow) as (_, peer):
+            peer.sendall(b"x")
+            assert await asyncio.to_thread(receive_all, peer, 1) == b"x"
+
+    run(main)
+    assert "Slow.data_received" in caplog.text
