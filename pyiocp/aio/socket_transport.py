@@ -187,23 +187,27 @@ class SocketTransport(FlowControl, asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send bytes: now, or when the peer has room."""
-        if type(data) is not bytes:
-            data = _bytes_of(data)
-        if not (self._plain or self._may_write("write", data)):
+        if type(data) is bytes:
+            message = data
+        elif type(data) is bytearray or type(data) is memoryview:
+            message = bytes(data)
+        else:
+            message = _bytes_of(data)
+        if not (self._plain or self._may_write("write", message)):
             return
-        size = len(data)
+        size = len(message)
         if not self._queue and 0 < size <= _AT_ONCE_MAX:
             # Lifetime: the system copies what it takes before the call returns. From there to the
             # test no signal handler may raise, or a part would be sent twice: see `endless_calls`.
-            sent = map(self._send_at_once, self._sockets, (data,), (size,), _NO_FLAGS)
+            sent = map(self._send_at_once, self._sockets, (message,), (size,), _NO_FLAGS)
             for count in sent:  # noqa: B007
                 break
             if count == size:
                 return
             if count > 0:
-                data = data[count:]
-        if data:
-            self._enqueue((data,))
+                message = message[count:]
+        if message:
+            self._enqueue((message,))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Send several pieces, one after the other, in one call."""
