@@ -25,6 +25,7 @@ from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import selectors
     from collections import deque
     from collections.abc import MutableMapping
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
         """Read for each callback: ``get_debug()`` is a call."""
         _transports: MutableMapping[int, Any]
         """``add_reader`` refuses the sockets that are in here."""
+
+        def _process_events(self, event_list: list[tuple[selectors.SelectorKey, int]]) -> None:
+            """Called with what has become ready."""
 
         def _make_self_pipe(self) -> None:
             """Overridden: a wake-up is an event of the port, not a byte in a socket."""

@@ -47,7 +47,7 @@ class EventLoop(BaseSelectorEventLoop):
         self._selector_of_port = PortSelector(self._queue)
         self._accepting: dict[int, Accepting] = {}
         super().__init__(self._selector_of_port)
-        self._selector_of_port.serve(self, self._ready)
+        self._selector_of_port.serve(self, self._ready, self._process_events)
         self.time = self._queue.kernel.monotonic  # type: ignore[method-assign]
         interrupt.uninstall()
 
@@ -65,9 +65,8 @@ class EventLoop(BaseSelectorEventLoop):
 
     def close(self) -> None:
         """Close the loop and its port."""
-        if not self.is_running():
-            super().close()
-            self._port.close()
+        super().close()
+        self._port.close()
 
     # TCP
 

@@ -41,6 +41,7 @@ class Kernel:
         self.NtQueryInformationFile = winapi.NtQueryInformationFile
         self.NtSetInformationFile = winapi.NtSetInformationFile
         self.NtQueryObject = winapi.NtQueryObject
+        self.NtCreateFile = winapi.NtCreateFile
         self.GetFileType = winapi.GetFileType
         self.GetNamedPipeInfo = winapi.GetNamedPipeInfo
         self.GetNamedPipeHandleStateW = winapi.GetNamedPipeHandleStateW

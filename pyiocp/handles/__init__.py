@@ -7,6 +7,7 @@ adopting      puts a handle that the caller already has on a port
 sockets       streams (TCP, AF_UNIX) and datagrams (UDP)
 files         files, and whole files in one call
 pipes         named pipes, both ends
+readiness     asking whether sockets can be read and written
 waits         processes, events, timers, jobs: objects that are signalled rather than read
 directories   changes in a directory
 """
