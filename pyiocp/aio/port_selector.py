@@ -13,7 +13,7 @@ from __future__ import annotations
 import selectors
 import sys
 from asyncio import Handle
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..engine import interrupt
@@ -22,7 +22,7 @@ from ..handles.readiness.socket_polls import READABLE, WRITABLE, SocketPolls
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections import deque
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ..engine.completion import Completion
     from ..engine.queue import CompletionQueue
@@ -54,8 +54,8 @@ class PortSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Gather what the port has; wait for up to `timeout` seconds if it has nothing."""
         queue = self._queue
-        if self._polls.changed:
-            self._polls.update()
+        if self._polls.waits:
+            self._polls.update(dealt_with=not self._loop_ready)
         if timeout is not None:
             timeout = self._monotonic() + timeout if timeout > 0 else 0
         try:  # not by poller(): a call for each round
@@ -113,23 +113,40 @@ class PortSelector(selectors.BaseSelector):
         return key
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Return what is watched, by the socket's number."""
-        return MappingProxyType(self._keys)
+        """Return what is watched, by the socket or its number."""
+        return _Registered(self._keys)
 
     def _registered(self, fileobj: Any) -> int:
-        """Return the number that it is registered by: it may have been closed since."""
-        try:
-            number = _number_of(fileobj)
-        except ValueError:
-            number = next((key.fd for key in self._keys.values() if key.fileobj is fileobj), -1)
-        if number not in self._keys:
-            raise KeyError(f"{fileobj!r} is not registered")
-        return number
+        return _Registered(self._keys)[fileobj].fd
 
     def _on_ready(self, number: int, events: int) -> None:
         key = self._keys.get(number)
         if key is not None:
             self._report([(key, events)])
+
+
+class _Registered(Mapping[Any, selectors.SelectorKey]):
+    """Keys by their sockets and by their numbers."""
+
+    def __init__(self, keys: dict[int, selectors.SelectorKey]) -> None:
+        self._keys = keys
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        try:
+            return self._keys[_number_of(fileobj)]
+        except ValueError:  # it has been closed since
+            for key in self._keys.values():
+                if key.fileobj is fileobj:
+                    return key
+            raise
+        except KeyError:
+            raise KeyError(f"{fileobj!r} is not registered") from None
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def _number_of(fileobj: Any) -> int:

@@ -1,8 +1,9 @@
 """SocketPolls: which sockets are watched, and what they are ready for.
 
 There is one poll for each socket, for reading and writing alike: the driver may answer only one of
-two. It is asked anew by `update`, after the answer has been dealt with: so a socket that stays
-ready is reported each time. If more is wanted than a poll under way asks, that is cancelled first.
+two. It is asked anew by the second `update` after its answer: by then whoever was told has read or
+written, and a socket that is still ready is reported again. If more is wanted than a poll under way
+asks, that is cancelled first.
 
 A socket that is closed while it is watched ends its poll. Its number may be another socket's by
 then, which is watched in its place if somebody watches the number.
@@ -72,8 +73,9 @@ class SocketPolls:
         self._on_ready = on_ready
         self._watched: dict[int, _Watched] = {}
         self._devices: list[AfdDevice] = []
-        #: Those whose polls are to be asked: in the order in which they came.
-        self.changed: dict[_Watched, None] = {}
+        #: Those whose polls are to be asked by the next update, and by the one after that.
+        self._changed: dict[_Watched, None] = {}
+        self._answered: dict[_Watched, None] = {}
 
     def watch(self, number: int, wanted: int) -> None:
         """Watch a socket for this, and nothing else, from the next `update` on.
@@ -87,7 +89,7 @@ class SocketPolls:
             watched = self._new(number)
             self._watched[number] = watched
         watched.wanted = wanted
-        self.changed[watched] = None
+        self._changed[watched] = None
 
     def forget(self, number: int) -> None:
         """Watch a socket no more."""
@@ -96,15 +98,28 @@ class SocketPolls:
             return
         watched.wanted = 0
         watched.device.sockets -= 1
-        self.changed.pop(watched, None)
+        self._changed.pop(watched, None)
+        self._answered.pop(watched, None)
         if watched.poll.state is PENDING:
             with contextlib.suppress(IocpError):  # it has ended just now
                 watched.poll.cancel()
 
-    def update(self) -> None:
-        """Ask what has changed, or been answered, since the last time."""
-        while self.changed:
-            watched, _ = self.changed.popitem()
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to `update`."""
+        return bool(self._changed or self._answered)
+
+    def update(self, *, dealt_with: bool) -> None:
+        """Ask what has changed since the last time, and what was answered before that.
+
+        dealt_with: also what has been answered since.
+        """
+        if dealt_with:
+            self._changed |= self._answered
+            self._answered = {}
+        changed, self._changed = self._changed, self._answered
+        self._answered = {}
+        for watched in changed:
             if watched.poll.state is not PENDING:
                 self._ask(watched)
             elif watched.wanted & ~watched.polled:
@@ -138,19 +153,21 @@ class SocketPolls:
         if not watched.wanted or self._home.closing:
             return
         if status == STATUS_CANCELLED:
-            self.changed[watched] = None
+            self._changed[watched] = None
             return
         events = poll.answer() if status == STATUS_SUCCESS else AFD_POLL_ABORT
         if events & AFD_POLL_LOCAL_CLOSE:
             self._closed(watched)
             return
-        self.changed[watched] = None
         found = 0
         for kind in (READABLE, WRITABLE):
             if events & _WANTED[kind]:
                 found |= kind
         found &= watched.wanted
-        if found:
+        if not found:
+            self._changed[watched] = None
+        else:
+            self._answered[watched] = None
             self._on_ready(watched.number, found)
 
     def _closed(self, watched: _Watched) -> None:
@@ -160,4 +177,4 @@ class SocketPolls:
         except IocpError:
             self.forget(watched.number)
         else:
-            self.changed[watched] = None
+            self._changed[watched] = None
