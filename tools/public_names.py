@@ -26,6 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pyiocp
+import pyiocp.aio
 import pyiocp.models
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -352,7 +353,7 @@ def names_of_a_port() -> list[str]:
 def text() -> str:
     """Return what the file has to say."""
     lines = ["Every public name, with its signature: `python3 tools/public_names.py` writes this."]
-    packages = (pyiocp, pyiocp.models)
+    packages = (pyiocp, pyiocp.models, pyiocp.aio)
     everything = [thing for package in packages for thing in public_names(package).values()]
     public = {thing for thing in everything if inspect.isclass(thing)}
     for package in packages:

@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pyiocp
-from pyiocp import models, winapi
+from pyiocp import aio, models, winapi
 from pyiocp.engine.packet import Packet
 from pyiocp.handles.handle import Handle
 
@@ -229,6 +229,13 @@ def pages() -> dict[str, str]:
             "Every public name of `pyiocp.models`; `help(NAME)` has the rest."
             " [The models compared](models.md) says what they are.",
             public(models),
+            inner=True,
+        ),
+        "reference-aio.md": ring_page(
+            "Reference: asyncio",
+            "Every public name of `pyiocp.aio`; `help(NAME)` has the rest."
+            " [The asyncio loop](asyncio.md) says how to use it.",
+            public(aio),
             inner=True,
         ),
     }

@@ -1,9 +1,7 @@
 """An asyncio event loop on a completion port.
 
-::
-
-    asyncio.run(main(), loop_factory=pyiocp.aio.new_event_loop)  # Python 3.12 and later
-    pyiocp.aio.run(main())  # any version
+``aio.run(main())`` in any version of Python, and from 3.12 on
+``asyncio.run(main(), loop_factory=aio.new_event_loop)``.
 
 The map:
 
