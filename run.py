@@ -9,6 +9,7 @@
     python3 run.py bench [ARGS]          benchmarks: against other libraries; `calls`: cost per call
     python3 run.py soak [PYTEST ARGS]    the long tests, with a seed that can be given again
     python3 run.py coverage [ARGS]       the tests again, and which branches of pyiocp they take
+    python3 run.py conformance [MODULES] CPython's tests of asyncio, with both loops
     python3 run.py setup                 only the set-up for all of these
 
     --python 3.12 (or 3.13t), right before or after the command: another version of Python
@@ -86,6 +87,11 @@ def command_bench(version: Version, arguments: list[str]) -> int:
     return run_inherited(command, cwd=places.HERE)
 
 
+def command_conformance(version: Version, arguments: list[str]) -> int:
+    """Run CPython's own tests of asyncio with pyiocp's loop, beside asyncio's."""
+    return windows_python(version).run(["tools/conformance/run.py", *arguments], cwd=places.HERE)
+
+
 def command_soak(version: Version, arguments: list[str]) -> int:
     """Run the long tests, with a seed that repeats them when it is given again."""
     seed = os.environ.setdefault("PYIOCP_SEED", str(random.randrange(2**32)))
@@ -127,6 +133,7 @@ COMMANDS: dict[str, Callable[[Version, list[str]], int]] = {
     "python": command_python,
     "shell": command_shell,
     "bench": command_bench,
+    "conformance": command_conformance,
     "soak": command_soak,
     "coverage": command_coverage,
     "setup": command_setup,
