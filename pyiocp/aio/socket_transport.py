@@ -365,8 +365,9 @@ class SocketTransport(FlowControl, asyncio.Transport):
         self._queued_bytes += sum(map(len, pieces))
         if not self._sending:
             self._flush()
+            self._finish_if_drained()
         if self._queued_bytes > self._high_water:
-            self._run(self._maybe_pause_protocol)
+            self._maybe_pause_protocol()  # in the context of who writes, which may be our own
 
     def _flush(self, piece: int = 0) -> None:
         """Submit what waits, unless a send is under way.
@@ -399,7 +400,6 @@ class SocketTransport(FlowControl, asyncio.Transport):
             self._loop.call_soon(self._go_on)
             return
         self._sending = False
-        self._drained()
 
     def _sent(self, operation: Operation, count: int, status: int) -> None:
         """Go on after a send: a receiver."""
@@ -416,11 +416,14 @@ class SocketTransport(FlowControl, asyncio.Transport):
 
     def _go_on(self, piece: int = 0) -> None:
         self._flush(piece)
-        if self._protocol_paused:
+        if self._protocol_paused:  # first of all: it may have more to write, such as the end of TLS
             self._run(self._maybe_resume_protocol)
+        self._finish_if_drained()
 
-    def _drained(self) -> None:
-        """Do what waits until everything has been taken."""
+    def _finish_if_drained(self) -> None:
+        """Do what waits until everything has been taken, if it has."""
+        if self._queue or self._lost:
+            return
         if self._empty_waiter is not None and not self._empty_waiter.done():
             self._empty_waiter.set_result(None)
         if self._closing:

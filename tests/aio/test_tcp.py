@@ -122,6 +122,41 @@ def test_flow_control_pauses_a_protocol_and_goes_on() -> None:
     run(main)
 
 
+def test_protocol_that_writes_much_in_data_received_is_paused() -> None:
+    """It is in the connection's context then, which can be entered once."""
+
+    class Generous(Log):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.write(BIG)
+
+    async def main() -> None:
+        async with visited(Generous) as (protocol, peer):
+            peer.sendall(b"x")
+            assert await asyncio.to_thread(receive_all, peer, len(BIG)) == BIG
+            await eventually(lambda: protocol.calls == ["made", "data", "pause", "resume"])
+
+    run(main)
+
+
+def test_what_resume_writing_writes_is_sent_before_the_close() -> None:
+    """The end of TLS goes that way, if the transport is full when the protocol closes."""
+
+    class Trailing(Log):
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self.transport.write(b"trailer")
+
+    async def main() -> None:
+        async with visited(Trailing) as (protocol, peer):
+            protocol.transport.set_write_buffer_limits(high=0)
+            protocol.transport.write(BIG)
+            protocol.transport.close()
+            assert await asyncio.to_thread(receive_all, peer) == BIG + b"trailer"
+
+    run(main)
+
+
 def test_pause_holds_data_and_the_end() -> None:
     """A receive that is under way when the pause begins brings its data after it."""
 

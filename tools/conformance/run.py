@@ -72,16 +72,23 @@ class Both:
 
 def lines(arguments: Iterable[str], limit: float) -> tuple[list[dict[str, str]], str]:
     """Return what a process has printed until it ended or the time was over, and its stderr."""
-    command = [sys.executable, str(ONE_CLASS), *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
-    )
+    process = start([sys.executable, str(ONE_CLASS), *arguments])
     try:
         output, errors = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         process.kill()
         output, errors = process.communicate()
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")], errors
+
+
+def start(command: list[str]) -> subprocess.Popen[str]:
+    """Start a process; once more if that fails, as it does one time in a thousand in Wine 8."""
+    pipe = subprocess.PIPE
+    settings = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe, "text": True}
+    try:
+        return subprocess.Popen(command, **settings)
+    except OSError:
+        return subprocess.Popen(command, **settings)
 
 
 def classes_of(module: str) -> list[str]:
