@@ -10,6 +10,10 @@ that are used, each with its reason.
 - `FlowControl`: the water marks of a transport. `SSLProtocol` needs those of asyncio.
 - `SSLProtocol`: TLS on top of any transport.
 - `SendfileMode`: how a transport says that it sends files by itself.
+- `BaseSubprocessTransport`: what a process tells its protocol, and when, and the streams of it.
+- `popen` and `PipeHandle`: starts a process with pipes that can be put on a port, and has a handle
+  as its ``fileno()``. `asyncio.windows_utils` has no underscore, and no documentation.
+- `AsyncioPipeServer`: what ``start_serving_pipe`` returns is one: so type checkers have it.
 - `attach` and `detach`: a server counts its transports, to tell when all of them have ended.
 """
 
@@ -42,6 +46,9 @@ if TYPE_CHECKING:
         def _process_events(self, event_list: list[tuple[selectors.SelectorKey, int]]) -> None:
             """Called with what has become ready."""
 
+        def _check_closed(self) -> None:
+            """Called by what a closed loop refuses."""
+
         def _make_self_pipe(self) -> None:
             """Overridden: a wake-up is an event of the port, not a byte in a socket."""
 
@@ -66,6 +73,18 @@ if TYPE_CHECKING:
         async def _sendfile_native(self, *arguments: Any) -> Any:
             """Overridden: files are sent by TransmitFile."""
 
+        def _add_callback_signalsafe(self, handle: asyncio.Handle) -> None:
+            """Called by a signal handler: ``call_soon_threadsafe`` of a handle that there is."""
+
+        def _make_read_pipe_transport(self, *arguments: Any, **more: Any) -> Any:
+            """Overridden: pipes are on the port, or have a thread."""
+
+        def _make_write_pipe_transport(self, *arguments: Any, **more: Any) -> Any:
+            """Overridden likewise."""
+
+        async def _make_subprocess_transport(self, *arguments: Any, **more: Any) -> Any:
+            """Overridden: the end of a process is a packet."""
+
     class FlowControl(asyncio.Transport):
         """As a transport sees it."""
 
@@ -85,20 +104,71 @@ if TYPE_CHECKING:
         def _maybe_resume_protocol(self) -> None:
             """Called when less waits."""
 
+    class BaseSubprocessTransport(asyncio.SubprocessTransport):
+        """As the transport of a process sees it."""
+
+        _loop: Any
+        """Where the process is waited for."""
+        _proc: Any
+        """The Popen, which `_start` sets."""
+
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            """Start the process, and connect its pipes."""
+
+        def _start(self, *arguments: Any, **settings: Any) -> None:
+            """Overridden: starts the process."""
+
+        def _process_exited(self, returncode: int) -> None:
+            """Called once, when the process has ended."""
+
+        async def _wait(self) -> int:
+            """Called for a process that is not wanted any more."""
+
+    class PipeHandle:
+        """As seen by what stands for one."""
+
+        def fileno(self) -> int:
+            """Return the handle."""
+
+        def close(self) -> None:
+            """Overridden: the pipe is closed."""
+
+    class AsyncioPipeServer:
+        """As seen by what stands for one: its state is not used."""
+
+        def closed(self) -> bool:
+            """Overridden."""
+
+        def close(self) -> None:
+            """Overridden."""
+
 else:
+    from asyncio.base_subprocess import BaseSubprocessTransport
     from asyncio.transports import _FlowControlMixin as FlowControl
 
     BaseSelectorEventLoop = selector_events.BaseSelectorEventLoop
+    if sys.platform == "win32":
+        from asyncio.windows_events import PipeServer as AsyncioPipeServer
+        from asyncio.windows_utils import PipeHandle
+    else:
+        AsyncioPipeServer = PipeHandle = object
+
+if sys.platform == "win32":
+    from asyncio import windows_utils
 
 __all__ = [
+    "AsyncioPipeServer",
     "BaseSelectorEventLoop",
+    "BaseSubprocessTransport",
     "FlowControl",
+    "PipeHandle",
     "SSLProtocol",
     "SendfileMode",
     "Server",
     "TransportSocket",
     "attach",
     "detach",
+    "popen",
 ]
 
 
@@ -116,3 +186,8 @@ def detach(server: Any, transport: object) -> None:
         server._detach(transport)
     else:
         server._detach()
+
+
+def popen(args: Any, **settings: Any) -> Any:
+    """Start a process; its ``stdin``, ``stdout`` and ``stderr`` are `PipeHandle`s, or None."""
+    return windows_utils.Popen(args, **settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 from ..engine import interrupt
 from ..engine.timers import Call
@@ -13,16 +13,24 @@ from ..port import CompletionPort
 from .accepting import Accepting
 from .asyncio_internals import BaseSelectorEventLoop, SSLProtocol
 from .file_sending import send_file
+from .pipe_end import HandleOfPipe, open_end
+from .pipe_serving import PipeServing, connect
+from .pipe_transport import PipeTransport
 from .port_selector import PortSelector
+from .signal_handlers import SignalHandlers
 from .socket_stream import SocketStream
 from .socket_transport import SocketTransport
+from .subprocess_transport import SubprocessTransport
 
 if TYPE_CHECKING:
     import socket
     from collections import deque
     from collections.abc import Callable, Coroutine
 
+    from ..handles.pipes.pipe import Pipe
+
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 _TLS_TIMEOUTS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
@@ -46,6 +54,7 @@ class EventLoop(BaseSelectorEventLoop):
         self._queue = self._port._queue
         self._selector_of_port = PortSelector(self._queue)
         self._accepting: dict[int, Accepting] = {}
+        self._signal_handlers = SignalHandlers(self, self._add_callback_signalsafe)
         super().__init__(self._selector_of_port)
         self._selector_of_port.serve(self, self._ready, self._process_events)
         self.time = self._queue.kernel.monotonic  # type: ignore[method-assign]
@@ -66,6 +75,7 @@ class EventLoop(BaseSelectorEventLoop):
     def close(self) -> None:
         """Close the loop and its port."""
         super().close()
+        self._signal_handlers.clear()
         self._port.close()
 
     # TCP
@@ -182,6 +192,105 @@ class EventLoop(BaseSelectorEventLoop):
         return await send_file(transp, file, offset, count)
 
     # The self-pipe of asyncio's own loops
+
+    # Pipes and processes
+
+    def _make_read_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> PipeTransport:
+        extra = {**(extra or {}), "pipe": pipe}
+        end = open_end(self._queue, pipe)
+        return PipeTransport(self, end, protocol, waiter, extra, reads=True, writes=False)
+
+    def _make_write_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> PipeTransport:
+        extra = {**(extra or {}), "pipe": pipe}
+        end = open_end(self._queue, pipe)
+        return PipeTransport(self, end, protocol, waiter, extra, reads=False, writes=True)
+
+    def _duplex_pipe_transport(
+        self, pipe: Pipe, protocol_factory: Callable[[], asyncio.BaseProtocol], address: str
+    ) -> tuple[PipeTransport, asyncio.BaseProtocol]:
+        extra = {"pipe": HandleOfPipe(pipe), "addr": address}
+        try:
+            protocol = protocol_factory()
+            made = PipeTransport(self, pipe, protocol, None, extra, reads=True, writes=True)
+        except BaseException:
+            pipe.close()
+            raise
+        return made, protocol
+
+    async def create_pipe_connection(
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], address: str
+    ) -> tuple[PipeTransport, asyncio.BaseProtocol]:
+        r"""Connect to a named pipe, ``\\.\pipe\name``; wait while its server is busy.
+
+        Raises FileNotFoundError if there is no pipe of that name.
+        """
+        pipe = await connect(self._queue, address)
+        return self._duplex_pipe_transport(pipe, protocol_factory, address)
+
+    async def start_serving_pipe(
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], address: str
+    ) -> list[PipeServing]:
+        r"""Serve a named pipe, ``\\.\pipe\name``; return a list of the server, for its ``close``.
+
+        Raises PermissionError if there is a pipe of that name.
+        """
+
+        def on_client(pipe: Pipe) -> None:
+            try:
+                self._duplex_pipe_transport(pipe, protocol_factory, address)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001, as asyncio has it
+                message = "Error on transport creation for incoming connection"
+                self.call_exception_handler({"message": message, "exception": error})
+
+        return [PipeServing(self._queue, address, on_client, self.call_exception_handler)]
+
+    async def _make_subprocess_transport(
+        self, *arguments: Any, extra: dict[str, Any] | None = None, **settings: Any
+    ) -> SubprocessTransport:
+        waiter = self.create_future()
+        transport = SubprocessTransport(self, *arguments, waiter=waiter, extra=extra, **settings)
+        try:
+            await waiter
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            transport.close()
+            await transport._wait()
+            raise
+        return transport
+
+    # Signals
+
+    def add_signal_handler(
+        self, sig: int, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
+    ) -> None:
+        """Have a function called in the loop when a signal comes: SIGINT, SIGTERM, SIGBREAK.
+
+        Raises RuntimeError on a thread that is not the main one, and on a closed loop; ValueError
+        for what is no signal, TypeError for a coroutine.
+        """
+        self._check_closed()
+        self._signal_handlers.add(sig, callback, args)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Have nothing called when a signal comes; return whether anything would have been."""
+        return self._signal_handlers.remove(sig)
+
+    # Being woken
 
     def _make_self_pipe(self) -> None:
         self._ssock = self._csock = None

@@ -30,10 +30,11 @@ from ..memory.pages import PAGE_SIZE
 from ..servers.tcp.gathered_send import GatheredSend
 from ..winapi import SD_SEND, SOCKET
 from .asyncio_internals import FlowControl, SendfileMode, TransportSocket, attach, detach
+from .buffers import bytes_of, fill
 from .callbacks import runner
 
 if TYPE_CHECKING:
-    from asyncio import BaseProtocol, BufferedProtocol, Future, Protocol
+    from asyncio import BaseProtocol, Future, Protocol
     from collections.abc import Iterable, Sequence
 
     from ..engine.operation import Operation
@@ -192,7 +193,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
         elif type(data) is bytearray or type(data) is memoryview:
             message = bytes(data)
         else:
-            message = _bytes_of(data)
+            message = bytes_of(data)
         if not (self._plain or self._may_write("write", message)):
             return
         size = len(message)
@@ -211,7 +212,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Send several pieces, one after the other, in one call."""
-        pieces = [piece for piece in map(_bytes_of, list_of_data) if piece]
+        pieces = [piece for piece in map(bytes_of, list_of_data) if piece]
         if not pieces or not (self._plain or self._may_write("writelines", pieces[0])):
             return
         if not self._queue and sum(map(len, pieces)) <= _AT_ONCE_MAX:
@@ -284,7 +285,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
             return
         try:
             if self._buffered:
-                self._run(_fill, self._protocol, self._view[:count])
+                self._run(fill, self._protocol, self._view[:count])
             else:
                 # Lifetime: a copy, because the next receive writes to the same place.
                 self._run(self._data_received, bytes(self._view[:count]))
@@ -512,29 +513,3 @@ class SocketTransport(FlowControl, asyncio.Transport):
             f"<{type(self).__name__} {state} fd={self.stream.number} read={reading}"
             f" write=<{writing}, bufsize={self._queued_bytes}>>"
         )
-
-
-def _bytes_of(data: Any) -> bytes:
-    """Return the bytes to send; TypeError for what has none."""
-    if isinstance(data, bytes):
-        return data
-    if not isinstance(data, (bytearray, memoryview)):
-        name = type(data).__name__
-        raise TypeError(f"data argument must be a bytes-like object, not {name!r}")
-    return bytes(data)
-
-
-def _fill(protocol: BufferedProtocol, data: memoryview) -> None:
-    """Hand bytes to a protocol in its own buffers."""
-    while True:
-        size = len(data)
-        room = memoryview(protocol.get_buffer(size)).cast("B")
-        if len(room) >= size:
-            room[:size] = data
-            protocol.buffer_updated(size)
-            return
-        if not room:
-            raise RuntimeError("get_buffer() returned an empty buffer")
-        room[:] = data[: len(room)]
-        protocol.buffer_updated(len(room))
-        data = data[len(room) :]

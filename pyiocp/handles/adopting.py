@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import HandleInvalidError, error_of_code
 from ..winapi import (
@@ -37,9 +37,14 @@ if sys.platform == "win32":
     import msvcrt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..engine.home import Home
     from ..engine.queue import CompletionQueue
     from ..winapi import WSAPROTOCOL_INFOW
     from .handle import Handle
+
+_P = TypeVar("_P", bound=Pipe)
 
 _WAITABLES: dict[str, type[Waitable]] = {
     "Event": Event,
@@ -125,7 +130,7 @@ def _adopt_file(home: CompletionQueue, number: int, key: Any) -> Handle:
     if file_type == FILE_TYPE_PIPE:
         protocol = socket_protocol(kernel, number)
         return (
-            _adopt_pipe(home, number, key)
+            adopt_pipe(home, number, key, Pipe)
             if protocol is None
             else _adopt_socket(home, number, protocol, key)
         )
@@ -146,12 +151,20 @@ def _adopt_socket(
     return kind(home, number, key=key, family=protocol.iAddressFamily)
 
 
-def _adopt_pipe(home: CompletionQueue, number: int, key: Any) -> Pipe:
+def adopt_pipe(home: Home, number: int, key: Any, kind: Callable[..., _P]) -> _P:
+    """Return the pipe of a number, which belongs to it from then on.
+
+    kind: makes it, as `Pipe` does.
+
+    Raises what ``CompletionPort.adopt`` raises; the number is then still the caller's.
+
+    Source: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-getnamedpipeinfo
+    """
     kernel, flags, state = home.kernel, DWORD(), DWORD()
     if not kernel.GetNamedPipeInfo(number, ctypes.byref(flags), None, None, None):
         raise error_of_code("GetNamedPipeInfo", kernel.last_error(), None, f"handle {number:#x}")
     kernel.GetNamedPipeHandleStateW(number, ctypes.byref(state), None, None, None, None, 0)
-    return Pipe(
+    return kind(
         home,
         number,
         name=f"handle {number:#x}",

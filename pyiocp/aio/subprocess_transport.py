@@ -1,0 +1,60 @@
+"""SubprocessTransport: a child process of asyncio's, whose end is a packet on the port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..handles.waits.process import Process, ProcessWaitOperation
+from .asyncio_internals import BaseSubprocessTransport, popen
+
+if TYPE_CHECKING:
+    from ..engine.packet import Packet
+
+
+class SubprocessTransport(BaseSubprocessTransport):
+    """The transport of a process; see `asyncio.SubprocessTransport`.
+
+    No thread waits for the process: any number of them may run.
+    """
+
+    def _start(
+        self,
+        args: Any,
+        shell: bool,
+        stdin: Any,
+        stdout: Any,
+        stderr: Any,
+        bufsize: int,
+        **settings: Any,
+    ) -> None:
+        """Start the process; called by the base."""
+        self._proc = popen(
+            args,
+            shell=shell,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            bufsize=bufsize,
+            **settings,
+        )
+        try:
+            self._process = Process.open(self._loop._queue, self._proc, None, None, None)
+            operation = ProcessWaitOperation(self._process)
+            operation.receiver = self._ended
+            operation.post()
+        except BaseException:  # the base ends the process
+            for pipe in (self._proc.stdin, self._proc.stdout, self._proc.stderr):
+                if pipe is not None:
+                    pipe.close()
+            raise
+
+    def _ended(self, operation: Packet, count: int, status: int) -> None:
+        """Tell the protocol that the process has ended: a receiver."""
+        operation.finish(count, status)
+        self._process.close()
+        if self._process.home.closing or self._loop.is_closed():
+            return
+        # What subprocess says, who may have been asked before: it knows the same handle.
+        code = self._proc.poll()
+        if code is not None:
+            self._process_exited(code)
