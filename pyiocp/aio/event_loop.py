@@ -276,7 +276,7 @@ class EventLoop(BaseSelectorEventLoop):
     # Signals
 
     def add_signal_handler(
-        self, sig: int, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
+        self, sig: int, callback: Callable[[Unpack[_Ts]], Any], *args: *_Ts
     ) -> None:
         """Have a function called in the loop when a signal comes: SIGINT, SIGTERM, SIGBREAK.
 

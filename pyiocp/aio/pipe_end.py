@@ -1,4 +1,4 @@
-"""PipeEnd: the pipe of a Python object, on the port, or with a thread where the port does not take it."""
+"""PipeEnd: the pipe of a Python object, on the port; or what a thread reads and writes."""
 
 from __future__ import annotations
 

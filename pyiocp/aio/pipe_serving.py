@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import (
     HandleClosedError,
     OperationCancelledError,
+    PipeClosedError,
     PortClosedError,
 )
 from ..handles.pipes.pipe_connect import PipeConnect
@@ -101,12 +102,24 @@ class PipeServing(AsyncioPipeServer):
             return
         self._accept()
         if pipe is not None:
-            self._on_client(pipe)
+            if _is_over(pipe):
+                pipe.close()
+            else:
+                self._on_client(pipe)
         elif not isinstance(error, (BrokenPipeError, OperationCancelledError)):
             self._report("Pipe accept failed", error)
 
     def _report(self, message: str, error: BaseException | None) -> None:
         self._on_error({"message": message, "exception": error, "pipe": self._server})
+
+
+def _is_over(pipe: Pipe) -> bool:
+    """Tell whether the client has gone already, and left nothing to be read."""
+    try:
+        pipe.peek()
+    except PipeClosedError:
+        return True
+    return False
 
 
 async def connect(home: CompletionQueue, address: str) -> Pipe:
