@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 _PACKAGE = __name__.partition(".")[0]
 
 #: What of the package may be interrupted like any code. The models are not among it: their loops
-#: take care as a port does.
-_OUTSIDE = {"winapi", "cli", "__main__"}
+#: take care as a port does. Callbacks of the asyncio loop are; what a packet has it call is not.
+_OUTSIDE = {"aio", "winapi", "cli", "__main__"}
+
+_AIO = _PACKAGE, "aio"
 
 #: Functions of replaced kernels and of observers.
 _trusted: set[CodeType] = set()
@@ -141,7 +143,8 @@ def _is_users(called: list[FrameType]) -> bool:
     # What logs, and what a garbage collection ends, may be called from anywhere.
     if _place_of(first)[0] == "logging" or first.f_code.co_name == "__del__":
         return False
-    return any(_place_of(frame)[0] not in sys.stdlib_module_names for frame in called)
+    places = map(_place_of, called)
+    return any(p != _AIO and p[0] not in sys.stdlib_module_names for p in places)
 
 
 def _place_of(frame: FrameType) -> tuple[str, str]:
