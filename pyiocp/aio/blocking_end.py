@@ -87,11 +87,19 @@ class BlockingEnd:
         self.home.kernel.CancelIoEx(self.number, None)
 
     def _serve(self) -> None:
-        while (call := self._wanted.get()) is not None:
-            call.make()
-            with contextlib.suppress(PortClosedError):
-                self.home.call_soon(call.tell)
+        while self._serve_one():
+            pass
         self.source.close()
+
+    def _serve_one(self) -> bool:
+        """Make the next call; a function, so that its names keep nothing alive in between."""
+        call = self._wanted.get()
+        if call is None:
+            return False
+        call.make()
+        with contextlib.suppress(PortClosedError):
+            self.home.call_soon(call.tell)
+        return True
 
     def __repr__(self) -> str:
         shown = "closed" if self.closed else f"{self.number:#x}"

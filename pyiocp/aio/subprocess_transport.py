@@ -42,7 +42,9 @@ class SubprocessTransport(BaseSubprocessTransport):
             operation = ProcessWaitOperation(self._process)
             operation.receiver = self._ended
             operation.post()
-        except BaseException:  # the base ends the process
+        except BaseException:
+            self._proc.kill()
+            self._proc.wait()
             for pipe in (self._proc.stdin, self._proc.stdout, self._proc.stderr):
                 if pipe is not None:
                     pipe.close()
