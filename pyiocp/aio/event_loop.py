@@ -58,7 +58,8 @@ class EventLoop(BaseSelectorEventLoop):
         super().__init__(self._selector_of_port)
         self._selector_of_port.serve(self, self._ready, self._process_events)
         self.time = self._queue.kernel.monotonic  # type: ignore[method-assign]
-        interrupt.uninstall()
+        if interrupt.find_main_thread():
+            interrupt.uninstall()  # another port's: see run_forever
 
     @property
     def port(self) -> CompletionPort:
@@ -67,10 +68,15 @@ class EventLoop(BaseSelectorEventLoop):
 
     def run_forever(self) -> None:
         """Run until ``stop`` is called."""
+        main = interrupt.find_main_thread()
+        if main:
+            interrupt.install()
         try:
             super().run_forever()
         finally:
-            interrupt.uninstall()
+            if main:
+                # `asyncio.Runner` puts its own in the place of Python's handler only.
+                interrupt.uninstall()
 
     def close(self) -> None:
         """Close the loop and its port."""
