@@ -111,6 +111,8 @@ if TYPE_CHECKING:
         """Where the process is waited for."""
         _proc: Any
         """The Popen, which `_start` sets."""
+        _closed: bool
+        """Whether ``close`` has been called."""
 
         def __init__(self, *arguments: Any, **settings: Any) -> None:
             """Start the process, and connect its pipes."""

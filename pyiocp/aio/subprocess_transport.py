@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from ..handles.waits.process import Process, ProcessWaitOperation
@@ -15,6 +16,8 @@ class SubprocessTransport(BaseSubprocessTransport):
     """The transport of a process; see `asyncio.SubprocessTransport`.
 
     No thread waits for the process: any number of them may run.
+
+    Lifetime: a process that runs when the loop is closed is ended then.
     """
 
     def _start(
@@ -54,9 +57,16 @@ class SubprocessTransport(BaseSubprocessTransport):
         """Tell the protocol that the process has ended: a receiver."""
         operation.finish(count, status)
         self._process.close()
-        if self._process.home.closing or self._loop.is_closed():
+        if self._process.home.closing:
+            self._end_with_the_loop()
             return
         # What subprocess says, who may have been asked before: it knows the same handle.
         code = self._proc.poll()
         if code is not None:
             self._process_exited(code)
+
+    def _end_with_the_loop(self) -> None:
+        """End the process, as `close` does: when the program exits it may be too late for that."""
+        if not self._closed:
+            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, 2, source=self)
+            self.close()
