@@ -486,9 +486,10 @@ def test_ctrl_c_that_nobody_catches_is_a_traceback_and_nothing_else() -> None:
 
     async def main():
         loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(lambda r, w: kept.append(w), "127.0.0.1", 0)
-        kept.append(await asyncio.open_connection(*server.sockets[0].getsockname()))
-        kept[-1][1].write(bytes(5_000_000))
+        writers = []  # at the exit, writers of asyncio's say what they cannot any more
+        server = await asyncio.start_server(lambda r, w: writers.append(w), "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(bytes(5_000_000))
         kept.append(await asyncio.create_subprocess_exec(
             sys.executable, "-c", "import time; time.sleep(3600)", stdin=-1, stdout=-1))
         kept[-1].stdin.write(bytes(5_000_000))
