@@ -37,7 +37,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 (it may be started with an older o
 # Also when it is imported from elsewhere, or Python was told to leave this folder out (-P).
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from tools.setup import coverage, debian, failures, places, pytest_runs
+from tools.setup import coverage, debian, failures, library_tests, places, pytest_runs
 from tools.setup.children import run_inherited
 from tools.setup.command_line import parse, refuse
 from tools.setup.extras import EXTRAS
@@ -89,7 +89,10 @@ def command_bench(version: Version, arguments: list[str]) -> int:
 
 def command_conformance(version: Version, arguments: list[str]) -> int:
     """Run CPython's own tests of asyncio with pyiocp's loop, beside asyncio's."""
-    return windows_python(version).run(["tools/conformance/run.py", *arguments], cwd=places.HERE)
+    tests = library_tests.find(version.minor)
+    python = windows_python(version)
+    os.environ["PYTHON_LIBRARY_TESTS"] = python.path(tests)
+    return python.run(["tools/conformance/run.py", *arguments], cwd=places.HERE)
 
 
 def command_soak(version: Version, arguments: list[str]) -> int:

@@ -494,6 +494,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
             # Lifetime: what is under way ends as cancelled; the in-flight table has it until then.
             self.stream.close()
             self._sock = self._receive = None
+            self._send = None  # whose receiver is a method of this: it would take a collection
             server, self._server = self._server, None
             if server is not None:
                 detach(server, self)

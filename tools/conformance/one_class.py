@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import importlib
 import json
+import os
 import sys
 import unittest
 from pathlib import Path
@@ -92,6 +93,14 @@ def replace_loop() -> None:
             found._loop_factory = loop
 
 
+def add_library_tests() -> None:
+    """Find the tests where PYTHON_LIBRARY_TESTS says, if this Python has none of its own."""
+    folder = os.environ.get("PYTHON_LIBRARY_TESTS")
+    if folder:
+        library_tests: Any = importlib.import_module("test")
+        library_tests.__path__.append(folder)
+
+
 def classes(module: Any) -> list[str]:
     """Return the classes of a module that have tests, by their names."""
     loader = unittest.TestLoader()
@@ -114,6 +123,7 @@ def main() -> None:
     options = parser.parse_args()
     # In the place of this file's folder, whose names are not for the tests.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
+    add_library_tests()
     module_name, _, class_name = options.name.partition(".")
     if options.loop == "pyiocp":
         replace_loop()

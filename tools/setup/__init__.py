@@ -17,6 +17,7 @@ steps               the steps of the set-up, and the records of those that are d
 debian              Debian packages, installed when a program is missing
 interpreter         the Windows CPython that is put together
 standard_library    where this machine has the library of a version of Python
+library_tests       the same of the library's tests, which Debian has in a package
 host_pip            the pip of the running Python, and its settings
 downloads           the wheels that are fetched, each pinned by its SHA-256
 c_programs          python.c and supervise.c, compiled for Windows
