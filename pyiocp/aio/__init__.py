@@ -8,6 +8,7 @@ The map:
 - ``event_loop`` has the loop, and ``run``;
 - ``port_selector`` asks the port what has happened, in the place of asyncio's selector;
 - ``socket_transport`` has the transport of a TCP connection, ``accepting`` the accepts of a server;
+- ``datagram_transport`` has that of a UDP socket;
 - ``completing`` has `completed`, which awaits an operation on the port; ``files`` has `open`;
 - ``asyncio_internals`` names what is used of asyncio that its documentation does not promise.
 """

@@ -12,8 +12,10 @@ from ..errors import AlreadyAssociatedError, IocpError
 from ..port import CompletionPort
 from .accepting import Accepting
 from .asyncio_internals import BaseSelectorEventLoop, SSLProtocol
+from .datagram_transport import FAMILIES, DatagramTransport
 from .file_sending import send_file
 from .port_selector import PortSelector
+from .socket_datagram import SocketDatagram
 from .socket_stream import SocketStream
 from .socket_transport import SocketTransport
 
@@ -180,6 +182,26 @@ class EventLoop(BaseSelectorEventLoop):
         if not isinstance(transp, SocketTransport):
             return await super()._sendfile_native(transp, file, offset, count)
         return await send_file(transp, file, offset, count)
+
+    # UDP
+
+    def _make_datagram_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        address: Any = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> asyncio.DatagramTransport:
+        datagram = None
+        if sock.family in FAMILIES:
+            with contextlib.suppress(AlreadyAssociatedError):  # as above
+                datagram = SocketDatagram(self._queue, sock)
+        if datagram is None:
+            make = super()._make_datagram_transport
+            over_polls: asyncio.DatagramTransport = make(sock, protocol, address, waiter, extra)
+            return over_polls
+        return DatagramTransport(self, datagram, protocol, address, waiter, extra)
 
     # The self-pipe of asyncio's own loops
 
