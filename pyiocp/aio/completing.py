@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import threading
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..engine.operation import Operation
@@ -104,23 +103,58 @@ async def ended(operation: Cancellable) -> Ended:
     Returns the completion, and the CancelledError that the caller has to raise, if any: the
     operation has been cancelled then, unless it was faster.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Completion] = loop.create_future()
-    operation.receiver = partial(_receive, future)
+    end = _End(asyncio.get_running_loop())
+    operation.receiver = end.receive
+    cancelled = None
     try:
-        return await future, None
+        await end.future
     except asyncio.CancelledError as error:
-        if not future.cancelled():  # it had ended, and the task was about to go on
-            return future.result(), error
         cancelled = error
-    future = loop.create_future()
-    operation.receiver = partial(_receive, future)
-    while not future.done():
+    if not end.come:
+        await _cancel(operation, end)
+    if end.error is not None:
+        raise end.error
+    assert end.completion is not None, "it has come"
+    return end.completion, cancelled
+
+
+class _End:
+    """How an operation has ended, once that has ``come``.
+
+    Not the result of the future: a task that is cancelled cancels that, and only later, when others
+    have had their turn, is told so.
+    """
+
+    __slots__ = ("come", "completion", "error", "future")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[None] = loop.create_future()
+        self.come = False
+        self.completion: Completion | None = None
+        self.error: Exception | None = None
+
+    def receive(self, packet: Cancellable, count: int, status: int) -> None:
+        """Take how the operation has ended: a receiver."""
+        packet.receiver = None  # before a series of ticks posts itself again
+        try:
+            self.completion = packet.finish(count, status)
+        except Exception as error:  # noqa: BLE001, the task gets it
+            self.error = error
+        self.come = True
+        future = self.future
+        # A closed loop calls nobody: its port takes back what is in flight.
+        if not (future.done() or future.get_loop().is_closed()):
+            future.set_result(None)
+
+
+async def _cancel(operation: Cancellable, end: _End) -> None:
+    """Cancel an operation, and wait until it has ended, however often the task is cancelled."""
+    end.future = asyncio.get_running_loop().create_future()
+    while not end.come:
         with contextlib.suppress(IocpError):  # if it cannot be cancelled, it ends by itself
             operation.cancel()
         with contextlib.suppress(asyncio.CancelledError):  # the kernel has it all the same
-            await asyncio.wait((future,), timeout=_CANCEL_AGAIN_S)
-    return future.result(), cancelled
+            await asyncio.wait((end.future,), timeout=_CANCEL_AGAIN_S)
 
 
 def result_of(completion: Completion) -> Completion:
@@ -148,22 +182,6 @@ def _queue_of(operation: Any) -> CompletionQueue:
     if home is not loop.port._queue:
         raise ValueError(f"{operation!r} is on {home.port!r}, and this loop waits on {loop.port!r}")
     return loop.port._queue
-
-
-def _receive(
-    future: asyncio.Future[Completion], packet: Cancellable, count: int, status: int
-) -> None:
-    """Pass on how an operation has ended: a receiver."""
-    packet.receiver = None  # before a series of ticks posts itself again
-    try:
-        completion = packet.finish(count, status)
-    except Exception as error:  # noqa: BLE001, the task gets it
-        if not (future.done() or future.get_loop().is_closed()):
-            future.set_exception(error)
-        return
-    # A closed loop calls nobody: its port takes back what is in flight.
-    if not (future.done() or future.get_loop().is_closed()):
-        future.set_result(completion)
 
 
 def _take_unclaimed(queue: CompletionQueue, operation: Cancellable) -> Completion | None:
