@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..engine.queue import CompletionQueue
 
     Cancellable = Operation | PipeConnect
-    Ended = tuple[Completion, asyncio.CancelledError | None]
+    Ended = tuple[Completion, tuple[object, ...] | None]
 
 _CANCEL_AGAIN_S = 0.2
 """Seconds after which an operation is asked once more to be cancelled: Wine forgets to cancel a
@@ -93,15 +93,16 @@ async def completed(operation: Cancellable) -> Completion:
     completion, cancelled = await ended(operation)
     if cancelled is not None:
         _keep(operation, completion)
-        raise cancelled
+        raise asyncio.CancelledError(*cancelled)
     return result_of(completion)
 
 
 async def ended(operation: Cancellable) -> Ended:
     """Wait until a pending operation has ended, whether or not the task is cancelled.
 
-    Returns the completion, and the CancelledError that the caller has to raise, if any: the
-    operation has been cancelled then, unless it was faster.
+    Returns the completion, and the arguments of the CancelledError that the caller has to raise, if
+    any: the operation has been cancelled then, unless it was faster. (The error itself would make a
+    ring with the frames that it has been in, and those have the operation.)
     """
     end = _End(asyncio.get_running_loop())
     operation.receiver = end.receive
@@ -109,7 +110,7 @@ async def ended(operation: Cancellable) -> Ended:
     try:
         await end.future
     except asyncio.CancelledError as error:
-        cancelled = error
+        cancelled = error.args
     if not end.come:
         await _cancel(operation, end)
     if end.error is not None:

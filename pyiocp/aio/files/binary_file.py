@@ -210,7 +210,7 @@ class BinaryFile:
         # Lifetime: the operation keeps the buffer, the in-flight table keeps the operation.
         completion, cancelled = await ended(self._file.read(bytearray(size), offset))
         if cancelled is not None:
-            raise cancelled
+            raise asyncio.CancelledError(*cancelled)
         return bytes(result_of(completion).data)
 
     # Writing
@@ -238,7 +238,7 @@ class BinaryFile:
                 if completion.error is None:
                     self._position = file.size() if self._appending else place + completion.bytes
                 if cancelled is not None:
-                    raise cancelled
+                    raise asyncio.CancelledError(*cancelled)
                 result_of(completion)
         return len(view)
 
@@ -267,7 +267,7 @@ class BinaryFile:
             # What has been read ahead may be older. Who reads just now may have it.
             self._stale = True
             if cancelled is not None:
-                raise cancelled
+                raise asyncio.CancelledError(*cancelled)
             result_of(completion)
         return len(view)
 

@@ -143,8 +143,6 @@ def open(  # noqa: A001
     os.fspath(path)
     _check_mode(mode)
     letters = mode.replace("b", "").replace("t", "")
-    if buffering < -1:
-        raise ValueError("invalid buffering size")
     if "b" in mode:
         for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
             if value is not None:

@@ -44,6 +44,7 @@ class TextFile:
         self._newline = newline
         self._written_end = os.linesep if newline is None else newline
         self._decoder = self._new_decoder()
+        self._first_flags = self._decoder.getstate()[1]
         self._encoder = codecs.getincrementalencoder(encoding)(errors)
         #: Whether the encoder is where the file is: a file has its byte order mark once.
         self._encoder_set = False
@@ -261,7 +262,9 @@ class TextFile:
             left -= piece.length
         held_back, flags = self._decoder.getstate()
         offset = end - len(held_back)
-        return Place(offset, flags if offset else 0)
+        # Behind what has been written, the decoder knows no more than at the beginning; but no byte
+        # order mark comes there.
+        return Place(offset, 0 if flags == self._first_flags else flags)
 
     async def _go_to(self, place: Place) -> None:
         await self.buffer.seek(place.offset)
