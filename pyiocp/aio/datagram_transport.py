@@ -1,4 +1,4 @@
-"""DatagramTransport: one datagram socket of asyncio's, on the port.
+"""DatagramSocketTransport: one datagram socket of asyncio's, on the port.
 
 Receiving has one receive under way. Its packet brings a datagram; what else has come by then is
 fetched without operations, up to a number, so that others have their turn; then the receive is
@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import logging
 import socket
 import warnings
 from collections import deque
@@ -38,6 +36,7 @@ from ..handles.sockets.destination import destination
 from ..winapi import SOCKET, address_of
 from ..winapi.errorcodes import STATUS_BUFFER_OVERFLOW, WSAEWOULDBLOCK
 from .asyncio_internals import FlowControl, TransportSocket
+from .callbacks import logger, runner
 
 if TYPE_CHECKING:
     from asyncio import BaseProtocol, Future
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
     from ..engine.operation import Operation
     from ..handles.sockets.datagram_receive import ReceiveFromOperation
     from .socket_datagram import SocketDatagram
-
-logger = logging.getLogger("asyncio")
 
 _BURST_MAX = 64
 """Datagrams that are received before others of the loop have their turn."""
@@ -74,7 +71,7 @@ FAMILIES = frozenset(_ANY_ADDRESS)
 """What the transport sends and receives; of others asyncio's own knows as much as Python does."""
 
 
-class DatagramTransport(FlowControl, asyncio.DatagramTransport):
+class DatagramSocketTransport(FlowControl, asyncio.DatagramTransport):
     """The transport of a datagram socket; see `asyncio.DatagramTransport`.
 
     Thread safety: only the loop's thread calls it, as asyncio has it.
@@ -111,8 +108,7 @@ class DatagramTransport(FlowControl, asyncio.DatagramTransport):
             with contextlib.suppress(OSError):
                 self._sock.bind(_ANY_ADDRESS[self._sock.family])
         #: Entered once for all that comes of itself; what a caller causes runs in the caller's.
-        self._context = contextvars.copy_context()
-        self._run = self._context.run
+        self._run = runner(loop)
         self._closing = False
         #: Whether `connection_lost` is called, or will be.
         self._lost = False
@@ -138,7 +134,7 @@ class DatagramTransport(FlowControl, asyncio.DatagramTransport):
         self._shown: dict[bytes, Any] = {}
         self._targets: dict[Any, bytes] = {}
         loop._transports[datagram.number] = self
-        loop.call_soon(self._begin, waiter, context=self._context)
+        loop.call_soon(self._run, self._begin, waiter)
 
     def _begin(self, waiter: Future[None] | None) -> None:
         """Tell the protocol, begin to receive, and tell who waits for the transport."""
@@ -255,7 +251,7 @@ class DatagramTransport(FlowControl, asyncio.DatagramTransport):
             self._retry_later()
 
     def _retry_later(self) -> None:
-        self._loop.call_later(self._retry_s, self._receive_again, context=self._context)
+        self._loop.call_later(self._retry_s, self._run, self._receive_again)
         self._retry_s = min(self._retry_s * 2, _RETRY_MAX_S)
 
     def _received(self, operation: ReceiveFromOperation, count: int, status: int) -> None:
@@ -416,7 +412,7 @@ class DatagramTransport(FlowControl, asyncio.DatagramTransport):
                 self._tell_error(error_of_code("sendto", code, None, self.datagram))
         else:
             if self._queue:
-                self._loop.call_soon(self._flush, context=self._context)
+                self._loop.call_soon(self._run, self._flush)
         if not self._queue:
             self._drained()
         self._maybe_resume_protocol()
@@ -469,7 +465,7 @@ class DatagramTransport(FlowControl, asyncio.DatagramTransport):
     def _lose(self, exc: BaseException | None) -> None:
         """Have the protocol told that the transport has ended."""
         self._lost = True
-        self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
+        self._loop.call_soon(self._run, self._call_connection_lost, exc)
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
         try:

@@ -12,7 +12,7 @@ from ..errors import AlreadyAssociatedError, IocpError
 from ..port import CompletionPort
 from .accepting import Accepting
 from .asyncio_internals import BaseSelectorEventLoop, SSLProtocol
-from .datagram_transport import FAMILIES, DatagramTransport
+from .datagram_transport import FAMILIES, DatagramSocketTransport
 from .file_sending import send_file
 from .port_selector import PortSelector
 from .socket_datagram import SocketDatagram
@@ -201,7 +201,7 @@ class EventLoop(BaseSelectorEventLoop):
             make = super()._make_datagram_transport
             over_polls: asyncio.DatagramTransport = make(sock, protocol, address, waiter, extra)
             return over_polls
-        return DatagramTransport(self, datagram, protocol, address, waiter, extra)
+        return DatagramSocketTransport(self, datagram, protocol, address, waiter, extra)
 
     # The self-pipe of asyncio's own loops
 

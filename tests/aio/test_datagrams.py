@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import gc
 import itertools
 import socket
+import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -18,10 +20,10 @@ from typing import Any
 import pytest
 from datagram_sockets import LOOPBACK
 from deadline import DEADLINE_S
-from faulty_kernel import FaultyKernel, Refusal
+from faulty_kernel import Refusal
 
 from pyiocp import CompletionPort, aio, winapi
-from pyiocp.aio.datagram_transport import DatagramTransport
+from pyiocp.aio.datagram_transport import DatagramSocketTransport
 from pyiocp.winapi import SOCKET_ERROR, WSAEWOULDBLOCK
 from pyiocp.winapi.errorcodes import WSAECONNRESET, WSAEMSGSIZE, WSAENETUNREACH
 
@@ -127,7 +129,7 @@ def refuse(name: str, code: int, times: int | None = None) -> Refusal:
     """Have the running loop's kernel refuse a call, for transports that are made from now on."""
     refusal = Refusal(code, SOCKET_ERROR, times)
     kernel: Any = asyncio.get_running_loop().port.kernel  # type: ignore[attr-defined]
-    FaultyKernel.wrap(kernel, name, refusal)
+    setattr(kernel, name, functools.partial(refusal, getattr(kernel, name)))
     return refusal
 
 
@@ -447,7 +449,7 @@ def test_a_datagram_that_is_too_long_is_told(
     plain: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With WSAEMSGSIZE; the first comes by a packet, the others are fetched behind it."""
-    monkeypatch.setattr(DatagramTransport, "max_size", 16)
+    monkeypatch.setattr(DatagramSocketTransport, "max_size", 16)
 
     async def main() -> None:
         async with endpoint() as (transport, protocol):
@@ -616,6 +618,28 @@ def test_callbacks_keep_the_context(plain: socket.socket) -> None:
     aio.run(main())
 
 
+def test_debug_mode_tells_of_a_slow_callback(
+    plain: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the transport's name, not as a round of completions."""
+
+    async def main() -> None:
+        asyncio.get_running_loop().slow_callback_duration = 0.05
+
+        class Slow(Recorder):
+            def datagram_received(self, data: bytes, addr: Any) -> None:
+                super().datagram_received(data, addr)
+                time.sleep(0.06)
+
+        async with endpoint(Slow) as (transport, protocol):
+            plain.sendto(b"x", address(transport))
+            await protocol.until(lambda: protocol.data)
+
+    aio.run(main(), debug=True)
+    messages = [r.getMessage() for r in caplog.records]
+    assert any("DatagramSocketTransport" in m and m.startswith("Executing") for m in messages)
+
+
 # The end
 
 
@@ -705,7 +729,7 @@ def test_a_socket_that_is_on_another_port(plain: socket.socket) -> None:
         sock.bind(LOOPBACK[socket.AF_INET])
         assert winapi.CreateIoCompletionPort(sock.fileno(), other.handle, 7, 0) == other.handle
         async with endpoint(Echo, sock=sock) as (transport, _):
-            assert not isinstance(transport, DatagramTransport)
+            assert not isinstance(transport, DatagramSocketTransport)
             plain.sendto(b"over polls", address(transport))
             assert await asyncio.to_thread(plain.recv, 100) == b"over polls"
 

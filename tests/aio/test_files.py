@@ -427,7 +427,7 @@ def test_arguments_that_pythons_own_open_refuses(arguments: tuple[Any, ...], pat
     if arguments[0] == "file":
         arguments = (path, *arguments[1:])
     with pytest.raises((TypeError, ValueError, LookupError)) as theirs:
-        builtins.open(*arguments).close()
+        builtins.open(*arguments).close()  # noqa: PTH123
     with pytest.raises(theirs.type):
         aio.open(*arguments)
 
@@ -439,7 +439,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         (tmp_path / "there").write_bytes(b"x")
         for name, mode in (("missing", "r"), ("no/such", "w"), ("there", "x"), (".", "r")):
             with pytest.raises(OSError) as theirs:  # noqa: PT011
-                builtins.open(tmp_path / name, mode).close()
+                builtins.open(tmp_path / name, mode).close()  # noqa: PTH123
             with pytest.raises(theirs.type) as ours:
                 await aio.open(tmp_path / name, mode)
             assert ours.value.filename == str(tmp_path / name)
