@@ -454,13 +454,15 @@ def test_many_races_lose_nothing() -> None:
     run(main)
 
 
-def test_what_nobody_asks_for_is_let_go_of() -> None:
-    """Data that has won is kept with the operation, and goes with it."""
+@pytest.mark.parametrize("won", [True, False], ids=["data", "cancelled"])
+def test_what_nobody_asks_for_is_let_go_of(won: bool) -> None:
+    """How it has ended is kept with the operation, and goes with it."""
 
     async def main() -> None:
         stream, peer = await pair()
         with closing(stream), peer:
-            send_now(peer, b"won", stream)
+            if won:
+                send_now(peer, b"won", stream)
             operation = stream.receive(bytearray(10))
             task = asyncio.create_task(aio.completed(operation))
             await asyncio.sleep(0)
@@ -560,7 +562,8 @@ def test_a_task_that_begins_in_a_receiver(tmp_path: Path) -> None:
     run(main)
 
 
-def test_a_loop_that_closes_under_a_task(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_errors_logged")
+def test_a_loop_that_closes_under_a_task() -> None:
     """What is in flight comes back, and nobody is called any more."""
     loop = aio.new_event_loop()
     ours, peer = socket.socketpair()

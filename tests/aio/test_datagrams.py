@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import ctypes
 import functools
 import gc
 import itertools
@@ -20,12 +21,15 @@ from typing import Any
 import pytest
 from datagram_sockets import LOOPBACK
 from deadline import DEADLINE_S
-from faulty_kernel import Refusal
+from faulty_kernel import Refusal, entries_of
 
 from pyiocp import CompletionPort, aio, winapi
 from pyiocp.aio.datagram_transport import DatagramSocketTransport
 from pyiocp.winapi import SOCKET_ERROR, WSAEWOULDBLOCK
-from pyiocp.winapi.errorcodes import WSAECONNRESET, WSAEMSGSIZE, WSAENETUNREACH
+from pyiocp.winapi.errorcodes import (
+    STATUS_UNEXPECTED_NETWORK_ERROR as STATUS_UNEXPECTED,
+)
+from pyiocp.winapi.errorcodes import WSAECONNRESET, WSAEMSGSIZE, WSAENETDOWN, WSAENETUNREACH
 
 FAMILIES = pytest.mark.parametrize(
     "family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"]
@@ -251,6 +255,8 @@ def test_more_peers_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None
             for i, (_, protocol) in enumerate(clients):
                 await protocol.until(lambda: len(protocol.data) == 2)  # noqa: B023
                 assert protocol.data == [b"%d of %d" % (n, i) for n in range(2)]
+            assert len(server._shown) <= 3
+            assert len(server._targets) <= 3
 
     aio.run(main())
 
@@ -445,6 +451,41 @@ def test_a_receive_that_the_system_refuses_is_tried_again(plain: socket.socket) 
     aio.run(main())
 
 
+def test_a_receive_that_ends_in_an_error_is_posted_after_a_while(plain: socket.socket) -> None:
+    """Unlike that of a port that nobody has, it may come again at once: the loop does not spin."""
+    loop: Any = aio.new_event_loop()
+    kernel, later, addresses = loop.port.kernel, [], []
+    real, call_later = kernel.GetQueuedCompletionStatusEx, loop.call_later
+
+    def dequeue(*arguments: Any) -> Any:
+        result = real(*arguments)
+        for entry in entries_of(arguments) if result else ():
+            address = ctypes.cast(entry.lpOverlapped, ctypes.c_void_p).value
+            if address in addresses and len(later) < 3:
+                entry.Internal, entry.dwNumberOfBytesTransferred = STATUS_UNEXPECTED, 0
+        return result
+
+    def count(seconds: float, function: Any, *arguments: Any) -> Any:
+        later.append(seconds)
+        return call_later(seconds, function, *arguments)
+
+    async def main() -> None:
+        async with endpoint() as (transport, protocol):
+            addresses.append(transport._receive.address)
+            loop.call_later = count
+            for n in range(4):
+                plain.sendto(b"%d" % n, address(transport))
+                await protocol.until(lambda: len(protocol.told) == n + 2)  # noqa: B023
+            assert [e.winerror for e in protocol.errors] == [WSAENETDOWN] * 3
+            assert later == [0.02, 0.04, 0.08]
+            assert protocol.data == [b"3"]
+            del loop.call_later
+
+    kernel.GetQueuedCompletionStatusEx = dequeue
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+
+
 def test_a_datagram_that_is_too_long_is_told(
     plain: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -508,6 +549,21 @@ def test_what_finds_no_room_waits_and_goes_out_in_order(
             busy.enabled = False
             transport.sendto(b"at once", None if connected else to)
             assert plain.recv(100) == b"at once"
+
+    aio.run(main())
+
+
+def test_nothing_overtakes_what_waits(plain: socket.socket) -> None:
+    """The system has room again, and still all goes behind what waits."""
+
+    async def main() -> None:
+        refuse("sendto", WSAEWOULDBLOCK, 1)
+        async with endpoint() as (transport, _):
+            for n in range(100):
+                transport.sendto(b"%02d" % n, plain.getsockname())
+            assert transport.get_write_buffer_size() == 100 * 10
+            got = [await asyncio.to_thread(plain.recv, 100) for _ in range(100)]
+            assert got == [b"%02d" % n for n in range(100)]
 
     aio.run(main())
 
@@ -676,6 +732,7 @@ def test_abort_drops_what_waits(plain: socket.socket, caplog: pytest.LogCaptureF
             transport.abort()
             transport.close()
             assert transport.get_write_buffer_size() == 0
+            assert "write=<idle" in repr(transport)
             await protocol.until_lost()
             for _ in range(7):
                 transport.sendto(b"late", plain.getsockname())

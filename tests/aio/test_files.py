@@ -135,13 +135,13 @@ def test_every_place_in_a_text_is_found_again(path: Path, newline: str | None) -
 
 def test_a_character_in_two_pieces(path: Path) -> None:
     """A piece of what is read may end in the middle of one, or of a line's end."""
-    text = "x" + "\u4e2d\r\n" * 50_000
-    path.write_bytes(text.encode())
 
     async def main() -> None:
-        async with aio.open(path, encoding="utf-8", newline="\r\n") as file:
-            lines = [line async for line in file]
-            assert lines == ["x\u4e2d\r\n", *(["\u4e2d\r\n"] * 49_999)]
+        for before in ("x" * n for n in range(5)):
+            path.write_bytes((before + "\u4e2d\r\n" * 20_000).encode())
+            async with aio.open(path, encoding="utf-8", newline="\r\n") as file:
+                lines = [line async for line in file]
+                assert lines == [f"{before}\u4e2d\r\n", *(["\u4e2d\r\n"] * 19_999)]
 
     run(main)
 
@@ -186,6 +186,9 @@ def test_what_is_written_is_what_pythons_own_files_write(tmp_path: Path, mode: s
                     model.flush()
                     await file.flush()
                     assert model.tell() == await file.tell()
+                    for place in (model.tell(), 0):  # a byte order mark is at the beginning only
+                        assert model.seek(place) == await file.seek(place)
+                        assert model.write(data) == await file.write(data)
             assert ours.read_bytes() == theirs.read_bytes()
 
     run(main)
@@ -229,6 +232,29 @@ def test_large_ones_are_read_and_written_in_pieces(path: Path) -> None:
             assert await file.read(len(data) - 5) == data[:-5]
             assert await file.read(100) == data[-5:]
             assert await file.read_at(7, len(data)) == data[7:]
+
+    run(main)
+
+
+def test_a_file_that_grows_while_it_is_read(path: Path) -> None:
+    """What is appended before the end has been reached is read as well."""
+    path.write_bytes(LINES)
+    more = b"more" * 1_000_000
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        real, calls = loop.port.kernel.ReadFile, []
+
+        def read_file(*arguments: Any) -> Any:
+            calls.append(arguments)
+            if len(calls) == 1:
+                with path.open("ab") as file:
+                    file.write(more)
+            return real(*arguments)
+
+        loop.port.kernel.ReadFile = read_file
+        async with aio.open(path, "rb") as file:
+            assert await file.read() == LINES + more
 
     run(main)
 

@@ -102,7 +102,6 @@ class TextFile:
                 # As much again as there is: what a long line costs is in proportion to it.
                 if not await self._decode_more(max(_PIECE_BYTES, have)):
                     break
-            end = end or self._line_end(self._used + searched)
             count = end - self._used if end else len(self._text) - self._used
             return self._take(min(count, most) if most >= 0 else count)
 
