@@ -61,6 +61,9 @@ if TYPE_CHECKING:
         def _make_socket_transport(self, *arguments: Any, **more: Any) -> Any:
             """Overridden: connections are on the port, unless they are on another one."""
 
+        def _make_datagram_transport(self, *arguments: Any) -> Any:
+            """Overridden: datagram sockets are on the port, unless they are on another one."""
+
         def _make_ssl_transport(self, *arguments: Any, **more: Any) -> Any:
             """Overridden: TLS stands on such connections."""
 

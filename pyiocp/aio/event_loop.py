@@ -12,12 +12,14 @@ from ..errors import AlreadyAssociatedError, IocpError
 from ..port import CompletionPort
 from .accepting import Accepting
 from .asyncio_internals import BaseSelectorEventLoop, SSLProtocol
+from .datagram_transport import FAMILIES, DatagramSocketTransport
 from .file_sending import send_file
 from .pipe_end import HandleOfPipe, open_end
 from .pipe_serving import PipeServing, connect
 from .pipe_transport import PipeTransport
 from .port_selector import PortSelector
 from .signal_handlers import SignalHandlers
+from .socket_datagram import SocketDatagram
 from .socket_stream import SocketStream
 from .socket_transport import SocketTransport
 from .subprocess_transport import SubprocessTransport
@@ -197,7 +199,25 @@ class EventLoop(BaseSelectorEventLoop):
             return await super()._sendfile_native(transp, file, offset, count)
         return await send_file(transp, file, offset, count)
 
-    # The self-pipe of asyncio's own loops
+    # UDP
+
+    def _make_datagram_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        address: Any = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> asyncio.DatagramTransport:
+        datagram = None
+        if sock.family in FAMILIES:
+            with contextlib.suppress(AlreadyAssociatedError):  # as above
+                datagram = SocketDatagram(self._queue, sock)
+        if datagram is None:
+            make = super()._make_datagram_transport
+            over_polls: asyncio.DatagramTransport = make(sock, protocol, address, waiter, extra)
+            return over_polls
+        return DatagramSocketTransport(self, datagram, protocol, address, waiter, extra)
 
     # Pipes and processes
 

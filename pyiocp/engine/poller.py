@@ -58,7 +58,7 @@ class Poller:
     def gather(self, deadline: float | None) -> bool:
         """Bring what the kernel has into the ready queue; wait if both are empty.
 
-        deadline: on the kernel's monotonic clock; None waits for ever, 0 does not wait.
+        deadline: on the kernel's monotonic clock; None waits for ever.
 
         Returns True when the deadline is over, False when there is something to dispatch or to
         look at: a packet, a timer, a wake-up.
@@ -75,8 +75,8 @@ class Poller:
             # Only now: close() gives the port's number away when nobody is in `polling`.
             if queue.closed:
                 return True
-            if ready or deadline == 0:
-                over = not ready
+            if ready:
+                over = False
                 if self._signals.receiver is None:
                     self._signals.hold()
                 self._poll(0)

@@ -126,6 +126,14 @@ with sock, peer:
 """
 """What the examples in docstrings take for granted."""
 
+IN_COROUTINE = """
+import asyncio
+from pyiocp import File, aio
+async def main():
+    loop = asyncio.get_running_loop()
+"""
+"""The same for those of coroutines, which call a file that they open ``file``."""
+
 VISITED = {"CompletionPort: 1": "echoes", "pyiocp.models: 1": "echoes"}
 """Examples that are servers, by the name of their object and their number there."""
 
@@ -180,8 +188,23 @@ def test_the_examples_in_docstrings_are_found() -> None:
 
 @windows_only
 @pytest.mark.parametrize(("name", "text"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
-def test_example_in_docstring_runs(name: str, text: str) -> None:
-    """With what it takes for granted around it: a connected pair of sockets, an Echo."""
+def test_example_in_docstring_runs(
+    name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what it takes for granted around it: a connected pair of sockets, an Echo.
+
+    Those of coroutines run in one, in a folder with a file.
+    """
+    monkeypatch.chdir(tmp_path)
+    for file in ("log.txt", "log.bin"):
+        (tmp_path / file).write_text("a line\n")
+    if "await " in text or "async " in text:
+        lines = "".join(f"    {line}\n" for line in text.splitlines())
+        program = (
+            f"{IN_COROUTINE}{lines}    if not isinstance(file, File):\n        await file.close()\n"
+        )
+        exec(compiled(f"{program}aio.run(main())\n", name), {"__name__": "__main__"})
+        return
     indented = "".join(f"    {line}\n" for line in text.splitlines())
     program = SURROUNDINGS + indented
     if name in VISITED:
