@@ -132,6 +132,11 @@ from pyiocp import File, aio
 async def main():
     loop = asyncio.get_running_loop()
 """
+AFTER_COROUTINE = """
+    if not isinstance(file, File):
+        await file.close()
+aio.run(main())
+"""
 """The same for those of coroutines, which call a file that they open ``file``."""
 
 VISITED = {"CompletionPort: 1": "echoes", "pyiocp.models: 1": "echoes"}
