@@ -8,7 +8,9 @@ The map:
 - ``event_loop`` has the loop, and ``run``;
 - ``port_selector`` asks the port what has happened, in the place of asyncio's selector;
 - ``socket_transport`` has the transport of a TCP connection, ``accepting`` the accepts of a server;
-- ``datagram_transport`` has that of a UDP socket;
+- ``datagram_transport`` has that of a UDP socket, ``pipe_transport`` that of a pipe, and
+  ``subprocess_transport`` that of a child; ``pipe_serving`` has servers of named pipes;
+- ``signal_handlers`` has what ``add_signal_handler`` adds;
 - ``completing`` has `completed`, which awaits an operation on the port; ``files`` has `open`;
 - ``asyncio_internals`` names what is used of asyncio that its documentation does not promise.
 """
