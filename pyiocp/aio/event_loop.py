@@ -299,6 +299,50 @@ class EventLoop(BaseSelectorEventLoop):
             raise
         return transport
 
+    # Sockets that block: asyncio refuses them in debug mode only, and would block the loop
+
+    async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
+        """Receive up to so many bytes; the socket does not block from now on."""
+        return await super().sock_recv(self._not_blocking(sock), nbytes)
+
+    async def sock_recv_into(self, sock: socket.socket, buf: Any) -> int:
+        """Receive into a buffer; the socket does not block from now on."""
+        return await super().sock_recv_into(self._not_blocking(sock), buf)
+
+    async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
+        """Receive a datagram; the socket does not block from now on."""
+        found: tuple[bytes, Any] = await super().sock_recvfrom(self._not_blocking(sock), bufsize)
+        return found
+
+    async def sock_recvfrom_into(
+        self, sock: socket.socket, buf: Any, nbytes: int = 0
+    ) -> tuple[int, Any]:
+        """Receive a datagram into a buffer; the socket does not block from now on."""
+        found: tuple[int, Any]
+        found = await super().sock_recvfrom_into(self._not_blocking(sock), buf, nbytes)
+        return found
+
+    async def sock_sendto(self, sock: socket.socket, data: Any, address: Any) -> int:
+        """Send a datagram; the socket does not block from now on."""
+        return await super().sock_sendto(self._not_blocking(sock), data, address)
+
+    async def sock_sendall(self, sock: socket.socket, data: Any) -> None:
+        """Send bytes; the socket does not block from now on."""
+        await super().sock_sendall(self._not_blocking(sock), data)
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect; the socket does not block from now on."""
+        await super().sock_connect(self._not_blocking(sock), address)
+
+    async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
+        """Accept a connection; the socket does not block from now on."""
+        return await super().sock_accept(self._not_blocking(sock))
+
+    def _not_blocking(self, sock: socket.socket) -> socket.socket:
+        if not self._debug and sock.gettimeout() != 0:
+            sock.setblocking(False)
+        return sock
+
     # Signals
 
     def add_signal_handler(

@@ -384,3 +384,26 @@ def test_rounds_leave_no_handle(rounds: int) -> None:
                 assert await receiving == b"x"
 
     run(main)
+
+
+def test_sockets_that_block_do_not_block_the_loop() -> None:
+    """They are set not to, but in debug mode, where asyncio refuses them."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with two_sockets() as (ours, peer):
+            for timeout in (None, 5.0):
+                ours.settimeout(timeout)
+                receiving = asyncio.create_task(loop.sock_recv(ours, 10))
+                await asyncio.sleep(0.02)
+                peer.sendall(b"x")
+                assert await receiving == b"x"
+                ours.settimeout(timeout)
+                await loop.sock_sendall(ours, b"y")
+                assert peer.recv(1) == b"y"
+            loop.set_debug(True)
+            ours.setblocking(True)
+            with pytest.raises(ValueError, match="non-blocking"):
+                await loop.sock_recv(ours, 10)
+
+    run(main)

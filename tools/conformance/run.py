@@ -92,9 +92,11 @@ def start(command: list[str]) -> subprocess.Popen[str]:
 
 
 def classes_of(module: str) -> list[str]:
-    """Return the classes of tests in a module; none if this Python has no such module."""
-    found, _ = lines(["--list", module], LIMIT_S)
-    names: list[str] = list(found[0]["classes"]) if found else []
+    """Return the classes of tests in a module; exit if it cannot be loaded."""
+    found, errors = lines(["--list", module], LIMIT_S)
+    if not found:
+        raise SystemExit(f"{module} cannot be loaded: {errors.strip()[-300:]}")
+    names: list[str] = list(found[0]["classes"])
     return [f"{module}.{name}" for name in names if "Select" not in name]
 
 
